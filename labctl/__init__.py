@@ -1,0 +1,1 @@
+"""labctl: the command line and the Python clients of labd."""

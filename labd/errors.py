@@ -1,0 +1,355 @@
+"""Every error that labd shows to people, as one tree.
+
+LabdError                      internal
+├── SettingsFault              settings_invalid
+├── BadRequest                 bad_request
+│   └── InvalidArguments       invalid_arguments
+├── NotFound                   not_found
+│   ├── UnknownTask            unknown_task
+│   ├── UnknownJob             unknown_job
+│   ├── UnknownQueue           unknown_queue
+│   ├── UnknownSchedule        unknown_schedule
+│   └── UnknownDevice          unknown_device
+├── Conflict                   conflict
+│   ├── IdempotencyConflict    idempotency_conflict
+│   ├── JobStateConflict       job_state_conflict
+│   └── AlreadyServing         already_serving
+├── NotAuthenticated           not_authenticated
+├── ScopeMissing               scope_missing
+├── Refused                    refused
+│   ├── StopLatched            stop_latched
+│   ├── NotConnected           not_connected
+│   ├── ModeMismatch           mode_mismatch
+│   ├── GoalRefused            goal_refused
+│   ├── DeviceBusy             device_busy
+│   ├── DeviceClaimed          device_claimed
+│   ├── JobExpired             job_expired
+│   └── WingOff                wing_off
+├── Unavailable                unavailable
+│   ├── StoreFull              store_full
+│   ├── StoreDamaged           store_damaged
+│   ├── StoreNewer             store_newer
+│   ├── Draining               draining
+│   ├── Overloaded             overloaded
+│   └── DaemonUnreachable      daemon_unreachable
+├── DeviceError                device_error
+│   ├── DeviceTimeout          device_timeout
+│   ├── DeviceCorrupt          device_corrupt
+│   ├── DeviceFault            device_fault
+│   ├── DeviceLost             device_lost
+│   ├── MoveStalled            move_stalled
+│   ├── MoveTimeout            move_timeout
+│   ├── WatchdogTripped        watchdog_tripped
+│   └── StopUnconfirmed        stop_unconfirmed
+└── TaskError                  task_error
+    ├── TaskFailed             task_failed
+    ├── TaskTimeout            task_timeout
+    ├── JobCancelled           job_cancelled
+    └── JobInterrupted         job_interrupted
+
+Why one tree with stable codes: the command line, the HTTP table, the retry rule and the logs all decide by
+`code` and `retryable`, never by the text of a message or by the place that caught it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class LabdError(Exception):
+    """Base of all errors shown to people.
+
+    Args:
+        message: Subject, what failed, the numbers, the next step.
+        details: Machine-readable facts, JSON values only.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+    def to_wire(self) -> dict[str, Any]:
+        """The error as the API answers it."""
+        return {"code": self.code, "message": self.message, "details": self.details}
+
+
+class SettingsFault(LabdError):
+    """Settings that cannot be used; `details["problems"]` lists every one as `file: key: problem`."""
+
+    code = "settings_invalid"
+
+
+class BadRequest(LabdError):
+    """A request that no state of the host could make valid."""
+
+    code = "bad_request"
+
+
+class InvalidArguments(BadRequest):
+    """Arguments that the task's schema does not allow."""
+
+    code = "invalid_arguments"
+
+
+class NotFound(LabdError):
+    """Something that is not there."""
+
+    code = "not_found"
+
+
+class UnknownTask(NotFound):
+    """No task of that name or alias."""
+
+    code = "unknown_task"
+
+
+class UnknownJob(NotFound):
+    """No job of that id, or it has passed its retention."""
+
+    code = "unknown_job"
+
+
+class UnknownQueue(NotFound):
+    """No queue of that name."""
+
+    code = "unknown_queue"
+
+
+class UnknownSchedule(NotFound):
+    """No schedule of that name."""
+
+    code = "unknown_schedule"
+
+
+class UnknownDevice(NotFound):
+    """No device of that name, or several and none named."""
+
+    code = "unknown_device"
+
+
+class Conflict(LabdError):
+    """A request that contradicts what is there."""
+
+    code = "conflict"
+
+
+class IdempotencyConflict(Conflict):
+    """The idempotency key belongs to a job with another task or other arguments."""
+
+    code = "idempotency_conflict"
+
+
+class JobStateConflict(Conflict):
+    """The job's state does not allow this change."""
+
+    code = "job_state_conflict"
+
+
+class AlreadyServing(Conflict):
+    """Another daemon holds the state folder."""
+
+    code = "already_serving"
+
+
+class NotAuthenticated(LabdError):
+    """Nobody labd knows."""
+
+    code = "not_authenticated"
+
+
+class ScopeMissing(LabdError):
+    """The caller is known, the scope is not granted."""
+
+    code = "scope_missing"
+
+
+class Refused(LabdError):
+    """A precondition does not hold now; the same request may be right later."""
+
+    code = "refused"
+
+
+class StopLatched(Refused):
+    """Motion is refused until somebody resets the stop by name."""
+
+    code = "stop_latched"
+
+
+class NotConnected(Refused):
+    """The device is not connected."""
+
+    code = "not_connected"
+
+
+class ModeMismatch(Refused):
+    """The servo's operating mode is not the one labd drives."""
+
+    code = "mode_mismatch"
+
+
+class GoalRefused(Refused):
+    """A goal outside the limits or one that cannot be sent safely."""
+
+    code = "goal_refused"
+
+
+class DeviceBusy(Refused):
+    """The device is doing something else."""
+
+    code = "device_busy"
+
+
+class DeviceClaimed(Refused):
+    """Another session holds the claim on the device."""
+
+    code = "device_claimed"
+
+
+class JobExpired(Refused):
+    """A physical job waited past its `expires_at`."""
+
+    code = "job_expired"
+
+
+class WingOff(Refused):
+    """The wing is not configured or its packages are missing."""
+
+    code = "wing_off"
+
+
+class Unavailable(LabdError):
+    """labd cannot serve this now."""
+
+    code = "unavailable"
+    retryable = True
+
+
+class StoreFull(Unavailable):
+    """The disk takes no more; nothing was accepted."""
+
+    code = "store_full"
+
+
+class StoreDamaged(Unavailable):
+    """The database cannot be read; it is left as it is."""
+
+    code = "store_damaged"
+    retryable = False
+
+
+class StoreNewer(Unavailable):
+    """The database was written by a newer labd; it is left as it is."""
+
+    code = "store_newer"
+    retryable = False
+
+
+class Draining(Unavailable):
+    """The daemon is ending and takes no new work."""
+
+    code = "draining"
+
+
+class Overloaded(Unavailable):
+    """More requests than labd bears."""
+
+    code = "overloaded"
+
+
+class DaemonUnreachable(Unavailable):
+    """Nobody answers where the daemon should be."""
+
+    code = "daemon_unreachable"
+
+
+class DeviceError(LabdError):
+    """A device did not do what was asked."""
+
+    code = "device_error"
+
+
+class DeviceTimeout(DeviceError):
+    """No answer in time."""
+
+    code = "device_timeout"
+    retryable = True
+
+
+class DeviceCorrupt(DeviceError):
+    """An answer that fails its checks."""
+
+    code = "device_corrupt"
+    retryable = True
+
+
+class DeviceFault(DeviceError):
+    """The device reports an error of its own."""
+
+    code = "device_fault"
+
+
+class DeviceLost(DeviceError):
+    """The port or the connection is gone."""
+
+    code = "device_lost"
+    retryable = True
+
+
+class MoveStalled(DeviceError):
+    """The motor stopped before its goal."""
+
+    code = "move_stalled"
+
+
+class MoveTimeout(DeviceError):
+    """The move took longer than its profile allows."""
+
+    code = "move_timeout"
+
+
+class WatchdogTripped(DeviceError):
+    """The motor's own watchdog stopped it because nobody fed it."""
+
+    code = "watchdog_tripped"
+
+
+class StopUnconfirmed(DeviceError):
+    """Torque off was sent and could not be read back."""
+
+    code = "stop_unconfirmed"
+
+
+class TaskError(LabdError):
+    """A job did not end well."""
+
+    code = "task_error"
+
+
+class TaskFailed(TaskError):
+    """The task raised; the type and the traceback are in the job."""
+
+    code = "task_failed"
+    retryable = True
+
+
+class TaskTimeout(TaskError):
+    """The attempt took longer than `timeout_s`."""
+
+    code = "task_timeout"
+    retryable = True
+
+
+class JobCancelled(TaskError):
+    """Somebody cancelled the job."""
+
+    code = "job_cancelled"
+
+
+class JobInterrupted(TaskError):
+    """The daemon died or was stopped while the job ran."""
+
+    code = "job_interrupted"

@@ -1,0 +1,78 @@
+"""Logs: structlog set-up and the one catalogue of event names."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+EVENTS: dict[str, str] = {
+    # daemon
+    "daemon.started": "the daemon serves",
+    "daemon.draining": "SIGTERM came; running work is given its time",
+    "daemon.stopped": "the daemon has ended in good order",
+    "daemon.stop_forced": "a second signal or the end of the drain time cut the rest",
+    "settings.reloaded": "a changed settings file is in force",
+    "settings.refused": "a changed settings file is faulty; the old one stays",
+    "clock.stepped": "the wall clock jumped against the monotonic clock",
+    # journal
+    "journal.opened": "the databases are open",
+    "journal.full": "the disk takes no more; submissions are refused",
+    "journal.recovered": "writes work again",
+    "journal.failed": "a commit failed for another reason than space",
+    # jobs
+    "job.submitted": "a job was accepted",
+    "job.started": "an attempt began",
+    "job.retrying": "an attempt failed and another will follow",
+    "job.succeeded": "the job has its result",
+    "job.failed": "the job has failed for good",
+    "job.cancelling": "the job was asked to end",
+    "job.cancelled": "the job has ended on request",
+    "job.interrupted": "a physical job was cut off; a person decides",
+    "job.requeued": "a repeatable job runs again after the daemon died",
+    "job.retried": "a person asked for another run",
+    "job.held": "a queued job waits for a person",
+    "job.released": "a person let a held job go",
+    "job.progress": "a job told how far it is",
+    "queue.paused": "no job of the queue starts",
+    "queue.resumed": "jobs of the queue start again",
+    "queue.changed": "limit or priority of a queue changed",
+    "schedule.fired": "a schedule made a job",
+    "schedule.skipped": "a run was left out by policy",
+    "schedule.changed": "a schedule was made, changed, paused or deleted",
+    # doors
+    "api.listening": "a listener is open",
+    "api.request_failed": "an unexpected exception reached the door",
+    "access.refused": "a caller was turned away",
+}
+
+
+def configure(stream: Any = None, level: str = "info") -> None:
+    """Set up structlog: coloured lines on a terminal, JSON lines elsewhere.
+
+    Args:
+        stream: Where lines go; standard error unless said.
+        level: The lowest level that is written.
+    """
+    stream = stream or sys.stderr
+    renderer: Any
+    if stream.isatty():
+        renderer = structlog.dev.ConsoleRenderer()
+    else:
+        renderer = structlog.processors.JSONRenderer()
+    processors: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if not stream.isatty():
+        processors.append(structlog.processors.format_exc_info)
+    processors.append(renderer)
+    structlog.configure(
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=True,
+    )
