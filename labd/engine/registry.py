@@ -1,0 +1,183 @@
+"""The tasks that labd knows, their policy and the schema of their arguments.
+
+Why msgspec types for arguments: one definition checks a submission, names the wrong field, and gives the JSON schema
+that the forms and OpenAPI show.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, get_type_hints
+
+import msgspec
+
+from labd.engine.job import Caller, Effect, Job
+from labd.errors import InvalidArguments, UnknownTask
+
+
+class JobContext(Protocol):
+    """What a running task of a wing may ask of the engine."""
+
+    job: Job
+    caller: Caller
+
+    def log(self, message: str, level: str = "info") -> None:
+        """One line in the job's log."""
+        ...
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """How far the job is; shown live, kept in the job."""
+        ...
+
+
+InlineFunction = Callable[..., Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """A named function with its policy.
+
+    Args:
+        name: `<wing>.<verb_noun>`.
+        function: `async def f(ctx: JobContext, **args)`; its annotations are the schema of the arguments. When it is
+            cancelled it must bring its device to rest before it lets the cancellation through.
+        queue: Default queue.
+        priority: 0 (first) to 9; None takes the queue's.
+        max_attempts: Tries in all.
+        retry_delay_s: Wait before the second try; doubles with `backoff="exponential"`.
+        timeout_s: Limit of one attempt.
+        effect: `physical` jobs are never repeated by labd itself.
+        resources: Names of what only so many jobs may use at once, or a function of the arguments.
+        precheck: Called with the arguments at submission; raises `Refused` where the job could not be right now.
+        simulated: Tells from the arguments whether the job runs on a simulator.
+        expires_in_s: How long a physical job may wait.
+    """
+
+    name: str
+    function: InlineFunction
+    description: str = ""
+    queue: str = "standard"
+    priority: int | None = None
+    max_attempts: int = 1
+    retry_delay_s: float = 5.0
+    backoff: str = "exponential"
+    timeout_s: float | None = None
+    effect: Effect = "repeatable"
+    resources: tuple[str, ...] | Callable[[dict[str, Any]], tuple[str, ...]] = ()
+    precheck: Callable[[dict[str, Any]], None] | None = None
+    simulated: Callable[[dict[str, Any]], bool] | None = None
+    expires_in_s: float = 600.0
+    tags: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    wing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StopSpec:
+    """A name that means stop: it takes the stop lane at whatever door it comes in, and is no job in a queue.
+
+    `function(args, caller)` must put the torque-off on the wire before it awaits anything else.
+    """
+
+    name: str
+    function: Callable[[dict[str, Any], Caller], Awaitable[Any]]
+    description: str = ""
+    aliases: tuple[str, ...] = ()
+    wing: str = ""
+
+
+class Registry:
+    """Tasks by name and alias."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, TaskSpec] = {}
+        self._stops: dict[str, StopSpec] = {}
+        self._aliases: dict[str, str] = {}
+        self._schemas: dict[str, type[msgspec.Struct]] = {}
+
+    def add(self, spec: TaskSpec | StopSpec) -> None:
+        """Make a task known; its name and aliases must be new."""
+        for name in (spec.name, *spec.aliases):
+            if name in self._tasks or name in self._stops or name in self._aliases:
+                raise ValueError(f"task name {name} is taken twice")
+        if isinstance(spec, StopSpec):
+            self._stops[spec.name] = spec
+        else:
+            self._tasks[spec.name] = spec
+            self._schemas[spec.name] = _arguments_of(spec)
+        for alias in spec.aliases:
+            self._aliases[alias] = spec.name
+
+    def find(self, name: str) -> TaskSpec | StopSpec:
+        """The task of this name or alias.
+
+        Raises:
+            UnknownTask: With the nearest names.
+        """
+        spec: TaskSpec | StopSpec | None = self._tasks.get(name)
+        if spec is not None:
+            return spec
+        canonical = self._aliases.get(name, name)
+        spec = self._tasks.get(canonical) or self._stops.get(canonical)
+        if spec is None:
+            near = difflib.get_close_matches(name, [*self._tasks, *self._stops, *self._aliases], n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "; `labctl task list` shows all"
+            raise UnknownTask(f"no task is named {name}{hint}", task=name, near=near)
+        return spec
+
+    def tasks(self) -> list[TaskSpec]:
+        """All tasks, by name."""
+        return [self._tasks[name] for name in sorted(self._tasks)]
+
+    def stops(self) -> list[StopSpec]:
+        """All names that mean stop."""
+        return [self._stops[name] for name in sorted(self._stops)]
+
+    def check_args(self, spec: TaskSpec, args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as the task takes them: checked, converted and with the defaults left to the function.
+
+        Raises:
+            InvalidArguments: Names the argument and the limit it breaks.
+        """
+        try:
+            msgspec.convert(args, self._schemas[spec.name], strict=True)
+        except msgspec.ValidationError as fault:
+            raise InvalidArguments(
+                f"{spec.name}: {_plain(fault)}; `labctl task show {spec.name}` shows the arguments",
+                task=spec.name,
+                problem=str(fault),
+            ) from None
+        return args
+
+    def schema(self, spec: TaskSpec) -> dict[str, Any]:
+        """JSON schema of the task's arguments."""
+        document = msgspec.json.schema(self._schemas[spec.name])
+        definitions = document.pop("$defs", {})
+        own = definitions.pop(self._schemas[spec.name].__name__, document)
+        if definitions:
+            own["$defs"] = definitions
+        return own
+
+
+def _plain(fault: msgspec.ValidationError) -> str:
+    """msgspec's message with the argument's name in front: `$.hotel` -> `hotel`."""
+    text, _, path = str(fault).partition(" - at `$.")
+    return f"argument {path.rstrip('`')}: {text}" if path else text
+
+
+def _arguments_of(spec: TaskSpec) -> type[msgspec.Struct]:
+    hints = get_type_hints(spec.function, include_extras=True)
+    fields: list[Any] = []
+    parameters = list(inspect.signature(spec.function).parameters.values())
+    for parameter in parameters[1:]:
+        kind = hints.get(parameter.name, Any)
+        if parameter.default is inspect.Parameter.empty:
+            fields.append((parameter.name, kind))
+        else:
+            fields.append((parameter.name, kind, parameter.default))
+    return msgspec.defstruct(
+        "Arguments_" + spec.name.replace(".", "_"), fields, kw_only=True, forbid_unknown_fields=True
+    )

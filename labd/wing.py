@@ -1,0 +1,72 @@
+"""What `app.py` asks of a wing, and what it lends to one.
+
+A wing is found through the entry-point group `labd.wings`; the entry point is an object that satisfies `WingFactory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Protocol
+
+from labd.clock import Clock
+from labd.engine.engine import Engine
+from labd.engine.registry import StopSpec, TaskSpec
+from labd.settings import Problems
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What a wing may use of the daemon."""
+
+    engine: Engine
+    state_dir: Path
+    runtime_dir: Path
+    clock: Clock
+    random: Random
+
+
+class Wing(Protocol):
+    """One wing at work."""
+
+    async def start(self) -> None:
+        """Open what the wing owns; a device that is not there is no error, it is shown as not connected."""
+        ...
+
+    async def drain(self) -> None:
+        """Bring every device to rest, confirmed; called when the drain time is over."""
+        ...
+
+    async def stop(self) -> None:
+        """Close everything; a second call does nothing."""
+        ...
+
+    def tasks(self) -> list[TaskSpec | StopSpec]:
+        """The tasks of the wing."""
+        ...
+
+    def endpoints(self) -> list[Any]:
+        """`labd.api.endpoint.Endpoint` values, complete paths."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """`{"devices": [{"name", "state", "since", "simulated", ...}], "attention": [{"code", "message"}]}`."""
+        ...
+
+
+class WingFactory(Protocol):
+    """How a wing is found, checked and built."""
+
+    name: str
+    extra: str
+    modules: tuple[str, ...]
+
+    def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> Any:
+        """The wing's frozen settings from its table of `labd.toml`; faults go into `problems`, none are raised."""
+        ...
+
+    def build(self, settings: Any, host: Host) -> Wing:
+        """The wing, not yet started."""
+        ...
