@@ -1,0 +1,376 @@
+"""The one writer: collects what comes in while a commit is on its way, and commits it as one transaction.
+
+Two kinds of work come in. What is *admitted* (new jobs) may be refused: if the disk takes no more, the caller hears
+`store_full` and nothing is kept. What is *recorded* (a start, an end, a stock movement, an audit entry) has happened
+already and is kept in memory and written again until it lands.
+
+Why whole rows: a job that changes three times while one commit is on its way is written once, as it stands when the
+group is closed, so a start shares the commit of its submission and a retry of the write needs no history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from labd.clock import Clock
+from labd.engine import rows, sql, store
+from labd.engine.job import Job
+from labd.errors import Conflict, LabdError, StoreFull
+
+log = structlog.get_logger()
+RETRY_S = 0.5
+PROBE_SIZE_BYTES = 65_536
+
+
+class Event(msgspec.Struct):
+    """Something that happened; `seq` is the one global number of changes."""
+
+    seq: int
+    at: float
+    kind: str
+    job_id: int | None
+    data: dict[str, Any]
+
+
+class Statement(msgspec.Struct):
+    """Any other write: a named statement of queries.sql and its parameters."""
+
+    name: str
+    parameters: tuple[Any, ...]
+
+
+class Group:
+    """What one transaction will hold."""
+
+    __slots__ = ("admitted", "dirty", "events", "landed", "refusal", "statements")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.admitted: dict[int, Job] = {}
+        self.dirty: dict[int, Job] = {}
+        self.events: list[Event] = []
+        self.statements: list[Statement] = []
+        self.landed: asyncio.Future[None] = loop.create_future()
+        self.refusal: asyncio.Future[None] = loop.create_future()
+
+    def is_empty(self) -> bool:
+        return not (self.admitted or self.dirty or self.events or self.statements)
+
+
+_write_jobs = store.chunks(rows.UPSERT_HEAD, len(rows.COLUMNS), rows.UPSERT_TAIL)
+_write_events = store.chunks("INSERT INTO events (seq, at, kind, job_id, data) VALUES", 5)
+_encode = msgspec.json.Encoder().encode
+
+
+class Journal:
+    """The database of promises.
+
+    Args:
+        path: The file; `open` makes or migrates it.
+        clock: For the retry of failed commits and the figures.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self._clock = clock
+        self._queries = sql.queries()
+        self._writer: store.StoreConnection | None = None
+        self._reader: store.StoreConnection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._group: Group | None = None
+        self._wake: asyncio.Event | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self._busy = False
+        self._seq = 0
+        self.durable_seq = 0
+        self.full_reason: str | None = None
+        self.on_committed: Callable[[list[Event]], None] = lambda events: None
+        self.on_full: Callable[[str | None], None] = lambda reason: None
+        self.commits = 0
+        self.commit_s_total = 0.0
+        self.last_commit_s = 0.0
+
+    async def open(self) -> None:
+        """Open the file; raises as `store.prepare`."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(store.prepare, self.path, "journal")
+        self._writer = store.connection(self.path, synchronous="FULL")
+        await self._writer
+        self._reader = store.connection(self.path, synchronous="FULL", read_only=True)
+        await self._reader
+        await self._writer.run(lambda c: c.execute("PRAGMA wal_autocheckpoint = 2000").fetchall())
+        self._group = Group(self._loop)
+        self._wake = asyncio.Event()
+        highest = await self.read("highest_ids")
+        self._seq = self.durable_seq = int(await self.fact("seq_floor") or 0)
+        self._seq = self.durable_seq = max(self._seq, highest[0][1] or 0)
+        self._task = asyncio.create_task(self._write_loop(), name="journal")
+
+    async def close(self) -> None:
+        """Write what is left and close; gives up on a full disk after one last try."""
+        if self._task is None or self._wake is None:
+            return
+        self._closing = True
+        self._wake.set()
+        await self._task
+        self._task = None
+        for opened in (self._reader, self._writer):
+            if opened is not None:
+                await opened.close()
+
+    # -- staging: on the event loop only, never blocks ---------------------------------------------------------------
+
+    def next_seq(self) -> int:
+        """The number of the next change."""
+        self._seq += 1
+        return self._seq
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the last change that was staged."""
+        return self._seq
+
+    def admit(self, job: Job, event: Event) -> None:
+        """A new job, refusable; `admitted()` tells when it is on disk."""
+        group = self._open_group()
+        group.admitted[job.id] = job
+        group.events.append(event)
+
+    def admitted(self) -> asyncio.Future[None]:
+        """Resolves when the jobs admitted so far are on disk; `StoreFull` when they were refused."""
+        return self._open_group().refusal
+
+    def record(self, job: Job, event: Event | None = None) -> None:
+        """A change of a job that has happened; written until it lands."""
+        group = self._open_group()
+        if job.id not in group.admitted:
+            group.dirty[job.id] = job
+        if event is not None:
+            group.events.append(event)
+
+    def add_event(self, event: Event) -> None:
+        """An event of its own."""
+        self._open_group().events.append(event)
+
+    def execute(self, name: str, *parameters: Any) -> None:
+        """A named statement, in the order of the calls; written until it lands."""
+        self._open_group().statements.append(Statement(name, parameters))
+
+    def landed(self) -> asyncio.Future[None]:
+        """Resolves when everything staged so far is on disk; on a full disk that may take until there is space."""
+        return self._open_group().landed
+
+    async def commit(self) -> None:
+        """Wait until everything staged so far is on disk."""
+        if self._group is not None and self._group.is_empty() and not self._busy:
+            return
+        await asyncio.shield(self.landed())
+
+    def _open_group(self) -> Group:
+        group, wake = self._group, self._wake
+        if group is None or wake is None or (self._closing and self._task is None):
+            raise RuntimeError("the journal is not open")
+        wake.set()
+        return group
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def read(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of a named query; sees commits only."""
+        return await self.read_sql(self._queries[name], parameters)
+
+    async def read_sql(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of a statement composed by a reader of this package, never of text from outside."""
+        if self._reader is None:
+            raise RuntimeError("the journal is not open")
+        return await self._reader.run(lambda c: c.execute(statement, parameters).fetchall())
+
+    async def fact(self, key: str) -> Any:
+        """A small stored value, None if there is none."""
+        found = await self.read("fact", key)
+        return msgspec.json.decode(found[0][0]) if found else None
+
+    def put_fact(self, key: str, value: Any) -> None:
+        """Stage a small value; None removes it."""
+        if value is None:
+            self.execute("delete_fact", key)
+        else:
+            self.execute("put_fact", key, _encode(value).decode())
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def _write_loop(self) -> None:
+        wake = self._wake
+        assert wake is not None and self._loop is not None
+        while True:
+            await wake.wait()
+            wake.clear()
+            group, self._group = self._group, Group(self._loop)
+            assert group is not None
+            self._busy = True
+            try:
+                await self._write(group)
+            finally:
+                self._busy = False
+            if self._closing and self._group.is_empty():
+                return
+
+    async def _write(self, group: Group) -> None:
+        """Land a group; while the disk is full, refuse what may be refused and keep the rest until it lands."""
+        while True:
+            try:
+                await self._commit(group)
+            except sqlite3.IntegrityError as fault:
+                log.critical("journal.failed", problem=str(fault), exc_info=fault)
+                self._refuse(group, Conflict(f"the database refused a row: {fault}; this is a defect of labd"))
+                await self._salvage(group)
+            except (sqlite3.Error, OSError) as fault:
+                self._became_full(fault)
+                self._refuse(group, self._store_full())
+                if self._closing:
+                    group.landed.cancel()
+                    return
+                await self._pause()
+                self._absorb(group)
+                self._probe(group)
+            else:
+                self._became_writable()
+                self.durable_seq = max(self.durable_seq, group.events[-1].seq if group.events else 0)
+                self.on_committed(group.events)
+                for future in (group.refusal, group.landed):
+                    if not future.done():
+                        future.set_result(None)
+                return
+
+    async def _commit(self, group: Group) -> None:
+        writer = self._writer
+        assert writer is not None
+        job_rows = [rows.to_row(job) for job in group.admitted.values()]
+        job_rows += [rows.to_row(job) for job in group.dirty.values()]
+        event_rows = [(e.seq, e.at, e.kind, e.job_id, _encode(e.data).decode()) for e in group.events]
+        statements = [(self._queries[s.name], s.parameters) for s in group.statements]
+        start = self._clock.monotonic()
+        await writer.run(_apply, job_rows, event_rows, statements)
+        self.last_commit_s = self._clock.monotonic() - start
+        self.commit_s_total += self.last_commit_s
+        self.commits += 1
+
+    def _refuse(self, group: Group, error: LabdError) -> None:
+        if group.admitted:
+            gone = group.admitted
+            group.events = [event for event in group.events if event.job_id not in gone]
+            group.admitted = {}
+        if not group.refusal.done():
+            group.refusal.set_exception(error)
+            group.refusal.exception()  # nobody may be waiting: mark it as seen
+
+    def _absorb(self, group: Group) -> None:
+        """Take what came in meanwhile into the group that is still to land; new jobs among it are refused."""
+        assert self._loop is not None
+        later = self._group
+        if later is None or later.is_empty():
+            return
+        self._group = Group(self._loop)
+        self._refuse(later, self._store_full())
+        group.dirty.update(later.dirty)
+        group.events.extend(later.events)
+        group.statements.extend(later.statements)
+        group.landed.add_done_callback(lambda done: _follow(later.landed, done))
+
+    def _probe(self, group: Group) -> None:
+        """Make sure that a group which lands proves there is room again: allocate some pages, and free them."""
+        if not any(s.name == "put_fact" and s.parameters[0] == "probe" for s in group.statements):
+            group.statements.append(Statement("put_fact", ("probe", f'"{"." * PROBE_SIZE_BYTES}"')))
+            group.statements.append(Statement("delete_fact", ("probe",)))
+
+    async def _salvage(self, group: Group) -> None:
+        """After a refused row: write each row alone and drop, loudly, what the database will not have."""
+        writer = self._writer
+        assert writer is not None
+        for job in list(group.dirty.values()):
+            try:
+                await writer.run(_apply, [rows.to_row(job)], [], [])
+            except sqlite3.IntegrityError as fault:
+                log.critical("journal.failed", job_id=job.id, state=job.state, problem=str(fault))
+            del group.dirty[job.id]
+        for statement in list(group.statements):
+            try:
+                await writer.run(_apply, [], [], [(self._queries[statement.name], statement.parameters)])
+            except sqlite3.IntegrityError as fault:
+                log.critical("journal.failed", statement=statement.name, problem=str(fault))
+            group.statements.remove(statement)
+
+    async def _pause(self) -> None:
+        """Wait out the retry time; staged work does not shorten it."""
+        await self._clock.sleep(RETRY_S)
+
+    def _store_full(self) -> StoreFull:
+        return StoreFull(
+            f"{self.path} takes no more writes: {self.full_reason}; free space, nothing was accepted", path=str(self.path)
+        )
+
+    def refuse_if_full(self) -> None:
+        """Raise `StoreFull` while the disk takes no more."""
+        if self.full_reason is not None:
+            raise self._store_full()
+
+    def _became_full(self, fault: Exception) -> None:
+        if self.full_reason is None:
+            self.full_reason = str(fault)
+            log.error("journal.full", path=str(self.path), problem=str(fault))
+            self.on_full(self.full_reason)
+
+    def _became_writable(self) -> None:
+        if self.full_reason is not None:
+            self.full_reason = None
+            log.warning("journal.recovered", path=str(self.path))
+            self.on_full(None)
+
+    async def write(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a bounded piece of upkeep (retention, vacuum, checkpoint) between two groups."""
+        if self._writer is None:
+            raise RuntimeError("the journal is not open")
+        return await self._writer.run(work, *args)
+
+    async def copy(self, target: Path) -> None:
+        """A consistent copy of the file as it stands, while writes go on."""
+        if self._reader is None:
+            raise RuntimeError("the journal is not open")
+        await self._reader.run(lambda c: c.execute("VACUUM INTO ?", (str(target),)).fetchall())
+
+
+def _follow(later: asyncio.Future[None], done: asyncio.Future[None]) -> None:
+    if not later.done():
+        if done.cancelled():
+            later.cancel()
+        else:
+            later.set_result(None)
+
+
+def _apply(
+    opened: sqlite3.Connection,
+    job_rows: list[tuple[Any, ...]],
+    event_rows: list[tuple[Any, ...]],
+    statements: list[tuple[str, tuple[Any, ...]]],
+) -> None:
+    """One transaction, on the writer's thread."""
+    opened.execute("BEGIN IMMEDIATE")
+    try:
+        if job_rows:
+            _write_jobs(opened, job_rows)
+        if event_rows:
+            _write_events(opened, event_rows)
+        for statement, parameters in statements:
+            opened.execute(statement, parameters)
+        opened.execute("COMMIT")
+    except BaseException:
+        if opened.in_transaction:
+            opened.execute("ROLLBACK")
+        raise

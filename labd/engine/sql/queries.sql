@@ -1,0 +1,127 @@
+-- name: highest_ids
+-- The numbers to go on from.
+SELECT (SELECT max(id) FROM jobs), (SELECT max(seq) FROM events), (SELECT max(id) FROM tokens);
+
+-- name: going
+-- Jobs that were under way when the last daemon ended.
+SELECT * FROM jobs WHERE state IN ('running', 'waiting', 'cancelling')
+AND state IN ('running', 'waiting', 'cancelling', 'failed', 'cancelled', 'interrupted');
+
+-- name: queued_by_queue
+-- Depth of each queue, from the index alone.
+SELECT queue, count(*) FROM jobs WHERE state = 'queued' GROUP BY queue;
+
+-- name: notable_by_state
+-- How many jobs stand in each state but queued and succeeded, from the index alone.
+SELECT state, count(*) FROM jobs
+WHERE state IN ('running', 'waiting', 'cancelling', 'failed', 'cancelled', 'interrupted') GROUP BY state;
+
+-- name: ready_after
+-- The next jobs of a queue behind a rank, in the order they will run.
+SELECT * FROM jobs WHERE state = 'queued' AND queue = ? AND (rank, id) > (?, ?) AND hold IS NULL AND run_at <= ?
+ORDER BY rank, id LIMIT ?;
+
+-- name: delayed_after
+-- The next jobs that become ready later.
+SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND (run_at, id) > (?, ?) AND run_at > ? AND hold IS NULL
+ORDER BY run_at, id LIMIT ?;
+
+-- name: held_by_queue
+SELECT queue, count(*) FROM jobs WHERE state = 'queued' AND hold IS NOT NULL GROUP BY queue;
+
+-- name: queued_physical
+-- Queued jobs that would touch a device; few, since each expires within minutes.
+SELECT * FROM jobs WHERE state = 'queued' AND effect = 'physical';
+
+-- name: job
+SELECT * FROM jobs WHERE id = ?;
+
+-- name: job_by_key
+SELECT * FROM jobs WHERE idempotency_key = ?;
+
+-- name: events_after
+SELECT seq, at, kind, job_id, data FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
+
+-- name: events_of_job
+SELECT seq, at, kind, job_id, data FROM events WHERE job_id = ? ORDER BY seq LIMIT 1000;
+
+-- name: oldest_event
+SELECT min(seq) FROM events;
+
+-- name: ended_before
+-- Candidates for retention: the lowest ids that ended before an instant.
+SELECT id FROM jobs WHERE id > ? AND finished_at < ? AND state IN ('succeeded', 'failed', 'cancelled')
+ORDER BY id LIMIT ?;
+
+-- name: jobs_total
+SELECT count(*) FROM jobs;
+
+-- name: ended_lowest
+-- Candidates for retention by count: the lowest ids that have ended.
+SELECT id FROM jobs WHERE id > ? AND state IN ('succeeded', 'failed', 'cancelled') ORDER BY id LIMIT ?;
+
+-- name: delete_jobs
+DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?)) AND state IN ('succeeded', 'failed', 'cancelled');
+
+-- name: delete_events_of_jobs
+DELETE FROM events WHERE job_id IN (SELECT value FROM json_each(?));
+
+-- name: delete_events_before
+-- Events without a job, by age; those of jobs go with their job.
+DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq < ? AND at < ? AND job_id IS NULL LIMIT ?);
+
+-- name: put_queue
+INSERT INTO queues (name, priority, concurrency, paused_by, paused_reason, paused_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET priority = excluded.priority, concurrency = excluded.concurrency,
+paused_by = excluded.paused_by, paused_reason = excluded.paused_reason, paused_at = excluded.paused_at;
+
+-- name: queues
+SELECT name, priority, concurrency, paused_by, paused_reason, paused_at FROM queues;
+
+-- name: put_schedule
+INSERT INTO schedules (name, spec, state, origin, created_by, created_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, state = excluded.state, origin = excluded.origin;
+
+-- name: schedules
+SELECT name, spec, state, origin, created_by, created_at FROM schedules ORDER BY name;
+
+-- name: delete_schedule
+DELETE FROM schedules WHERE name = ?;
+
+-- name: add_audit
+INSERT INTO audit (id, at, actor, action, subject, details, prev_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: last_audit
+SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1;
+
+-- name: audit_page
+SELECT id, at, actor, action, subject, details, prev_hash, hash FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?;
+
+-- name: audit_after
+SELECT id, at, actor, action, subject, details, prev_hash, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?;
+
+-- name: put_token
+INSERT INTO tokens (id, name, hash, scopes, created_at, created_by, expires_at, last_used_at, revoked_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET last_used_at = excluded.last_used_at, revoked_at = excluded.revoked_at;
+
+-- name: tokens
+SELECT id, name, hash, scopes, created_at, created_by, expires_at, last_used_at, revoked_at FROM tokens ORDER BY id;
+
+-- name: put_fact
+INSERT INTO facts (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: delete_fact
+DELETE FROM facts WHERE key = ?;
+
+-- name: fact
+SELECT value FROM facts WHERE key = ?;
+
+-- name: lines_of_job
+SELECT id, at, attempt, level, text FROM lines WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?;
+
+-- name: add_line
+INSERT INTO lines (job_id, at, attempt, level, text) VALUES (?, ?, ?, ?, ?);
+
+-- name: delete_lines
+DELETE FROM lines WHERE job_id IN (SELECT value FROM json_each(?));
