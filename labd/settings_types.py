@@ -1,0 +1,182 @@
+"""The tables of `labd.toml` as frozen values: every key, its default, its limits.
+
+Why frozen: a reload makes a new `Settings` and swaps it whole, so no part ever sees half of a change.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from cronsim import CronSim, CronSimError
+from msgspec import Meta
+
+Scope = Literal["read", "operate", "admin"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+Priority = Annotated[int, Meta(ge=0, le=9)]
+Seconds = Annotated[float, Meta(ge=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+
+
+class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[host]`: how this host is named in answers and logs; empty takes the system's name."""
+
+    name: str = ""
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[api]`: the TCP listener and the limits of both listeners. The Unix socket is always open."""
+
+    listen: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    behind_proxy: bool = False
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 2_000_000
+    request_timeout_s: PositiveSeconds = 30.0
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert: tls_cert and tls_key belong together; one of them is missing")
+        if self.listen is None:
+            return
+        host, _ = self.address
+        if not is_loopback(host) and self.tls_cert is None and not self.behind_proxy:
+            raise ValueError(
+                f"listen: {self.listen} reaches beyond this host without TLS; set tls_cert and tls_key, or "
+                "behind_proxy = true if a proxy in front ends TLS, or listen on 127.0.0.1"
+            )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of `listen`.
+
+        Raises:
+            ValueError: Not `host:port`, or no `listen` at all.
+        """
+        host, _, port = (self.listen or "").rpartition(":")
+        host = host.removeprefix("[").removesuffix("]")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"listen: {self.listen!r} is no host:port, such as 127.0.0.1:8780 or [::1]:8780")
+        return host, int(port)
+
+
+class AccessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[access]`: scopes of local users and groups on the Unix socket; `root` and labd's own user are always admin."""
+
+    users: dict[str, tuple[Scope, ...]] = {}
+    groups: dict[str, tuple[Scope, ...]] = msgspec.field(default_factory=lambda: {"labd": ("read", "operate")})
+
+
+class QueueSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[queue.NAME]`: priority 0 (first) to 9, and how many of its jobs run at once."""
+
+    priority: Priority = 2
+    concurrency: Annotated[int, Meta(ge=1, le=10_000)] = 4
+
+
+DEFAULT_QUEUES: dict[str, QueueSettings] = {
+    "high-priority": QueueSettings(priority=1, concurrency=8),
+    "standard": QueueSettings(priority=2, concurrency=4),
+    "low-priority": QueueSettings(priority=3, concurrency=2),
+    "maintenance": QueueSettings(priority=4, concurrency=1),
+    "monitoring": QueueSettings(priority=5, concurrency=2),
+}
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[engine]`: fairness, retention and the end of the daemon."""
+
+    ageing_s: PositiveSeconds = 60.0
+    drain_s: Seconds = 30.0
+    retention_days: PositiveSeconds = 90.0
+    retention_jobs: Annotated[int, Meta(ge=1)] = 100_000
+    log_retention_days: PositiveSeconds = 14.0
+    expires_in_s: PositiveSeconds = 600.0
+
+
+class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[schedule.NAME]`: makes jobs by cron (5 fields) or by interval."""
+
+    task: str
+    args: dict[str, Any] = {}
+    cron: str | None = None
+    interval_s: PositiveSeconds | None = None
+    timezone: str = "UTC"
+    misfire: Literal["skip", "latest", "all"] = "latest"
+    misfire_limit: Annotated[int, Meta(ge=1)] = 10
+    overlap: Literal["skip", "queue_one", "parallel"] = "skip"
+    overlap_limit: Annotated[int, Meta(ge=1)] = 1
+    jitter_s: Seconds = 0.0
+    queue: str | None = None
+    priority: Priority | None = None
+    tags: tuple[str, ...] = ()
+    paused: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.cron is None) == (self.interval_s is None):
+            raise ValueError("needs exactly one of cron and interval_s")
+        try:
+            ZoneInfo(self.timezone)
+        except (
+            KeyError,
+            OSError,
+            ValueError,
+        ):  # ZoneInfoNotFoundError is a KeyError; a path is a ValueError or OSError
+            raise ValueError(f"timezone: {self.timezone!r} is no time zone, such as Europe/Vienna") from None
+        if self.cron is None:
+            return
+        if len(self.cron.split()) != 5:
+            raise ValueError(f"cron: {self.cron!r} has {len(self.cron.split())} fields, needs 5, such as '0 6 * * 1-5'")
+        try:
+            CronSim(self.cron, datetime(2026, 1, 1))  # noqa: DTZ001 the rule is checked, not evaluated
+        except CronSimError as fault:
+            raise ValueError(f"cron: {self.cron!r} is no cron rule: {fault}") from None
+
+
+class TopSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of `labd.toml` that stand before the first table."""
+
+    state_dir: str | None = None
+    runtime_dir: str | None = None
+    socket: str | None = None
+    log_level: Level = "info"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything labd was told, checked.
+
+    `wings` has the parsed table of every wing that is configured, `absent_wings` the wings that are configured but
+    belong to a labd that is not installed. `origin` says for every key that was set where: a file or a variable.
+    """
+
+    host: HostSettings
+    state_dir: Path
+    runtime_dir: Path
+    socket: Path
+    log_level: Level
+    api: ApiSettings
+    access: AccessSettings
+    engine: EngineSettings
+    queues: dict[str, QueueSettings]
+    schedules: dict[str, ScheduleSettings]
+    wings: dict[str, Any]
+    absent_wings: tuple[str, ...]
+    origin: dict[str, str]
+    files: tuple[Path, ...]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listener on `host` is reached from this host only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
