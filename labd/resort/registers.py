@@ -233,7 +233,9 @@ class Model:
         current_unit_ma: Milliamperes of one count of a current register; None without current sensing.
         has_load: Whether 126 is an inferred load, 0.1 % a count.
         shutdown: Default of Shutdown (63).
-        watchdog_since_firmware: First firmware with the Bus Watchdog (98).
+        watchdog_since_firmware: First firmware with the Bus Watchdog (98); "available from firmware v38" in the e-Manual.
+        watchdog_faulty_up_to_firmware: Last firmware whose watchdog trips without stopping the motor; None is free of
+            it. ROBOTIS forum thread 4814 shows it on XC330 firmware 51, and ROBOTIS reproduced it on all 330 models.
         fast_read_since_firmware: First firmware with Fast Sync Read and Fast Bulk Read; None has none.
     """
 
@@ -250,6 +252,7 @@ class Model:
     nominal_voltage_v: float
     velocity_limit: int
     watchdog_since_firmware: int
+    watchdog_faulty_up_to_firmware: int | None
     fast_read_since_firmware: int | None
 
     @property
@@ -271,6 +274,11 @@ class Model:
     def supports_watchdog(self, firmware: int) -> bool:
         """Whether this model has the Bus Watchdog with that firmware."""
         return firmware >= self.watchdog_since_firmware
+
+    def watchdog_stops_motor(self, firmware: int) -> bool:
+        """Whether a trip of the Bus Watchdog really stops the motor with that firmware."""
+        faulty = self.watchdog_faulty_up_to_firmware
+        return self.supports_watchdog(firmware) and (faulty is None or firmware > faulty)
 
 
 def _common() -> list[Register]:
@@ -345,6 +353,7 @@ class _Family:
     shutdown: int = 0x34
     small: bool = False
     watchdog_since_firmware: int = 38
+    watchdog_faulty_up_to_firmware: int | None = None
     fast_read_since_firmware: int | None = 45
 
 
@@ -361,7 +370,7 @@ _XM430 = _Family(
 _XL330 = _Family(
     {"velocity_i_gain": 1600, "velocity_p_gain": 180, "position_p_gain": 400},
     (31, 70), (35, 70), 5.0, 70, 1.0, shutdown=0x35, small=True, watchdog_since_firmware=0,
-    fast_read_since_firmware=46,
+    watchdog_faulty_up_to_firmware=51, fast_read_since_firmware=46,
 )  # fmt: skip
 _XC330_T = replace(_XL330, voltage_limits=(55, 140), voltage_default=(55, 140), nominal_voltage_v=11.1, shutdown=0x34)
 
@@ -416,6 +425,7 @@ def _model(number: int, name: str, family: _Family, velocity_limit: int, current
         nominal_voltage_v=family.nominal_voltage_v,
         velocity_limit=velocity_limit,
         watchdog_since_firmware=family.watchdog_since_firmware,
+        watchdog_faulty_up_to_firmware=family.watchdog_faulty_up_to_firmware,
         fast_read_since_firmware=family.fast_read_since_firmware,
     )
 
