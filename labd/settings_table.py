@@ -81,8 +81,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def read_table(struct_type: type[T], table: Mapping[str, Any], where: str, prefix: str, problems: Problems) -> T | None:
     """The struct of a table.
 
-    A rule over several keys is a `ValueError` of the struct's `__post_init__`; `"listen: reaches too far"` is shown as a
-    fault of the key `listen`.
+    A rule over several keys is a `ValueError` of the struct's `__post_init__`; `"listen: reaches too far"` is shown as
+    a fault of the key `listen`.
 
     Args:
         struct_type: Frozen, keyword-only; a field without a default must be in the table. Limits
