@@ -44,8 +44,16 @@ EVENTS: dict[str, str] = {
     "schedule.changed": "a schedule was made, changed, paused or deleted",
     # doors
     "api.listening": "a listener is open",
+    "api.listener_deferred": "a listener beyond this host stays closed until a token exists",
+    "api.closed": "all listeners are closed and all requests answered",
     "api.request_failed": "an unexpected exception reached the door",
     "access.refused": "a caller was turned away",
+    # systemd
+    "systemd.notify_failed": "the service manager did not take a message; it goes with the next one",
+    "watchdog.withheld": "the journal does not answer, so systemd's watchdog is not fed",
+    "watchdog.fed_again": "the journal answers again",
+    "access.changed": "another access table is in force",
+    "access.name_unknown": "a user or group of the access table does not exist on this host",
 }
 
 
