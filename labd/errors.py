@@ -3,7 +3,12 @@
 LabdError                      internal
 ├── SettingsFault              settings_invalid
 ├── BadRequest                 bad_request
-│   └── InvalidArguments       invalid_arguments
+│   ├── InvalidArguments       invalid_arguments
+│   ├── LengthRequired         length_required
+│   ├── MethodNotAllowed       method_not_allowed
+│   ├── BodyTooLarge           body_too_large
+│   ├── HeaderTooLarge         header_too_large
+│   └── RequestTimeout         request_timeout
 ├── NotFound                   not_found
 │   ├── UnknownTask            unknown_task
 │   ├── UnknownJob             unknown_job
@@ -16,6 +21,7 @@ LabdError                      internal
 │   └── AlreadyServing         already_serving
 ├── NotAuthenticated           not_authenticated
 ├── ScopeMissing               scope_missing
+├── OriginRefused              origin_refused
 ├── Refused                    refused
 │   ├── StopLatched            stop_latched
 │   ├── NotConnected           not_connected
@@ -95,6 +101,36 @@ class InvalidArguments(BadRequest):
     code = "invalid_arguments"
 
 
+class LengthRequired(BadRequest):
+    """A body is needed and none was announced."""
+
+    code = "length_required"
+
+
+class MethodNotAllowed(BadRequest):
+    """The path is there, the method is not; `details["allowed"]` lists those that are."""
+
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(BadRequest):
+    """The body is longer than labd takes."""
+
+    code = "body_too_large"
+
+
+class HeaderTooLarge(BadRequest):
+    """The request line or a header is longer than labd takes."""
+
+    code = "header_too_large"
+
+
+class RequestTimeout(BadRequest):
+    """The request did not arrive as a whole in time."""
+
+    code = "request_timeout"
+
+
 class NotFound(LabdError):
     """Something that is not there."""
 
@@ -165,6 +201,12 @@ class ScopeMissing(LabdError):
     """The caller is known, the scope is not granted."""
 
     code = "scope_missing"
+
+
+class OriginRefused(LabdError):
+    """The request carries a Host or an Origin that is not this daemon's."""
+
+    code = "origin_refused"
 
 
 class Refused(LabdError):

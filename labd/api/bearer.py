@@ -1,0 +1,157 @@
+"""Bearer tokens and the browser sessions made from them.
+
+Why only a hash is kept: the database and its backups then give nobody access. A token is 256 random bits, so a plain
+SHA-256 is enough; there is nothing to guess that a slow hash would protect. Every comparison walks the whole list in
+constant time per row, so the time of a refusal tells nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from labd.api.access import grant
+from labd.clock import Clock
+from labd.engine.job import Caller
+from labd.engine.views import TokenRow
+from labd.errors import NotFound
+
+if TYPE_CHECKING:
+    from labd.engine.engine import Engine
+
+PREFIX = "labd_"
+USE_NOTED_EVERY_S = 60.0
+SESSIONS_AT_MOST = 1000
+
+
+def hash_of(secret: str) -> str:
+    """What is stored of a token."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A caller and the instant at which labd must ask again."""
+
+    caller: Caller
+    until: float
+
+
+class TokenBook:
+    """All tokens, in memory and in the store; the store is written before a change is answered."""
+
+    def __init__(self, engine: Engine, clock: Clock, make_secret: Callable[[], str] | None = None) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._make_secret = make_secret or (lambda: PREFIX + secrets.token_urlsafe(32))
+        self._rows: list[TokenRow] = []
+        self.version = 0
+
+    async def load(self) -> None:
+        """Read the tokens of the store."""
+        self._rows = list(await self._engine.tokens())
+        self.version += 1
+
+    def rows(self) -> list[TokenRow]:
+        """All tokens, revoked and expired ones too, without anything secret."""
+        return list(self._rows)
+
+    def has_valid(self) -> bool:
+        """Whether anybody could come in by token now."""
+        now = self._clock.wall()
+        return any(_is_valid(row, now) for row in self._rows)
+
+    async def make(
+        self, name: str, scopes: tuple[str, ...], created_by: str, expires_in_s: float | None
+    ) -> tuple[TokenRow, str]:
+        """Store a new token and return it with its secret, which is told only this once."""
+        secret, now = self._make_secret(), self._clock.wall()
+        expires_at = None if expires_in_s is None else now + expires_in_s
+        row = TokenRow(0, name, hash_of(secret), scopes, now, created_by, expires_at)
+        await self._engine.put_token(row)
+        await self.load()
+        return next(stored for stored in self._rows if stored.hash == row.hash), secret
+
+    async def revoke(self, token_id: int) -> TokenRow:
+        """End a token at once; a second call changes nothing.
+
+        Raises:
+            NotFound: No token of that id.
+        """
+        for place, row in enumerate(self._rows):
+            if row.id == token_id:
+                if row.revoked_at is None:
+                    row = msgspec.structs.replace(row, revoked_at=self._clock.wall())
+                    await self._engine.put_token(row)
+                    self._rows[place] = row
+                    self.version += 1
+                return row
+        raise NotFound(f"no token has the id {token_id}; `labctl token list` shows all", token=token_id)
+
+    async def login(self, secret: str) -> Login | None:
+        """The caller that holds the token, None if it is unknown, expired or revoked."""
+        offered = hash_of(secret)
+        now = self._clock.wall()
+        place = -1
+        for number, row in enumerate(self._rows):
+            if hmac.compare_digest(row.hash, offered) and _is_valid(row, now):
+                place = number
+        if place < 0:
+            return None
+        row = self._rows[place]
+        if row.last_used_at is None or now - row.last_used_at >= USE_NOTED_EVERY_S:
+            row = msgspec.structs.replace(row, last_used_at=now)
+            self._rows[place] = row
+            if not self._engine.store_full:
+                await self._engine.put_token(row)
+        caller = Caller(f"token:{row.name}", grant(tuple(row.scopes)), "token")
+        until = now + USE_NOTED_EVERY_S
+        return Login(caller, until if row.expires_at is None else min(until, row.expires_at))
+
+
+def _is_valid(row: TokenRow, now: float) -> bool:
+    return row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
+
+
+class BrowserSessions:
+    """Cookies of browsers: each stands for the token it was made from and ends with it.
+
+    Why in memory: a restart logs browsers out, which is cheap; nothing that gives access is on disk.
+    """
+
+    def __init__(self, tokens: TokenBook, clock: Clock, lifetime_s: float) -> None:
+        self._tokens = tokens
+        self._clock = clock
+        self._lifetime_s = lifetime_s
+        self._sessions: dict[str, tuple[str, float]] = {}
+
+    async def open(self, token: str) -> str | None:
+        """Value of a new cookie, None if the token is not valid."""
+        if await self._tokens.login(token) is None:
+            return None
+        now = self._clock.wall()
+        self._sessions = {key: kept for key, kept in self._sessions.items() if kept[1] > now}
+        while len(self._sessions) >= SESSIONS_AT_MOST:
+            del self._sessions[next(iter(self._sessions))]
+        cookie = secrets.token_urlsafe(32)
+        self._sessions[hash_of(cookie)] = (token, now + self._lifetime_s)
+        return cookie
+
+    async def login(self, cookie: str) -> Login | None:
+        """The caller behind a cookie, None if it is unknown, over, or its token is no longer valid."""
+        token, ends_at = self._sessions.get(hash_of(cookie), ("", 0.0))
+        if self._clock.wall() >= ends_at:
+            return None
+        login = await self._tokens.login(token)
+        return None if login is None else Login(login.caller, min(login.until, ends_at))
+
+    def close(self, cookie: str) -> None:
+        """End a session; an unknown one is no fault."""
+        self._sessions.pop(hash_of(cookie), None)
+        self._tokens.version += 1

@@ -1,0 +1,100 @@
+"""Request bodies: read within a size and a time, decoded to the type that the endpoint names."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from labd.api.endpoint import Endpoint
+from labd.errors import BadRequest, BodyTooLarge, LengthRequired, RequestTimeout
+
+NO_BODY = frozenset({b"", b"{}", b"null"})
+
+
+class BodyReader:
+    """Reads the bodies of one endpoint."""
+
+    def __init__(self, endpoint: Endpoint, max_bytes: int, timeout_s: float) -> None:
+        self._decoder = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._optional = self._decoder is None or _takes_nothing(self._decoder)
+
+    async def read(self, request: web.BaseRequest) -> Any:
+        """The body of the request as the endpoint's type.
+
+        Raises:
+            LengthRequired: A body is needed and none was announced.
+            BodyTooLarge: Longer than `max_bytes`; nothing of it was decoded.
+            RequestTimeout: Not all of it arrived in time.
+            BadRequest: No JSON, or not of the type; names the field.
+        """
+        raw = await self._bytes(request)
+        if self._decoder is None:
+            if raw.strip() not in NO_BODY:
+                raise BadRequest(f"{request.method} {request.path} takes no body; {len(raw)} bytes were sent")
+            return None
+        if not raw and self._optional:
+            raw = b"{}"
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError as fault:
+            problem, _, path = str(fault).partition(" - at `$")
+            field = path.strip("`.")
+            raise BadRequest(
+                f"body{', field ' + field if field else ''}: {problem}", field=field, problem=problem
+            ) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            raise BadRequest(f"body is no JSON: {fault}") from None
+
+    async def _bytes(self, request: web.BaseRequest) -> bytes:
+        content = request.content
+        length = request.content_length
+        if length is None and not request.body_exists:
+            if not self._optional:
+                raise LengthRequired(f"{request.method} {request.path} needs a JSON body with a Content-Length")
+            return b""
+        if length is not None and length > self._max_bytes:
+            raise self._too_large(f"{length}")
+        if content.is_eof():
+            raw = content.read_nowait()
+            if len(raw) > self._max_bytes:
+                raise self._too_large(f"{len(raw)}")
+            return raw
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            transport = request.transport
+            if transport is not None:
+                transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._stream(request)
+        except TimeoutError:
+            request.protocol.keep_alive(False)
+            raise RequestTimeout(f"the body did not arrive within {self._timeout_s:g} s") from None
+
+    async def _stream(self, request: web.BaseRequest) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in request.content.iter_any():
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large(f"more than {self._max_bytes}")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _too_large(self, size: str) -> BodyTooLarge:
+        return BodyTooLarge(
+            f"the body has {size} bytes, labd takes {self._max_bytes}; send less at once or raise api.max_body_bytes",
+            limit_bytes=self._max_bytes,
+        )
+
+
+def _takes_nothing(decoder: msgspec.json.Decoder[Any]) -> bool:
+    try:
+        decoder.decode(b"{}")
+    except msgspec.ValidationError:
+        return False
+    return True

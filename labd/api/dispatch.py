@@ -1,0 +1,142 @@
+"""From a request to the endpoint that answers it: one table of routes, one wrapper per endpoint.
+
+Why no web framework routes and no middleware: a submission costs one commit that hundreds of others share, so the door is
+what limits the daemon. What each request needs (gate, scope, query, body, encoding) stands in one function in the order in
+which it must happen; everything that does not depend on the request is prepared when the route is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from labd.api.body import BodyReader
+from labd.api.connection import ClientGone, connection_of
+from labd.api.endpoint import Call, Endpoint
+from labd.api.errors import answer_error, answer_unexpected
+from labd.api.gate import ANONYMOUS, SAFE_METHODS, Gate, check_scope
+from labd.api.query import QueryReader
+from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotFound
+
+ENCODER = msgspec.json.Encoder(enc_hook=str)
+JSON_HEADERS = CIMultiDictProxy(
+    CIMultiDict(
+        {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    )
+)
+SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
+
+
+class Route:
+    """One endpoint, ready to be called."""
+
+    def __init__(self, endpoint: Endpoint, gate: Gate, max_body_bytes: int, body_timeout_s: float) -> None:
+        self.endpoint = endpoint
+        self._gate = gate
+        self._query = QueryReader(endpoint.query)
+        self._body = BodyReader(endpoint, max_body_bytes, body_timeout_s)
+        self._reads_body = endpoint.method not in SAFE_METHODS
+
+    async def answer(self, request: web.BaseRequest, path: dict[str, str], query: str) -> web.StreamResponse:
+        """Check, decode, call, encode; errors of the tree are left to the dispatcher."""
+        endpoint = self.endpoint
+        connection = connection_of(request)
+        caller = ANONYMOUS
+        if endpoint.scope != "none":
+            caller = await self._gate.caller(connection, request)
+            if endpoint.scope not in caller.scopes:
+                check_scope(caller, endpoint.scope, request.method, request.path)
+        values = self._query.read(query)
+        body = await self._body.read(request) if self._reads_body else None
+        answer = await endpoint.handler(Call(caller, path, values, body, request))
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        if answer is None and endpoint.status == 204:
+            return web.Response(status=204)
+        return web.Response(body=ENCODER.encode(answer), status=endpoint.status, headers=JSON_HEADERS)
+
+
+class Dispatcher:
+    """All routes by path and method.
+
+    Raises:
+        ValueError: Two endpoints of the same method and path.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint], gate: Gate, max_body_bytes: int, body_timeout_s: float) -> None:
+        self._gate = gate
+        self._fixed: dict[str, dict[str, Route]] = {}
+        self._open: list[tuple[re.Pattern[str], dict[str, Route]]] = []
+        self.endpoints = list(endpoints)
+        patterns: dict[str, dict[str, Route]] = {}
+        for endpoint in self.endpoints:
+            methods = patterns.setdefault(endpoint.path, {})
+            if endpoint.method in methods:
+                raise ValueError(f"two endpoints for {endpoint.method} {endpoint.path}")
+            methods[endpoint.method] = Route(endpoint, gate, max_body_bytes, body_timeout_s)
+        for path, methods in patterns.items():
+            if "{" in path:
+                self._open.append((_pattern_of(path), methods))
+            else:
+                self._fixed[path] = methods
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; the last place where exceptions of any kind end."""
+        try:
+            path, _, query = request.raw_path.partition("?")
+            self._gate.check_origin(connection_of(request), request)
+            methods = self._fixed.get(path)
+            arguments: dict[str, str] = {}
+            if methods is None:
+                methods, arguments = self._find(path)
+            method = request.method
+            route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
+            if route is None:
+                raise MethodNotAllowed(
+                    f"{path} does not take {method}; it takes {', '.join(sorted(methods))}", allowed=sorted(methods)
+                )
+            return await route.answer(request, arguments, query)
+        except LabdError as error:
+            return answer_error(error)
+        except asyncio.CancelledError:
+            raise
+        except ClientGone:
+            return web.Response(status=499)
+        except Exception as fault:
+            return answer_unexpected(fault, request.method, request.path)
+
+    def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
+        for pattern, methods in self._open:
+            match = pattern.fullmatch(path)
+            if match is not None:
+                return methods, {name: _plain(text) for name, text in match.groupdict().items()}
+        raise NotFound(f"no route {path[:200]}; GET /api/v1/openapi.json lists all", path=path[:200])
+
+
+def _plain(text: str) -> str:
+    try:
+        plain = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest(f"path part {text[:80]} is not UTF-8") from None
+    if "\0" in plain:
+        raise BadRequest("a path part contains a NUL character")
+    return plain
+
+
+def _pattern_of(path: str) -> re.Pattern[str]:
+    """`{name}` is one segment of the path, `{name:.+}` all that follows."""
+    parts: list[str] = []
+    end = 0
+    for match in SEGMENT.finditer(path):
+        parts.append(re.escape(path[end : match.start()]))
+        parts.append(f"(?P<{match.group(1)}>{'.+' if match.group(2) else '[^/]+'})")
+        end = match.end()
+    parts.append(re.escape(path[end:]))
+    return re.compile("".join(parts))

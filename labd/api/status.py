@@ -1,0 +1,124 @@
+"""`/api/v1/status` and `/healthz`: what the daemon is, what it does, what needs a person."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+from aiohttp import web
+
+from labd.api.endpoint import Call, Endpoint
+from labd.api.options import ApiOptions
+from labd.api.queues import QueueBody, queue_body
+from labd.clock import Clock, iso
+
+if TYPE_CHECKING:
+    from labd.engine.engine import Engine
+
+
+class StatusSource(Protocol):
+    """What only the whole daemon knows; given by whoever connects the parts."""
+
+    version: str
+    started_at: float
+
+    def wings(self) -> list[dict[str, Any]]:
+        """`{"name", "state": "on|off|faulty", "reason", "install", "devices": [...]}` of each wing."""
+        ...
+
+    def attention(self) -> list[dict[str, Any]]:
+        """`{"code", "message", "subject"}` of each thing that needs a person."""
+        ...
+
+    def simulated(self) -> bool:
+        """Whether any device of this daemon is a simulator."""
+        ...
+
+    def store_sizes(self) -> dict[str, int]:
+        """`size_bytes` of the databases and `wal_bytes` of their logs."""
+        ...
+
+
+class StoreView(msgspec.Struct):
+    """The databases."""
+
+    full: bool
+    size_bytes: int
+    wal_bytes: int
+
+
+class WingView(msgspec.Struct):
+    """One wing and its devices."""
+
+    name: str
+    state: str
+    reason: str = ""
+    install: str = ""
+    devices: list[dict[str, Any]] = []
+
+
+class Attention(msgspec.Struct):
+    """Something that needs a person."""
+
+    code: str
+    message: str
+    subject: str = ""
+
+
+class Status(msgspec.Struct):
+    """Everything `labctl status` shows."""
+
+    host: str
+    version: str
+    pid: int
+    started_at: str
+    uptime_s: float
+    state: Literal["serving", "draining", "store_full"]
+    store: StoreView
+    jobs: dict[str, int]
+    queues: list[QueueBody]
+    wings: list[WingView]
+    attention: list[Attention]
+    simulated: bool
+    socket: str
+    state_dir: str
+
+
+def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: Clock) -> list[Endpoint]:
+    """Routes about the daemon itself."""
+
+    async def status(call: Call) -> Status:
+        sizes = source.store_sizes()
+        state: Literal["serving", "draining", "store_full"] = "serving"
+        if engine.store_full:
+            state = "store_full"
+        if engine.draining:
+            state = "draining"
+        attention = [msgspec.convert(item, Attention) for item in source.attention()]
+        if engine.store_full:
+            attention.insert(0, Attention("store_full", "the disk is full: no job is accepted; free some space", "store"))
+        return Status(
+            host=options.host_name,
+            version=source.version,
+            pid=os.getpid(),
+            started_at=iso(source.started_at) or "",
+            uptime_s=round(clock.wall() - source.started_at, 3),
+            state=state,
+            store=StoreView(engine.store_full, sizes.get("size_bytes", 0), sizes.get("wal_bytes", 0)),
+            jobs={str(name): count for name, count in engine.counts().items()},
+            queues=[queue_body(queue) for queue in engine.queues()],
+            wings=[msgspec.convert(item, WingView) for item in source.wings()],
+            attention=attention,
+            simulated=source.simulated(),
+            socket=str(options.socket),
+            state_dir=str(options.state_dir),
+        )
+
+    async def healthz(call: Call) -> web.Response:
+        return web.Response(text="ok")
+
+    return [
+        Endpoint("GET", "/healthz", healthz, "none", "The daemon answers", tags=("daemon",)),
+        Endpoint("GET", "/api/v1/status", status, "read", "State of the daemon", answer=Status, tags=("daemon",)),
+    ]
