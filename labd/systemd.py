@@ -20,8 +20,6 @@ import structlog
 from labd.clock import Clock
 from labd.errors import LabdError, SettingsFault, StoreFull
 
-LISTEN_FDS_START = 3
-
 log = structlog.get_logger()
 
 
@@ -55,7 +53,7 @@ class Notifier:
 
     def ready(self, status: str = "") -> None:
         """Starting or reloading is over."""
-        self._send({"READY": "1", **({"STATUS": status} if status else {})})
+        self._send({"READY": "1"} | ({"STATUS": status} if status else {}))
 
     def reloading(self) -> None:
         """A reload begins; `ready` must follow. The time is what Type=notify-reload of newer systemd waits for."""
@@ -63,14 +61,14 @@ class Notifier:
 
     def stopping(self, status: str = "") -> None:
         """The end has begun."""
-        self._send({"STOPPING": "1", **({"STATUS": status} if status else {})})
+        self._send({"STOPPING": "1"} | ({"STATUS": status} if status else {}))
 
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._send({"STATUS": text}, keep=False)
 
     def extend_timeout(self, seconds: float) -> None:
-        """Ask for that long from now before start or stop counts as hung; repeat within it."""
+        """That long from now before start or stop counts as hung; repeat within it."""
         self._send({"EXTEND_TIMEOUT_USEC": str(int(seconds * 1e6))}, keep=False)
 
     def watchdog(self) -> None:
@@ -107,9 +105,7 @@ class Inherited(NamedTuple):
     socket: socket.socket
 
 
-def listen_sockets(
-    environ: MutableMapping[str, str], pid: int | None = None, first_fd: int = LISTEN_FDS_START
-) -> list[Inherited]:
+def listen_sockets(environ: MutableMapping[str, str], pid: int | None = None, first_fd: int = 3) -> list[Inherited]:
     """The sockets systemd opened for this process, closed to children; a second call gives none.
 
     Raises:
@@ -192,13 +188,12 @@ class Watchdog:
             await asyncio.wait({probe, limit}, return_when=asyncio.FIRST_COMPLETED)
             if not probe.done():
                 return f"the journal has not answered within {limit_s:g} s"
-            probe.result()
+            await probe
         except StoreFull:
-            return ""
+            pass
         except LabdError as fault:
             return fault.message
-        else:
-            return ""
         finally:
             probe.cancel()
             limit.cancel()
+        return ""
