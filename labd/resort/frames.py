@@ -147,9 +147,7 @@ def decode(data: bytes) -> Packet:
         raise ParsingError(f"the length field says {_PREFIX_BYTES + length} bytes in all, got {len(data)}", data)
     expected, received = crc16(data[:-2]), int.from_bytes(data[-2:], "little")
     if expected != received:
-        raise ParsingError(
-            f"checksum 0x{received:04x} received, 0x{expected:04x} expected", data, expected, received
-        )
+        raise ParsingError(f"checksum 0x{received:04x} received, 0x{expected:04x} expected", data, expected, received)
     payload = unstuff(data[_PREFIX_BYTES:-2])
     if payload[0] != Instruction.STATUS:
         return InstructionPacket(data[4], payload[0], payload[1:])
@@ -186,7 +184,7 @@ class FrameReader:
     def feed(self, data: bytes) -> list[bytes]:
         """Take bytes in, give the packets that are complete now, checksums not yet looked at."""
         self._buffer += data
-        frames = []
+        frames: list[bytes] = []
         while True:
             self._skip_to_header()
             if len(self._buffer) < _PREFIX_BYTES:

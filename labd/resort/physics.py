@@ -138,9 +138,7 @@ class _Path:
         self.velocity = velocity
 
 
-def move(
-    position: float, velocity: float, goal: float, limit: float, acceleration: float, now_s: float
-) -> Motion:
+def move(position: float, velocity: float, goal: float, limit: float, acceleration: float, now_s: float) -> Motion:
     """A profile from a place and a speed to rest at a goal.
 
     Args:

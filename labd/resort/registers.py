@@ -233,7 +233,7 @@ class Model:
         current_unit_ma: Milliamperes of one count of a current register; None without current sensing.
         has_load: Whether 126 is an inferred load, 0.1 % a count.
         shutdown: Default of Shutdown (63).
-        watchdog_since_firmware: First firmware with the Bus Watchdog (98); "available from firmware v38" in the e-Manual.
+        watchdog_since_firmware: First firmware with the Bus Watchdog (98); v38 in the e-Manual.
         watchdog_faulty_up_to_firmware: Last firmware whose watchdog trips without stopping the motor; None is free of
             it. ROBOTIS forum thread 4814 shows it on XC330 firmware 51, and ROBOTIS reproduced it on all 330 models.
         fast_read_since_firmware: First firmware with Fast Sync Read and Fast Bulk Read; None has none.

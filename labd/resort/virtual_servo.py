@@ -1,0 +1,521 @@
+"""One virtual X-series servo: its registers, its motor, and how the one drives the other.
+
+Why events are worked off in order of time and not when somebody looks: a watchdog that expired half a second ago has
+stopped the motor half a second ago, wherever the profile would have led since. `next_event_s` tells the bus when to
+look again; it is None while nothing can happen by itself, so that an idle bus sleeps.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from labd.clock import Clock, SystemClock
+from labd.resort import physics
+from labd.resort.control_table import ControlTable
+from labd.resort.motor import Motor, Surroundings
+from labd.resort.profiles import POSITION_MODES, profile_of_move, speed_of_mode
+from labd.resort.registers import (
+    BUS_WATCHDOG_UNIT_S,
+    DRIVE_MODE_REVERSE,
+    DRIVE_MODE_TORQUE_BY_GOAL,
+    MODELS,
+    RPM_PER_VELOCITY_UNIT,
+    STEPS_PER_TURN,
+    HardwareError,
+    Model,
+    OperatingMode,
+    steps_per_s_of_velocity,
+)
+
+OnEvent = Callable[["VirtualServo", str, dict[str, Any]], None]
+
+
+@dataclass(slots=True)
+class Counts:
+    """What an independent check asks for."""
+
+    moves: int = 0
+    arrivals: int = 0
+    goal_writes: int = 0
+    torque_writes: int = 0
+    watchdog_trips: int = 0
+    reboots: int = 0
+
+
+class VirtualServo:
+    """A motor on the virtual bus. Every public method may be called from any thread.
+
+    Args:
+        model_number: As a ping tells it; one of `registers.MODELS`.
+        servo_id: 0 to 252.
+        firmware: Version; decides on watchdog, fast reads and startup configuration.
+        position: Steps at power-on.
+        clock: The bus puts its own in.
+        on_event: Called with (servo, event, facts) on every change of torque, goal, motion, watchdog and health.
+    """
+
+    def __init__(
+        self,
+        model_number: int = 1060,
+        servo_id: int = 1,
+        *,
+        firmware: int = 52,
+        position: int = 0,
+        clock: Clock | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        self.model: Model = MODELS[model_number]
+        self.firmware = firmware
+        self.clock: Clock = clock or SystemClock()
+        self.on_event: OnEvent = on_event or (lambda servo, event, facts: None)
+        self.counts = Counts()
+        self.lock = threading.RLock()
+        self.table = ControlTable(self.model, firmware)
+        self.table["id"] = servo_id
+        now = self.clock.monotonic()
+        surroundings = Surroundings(supply_v=self.model.nominal_voltage_v)
+        self.motor = Motor(
+            physics.resting(float(position), now),
+            physics.Warmth(now, 30.0, surroundings.ambient_celsius),
+            surroundings,
+            steps_per_s_of_velocity(self.model.velocity_limit),
+        )
+        self._frame = 0.0
+        """Present Position = shaft (reversed or not) + this; folding a turn away changes it and not the shaft."""
+        self._fed_s = now
+        self._aim: tuple[int, float] | None = None
+        """Mode and goal of the move that is under way."""
+        self._shut_down = False
+        self._backup: dict[str, int] | None = None
+        self._power_on(now)
+
+    def attach(self, clock: Clock, on_event: OnEvent) -> None:
+        """Live by the bus's clock and tell the bus what happens."""
+        with self.lock:
+            celsius, position = self.motor.warmth.celsius, self.motor.position_at(self.clock.monotonic())
+            self.clock, self.on_event = clock, on_event
+            now = clock.monotonic()
+            self.motor.warmth = physics.Warmth(now, celsius, celsius)
+            self.motor.rest(position, now)
+            self._fed_s = now
+
+    # What the world may ask and do.
+
+    @property
+    def servo_id(self) -> int:
+        """Its id on the bus."""
+        return self.table["id"]
+
+    @property
+    def position(self) -> int:
+        """Present Position in steps, now."""
+        return self.register("present_position")
+
+    @property
+    def velocity(self) -> int:
+        """Present Velocity in units of 0.229 rpm, now."""
+        return self.register("present_velocity")
+
+    @property
+    def torque_enabled(self) -> bool:
+        """Whether the motor holds, now."""
+        return bool(self.register("torque_enable"))
+
+    def register(self, name: str) -> int:
+        """Any register, now."""
+        with self.lock:
+            self.advance()
+            return self.table[name]
+
+    def state(self) -> dict[str, Any]:
+        """The facts for records and checks, now."""
+        with self.lock:
+            now = self.advance()
+            table = self.table
+            return {
+                "servo": self.servo_id,
+                "model": self.model.name,
+                "firmware": self.firmware,
+                "position": table["present_position"],
+                "shaft": round(self._shaft(self.motor.position_at(now))),
+                "goal": table["goal_position"],
+                "velocity": table["present_velocity"],
+                "moving": self._aim is not None,
+                "torque": bool(table["torque_enable"]),
+                "operating_mode": table["operating_mode"],
+                "hardware_error": table["hardware_error_status"],
+                "watchdog": table["bus_watchdog"],
+                "temperature_celsius": table["present_temperature"],
+                "voltage_v": table["present_input_voltage"] / 10,
+                **asdict(self.counts),
+            }
+
+    def surround(self, **changes: Any) -> None:
+        """Change what acts from outside: `stalled`, `wall`, `load`, `supply_v`, `ambient_celsius`, `overload_s`."""
+        with self.lock:
+            now = self.advance()
+            self.motor.surround(replace(self.motor.surroundings, **changes), now)
+            if self._aim is not None or self.motor.torque:
+                self._drive(now)
+            self.advance()
+            self.on_event(self, "surroundings_changed", dict(changes))
+
+    @property
+    def stall(self) -> bool:
+        """Whether the shaft is held fast; may be set."""
+        return self.motor.surroundings.stalled
+
+    @stall.setter
+    def stall(self, stalled: bool) -> None:
+        self.surround(stalled=stalled)
+
+    def push(self, steps: int) -> bool:
+        """Turn the shaft by hand; a motor under torque does not give way, then False."""
+        with self.lock:
+            now = self.advance()
+            if self.motor.torque:
+                return False
+            self.motor.rest(self.motor.position_at(now) + steps, now)
+            self.advance()
+            self.on_event(self, "pushed", {"steps": steps, "position": self.table["present_position"]})
+            return True
+
+    def warm(self, celsius: float) -> None:
+        """Set the temperature; it goes on from there by load and ambient."""
+        with self.lock:
+            now = self.advance()
+            self.motor.warmth = replace(self.motor.warmth, at_s=now, celsius=celsius)
+            self.advance()
+            self.on_event(self, "warmed", {"celsius": celsius})
+
+    def hardware_error(self, bits: int) -> None:
+        """Latch hardware errors, as the motor itself does; those in Shutdown (63) take the torque away."""
+        with self.lock:
+            self._latch(self.advance(), bits)
+            self.advance()
+
+    # What the bus may do.
+
+    def feed_watchdog(self, now: float) -> None:
+        """An instruction packet was on the bus, for whomever."""
+        self._fed_s = now
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write registers.
+
+        Raises:
+            Refusal: With the error number; nothing was changed.
+        """
+        with self.lock:
+            now = self.advance()
+            for item, value in self.table.writes(address, data):
+                self._apply(item.name, value, now)
+            self.advance()
+
+    def read(self, address: int, length: int) -> bytes:
+        """Read registers as of now.
+
+        Raises:
+            Refusal: With the error number.
+        """
+        with self.lock:
+            self.advance()
+            return self.table.read(address, length)
+
+    def reboot(self) -> None:
+        """As after power-on: RAM to its defaults, errors cleared, the turns folded away, torque off."""
+        with self.lock:
+            now = self.advance()
+            self.counts.reboots += 1
+            if self.motor.torque:
+                self._set_torque(0, now, "reboot")
+            self.motor.halt(now)
+            self.table.reset_ram()
+            self._power_on(now)
+            self.on_event(self, "rebooted", {})
+            if self._has_newest_features and self.table["startup_configuration"] & 1:
+                self._set_torque(1, now, "startup")
+            self.advance()
+
+    def factory_reset(self, option: int) -> bool:
+        """EEPROM to its defaults, then reboot.
+
+        Args:
+            option: 0xFF all, 1 all but the id, 2 all but id and baud rate; anything else is refused with False.
+        """
+        keep = {0xFF: (), 1: ("id",), 2: ("id", "baud_rate")}.get(option)
+        if keep is None:
+            return False
+        with self.lock:
+            self.table.reset_eeprom(keep)
+            self.on_event(self, "factory_reset", {"option": option})
+            self.reboot()
+        return True
+
+    def clear_multi_turn(self) -> bool:
+        """Fold the turns away; False while it moves."""
+        with self.lock:
+            now = self.advance()
+            if self.motor.velocity_at(now):
+                return False
+            self._fold(now)
+            self.table["goal_position"] = self.table["present_position"]
+            return True
+
+    def backup(self, restore: bool) -> bool:
+        """Store or restore the RAM part (a restore reboots); False with torque on or with nothing stored."""
+        with self.lock:
+            self.advance()
+            if self.motor.torque or (restore and self._backup is None):
+                return False
+            if self._backup is not None and restore:
+                self.reboot()
+                for name, value in self._backup.items():
+                    self.table[name] = value
+                self.table["goal_position"] = self.table["present_position"]
+            else:
+                self._backup = self.table.ram_values()
+            self.table["backup_ready"] = 1
+            return True
+
+    # Time.
+
+    def next_event_s(self) -> float | None:
+        """The monotonic moment at which something happens by itself; None if nothing will."""
+        moments: list[float | None] = [self.motor.overload_s(), self.motor.touch_s(), self._trip_s()]
+        if self.motor.motion.segments:
+            moments.append(self.motor.motion.end_s)
+        if not self.table["hardware_error_status"] & HardwareError.OVERHEATING:
+            moments.append(self.motor.warmth.time_above(self.table["temperature_limit"]))
+        known = [moment for moment in moments if moment is not None and math.isfinite(moment)]
+        return min(known, default=None)
+
+    def advance(self) -> float:
+        """Work off, in order, all that has happened up to now; gives now."""
+        with self.lock:
+            now = self.clock.monotonic()
+            moment = self.next_event_s()
+            while moment is not None and moment <= now:
+                self._happen(moment)
+                moment = self.next_event_s()
+            self._show(now)
+            return now
+
+    def _trip_s(self) -> float | None:
+        """When the Bus Watchdog stops the motor if nobody speaks; None where it is off or torque is."""
+        watchdog = self.table["bus_watchdog"]
+        return self._fed_s + watchdog * BUS_WATCHDOG_UNIT_S if self.motor.torque and watchdog > 0 else None
+
+    def _happen(self, now: float) -> None:
+        """One thing by itself, at its own moment; each removes its own cause, so that `advance` comes to an end."""
+        motor = self.motor
+        trip, overload, touch = self._trip_s(), motor.overload_s(), motor.touch_s()
+        if trip is not None and now >= trip:
+            self._trip(now)
+        elif overload is not None and now >= overload:
+            # Pushing goes on where Shutdown does not mask it; it is told once.
+            motor.surroundings = replace(motor.surroundings, overload_s=math.inf)
+            self._latch(now, HardwareError.OVERLOAD)
+        elif touch is not None and now >= touch:
+            motor.run_into_wall(now)
+            self.on_event(self, "blocked", {"position": round(motor.position_at(now)), "at_s": now})
+        elif motor.motion.segments and now >= motor.motion.end_s:
+            motor.motion = physics.resting(motor.motion.rest, now)
+            motor.load_changed(now)
+            if motor.block is None:
+                self._end_move("arrived", now)
+                self.on_event(self, "at_rest", {"position": round(motor.position_at(now)), "at_s": now})
+        else:
+            self._latch(now, HardwareError.OVERHEATING)
+
+    def _trip(self, now: float) -> None:
+        """The Bus Watchdog: stop, -1, profile cleared. Source: e-Manual, "Bus Watchdog(98)"."""
+        self.counts.watchdog_trips += 1
+        self.table["bus_watchdog"] = -1
+        self.table["profile_velocity"] = self.table["profile_acceleration"] = 0
+        self.on_event(self, "watchdog_tripped", {"position": round(self.motor.position_at(now)), "at_s": now})
+        if self.model.watchdog_stops_motor(self.firmware):
+            self.motor.halt(now)
+            self._end_move("watchdog", now)
+
+    # Writes.
+
+    def _apply(self, name: str, value: int, now: float) -> None:
+        """One checked write and what follows from it."""
+        table, before = self.table, self.table[name]
+        if name == "torque_enable":
+            self.counts.torque_writes += 1
+            self._set_torque(value, now, "write")
+        elif name in ("homing_offset", "drive_mode"):
+            self._reframe(name, value, now)
+        elif name == "operating_mode":
+            table[name] = value
+            if value != before:
+                table.reset_for_mode()
+                if value == OperatingMode.POSITION:
+                    self._fold(now)
+                table["goal_position"] = round(self.motor.position_at(now))
+        elif name.startswith("goal_"):
+            table[name] = value
+            self.counts.goal_writes += 1
+            if not self.motor.torque and self._has_newest_features and table["drive_mode"] & DRIVE_MODE_TORQUE_BY_GOAL:
+                self._set_torque(1, now, "goal")
+            self.on_event(self, "goal", {"register": name, "value": value, "torque": table["torque_enable"]})
+            self._drive(now)
+        else:
+            table[name] = value
+            if name == "bus_watchdog":
+                self.on_event(self, "watchdog_set", {"value": value})
+
+    @property
+    def _has_newest_features(self) -> bool:
+        """Startup configuration, torque by goal and fast reads came with one firmware."""
+        since = self.model.fast_read_since_firmware
+        return since is not None and self.firmware >= since
+
+    def _set_torque(self, value: int, now: float, cause: str) -> None:
+        """Torque on or off.
+
+        A shut-down motor takes the write and stays off: the e-Manual names no error for it, so a host has to read
+        back. The stored goal is driven to when torque comes on, the worst that a motor could do to a host that forgot
+        to set the goal first.
+        """
+        if value and self._shut_down:
+            self.on_event(self, "torque_refused", {"cause": "shutdown"})
+            return
+        before = self.motor.torque
+        self.table["torque_enable"] = value
+        self.motor.torque = bool(value)
+        self.on_event(self, "torque", {"value": value, "cause": cause, "changed": before != bool(value), "at_s": now})
+        if value and not before:
+            if self.table["operating_mode"] == OperatingMode.POSITION:
+                self._fold(now)
+            self._drive(now)
+        elif before and not value:
+            self.motor.coast(now)
+            self._end_move("torque_off" if cause == "write" else cause, now)
+
+    def _drive(self, now: float) -> None:
+        """Set the motor going towards its goals."""
+        table, motor = self.table, self.motor
+        motor.ceiling = abs(table["goal_pwm"]) / 885
+        if not motor.torque or table["bus_watchdog"] == -1:
+            return
+        position, mode = motor.position_at(now), table["operating_mode"]
+        if mode in POSITION_MODES:
+            goal: float | None = float(table["goal_position"])
+            speed, acceleration = profile_of_move(table, abs(table["goal_position"] - position))
+        else:
+            goal = None
+            speed, acceleration = speed_of_mode(table)
+        aim = (mode, speed if goal is None else goal)
+        far = bool(speed) if goal is None else abs(goal - position) >= 0.5
+        if far and aim != self._aim:
+            self._end_move("replaced", now)
+            self._aim = aim
+            self.counts.moves += 1
+            facts = {"start": round(position), "goal": table["goal_position"] if goal is not None else None}
+            self.on_event(self, "move_started", {**facts, "operating_mode": mode, "at_s": now})
+        elif not far:
+            self._end_move("held", now)
+        if motor.set_going(goal, speed, acceleration, now):
+            self.on_event(self, "blocked", {"position": round(position), "at_s": now})
+
+    # Inside.
+
+    def _power_on(self, now: float) -> None:
+        """What power-on does besides defaults."""
+        self._shut_down = False
+        self._fold(now)
+        self.table["goal_position"] = round(self.motor.position_at(now))
+        self._show(now)
+
+    def _offset(self) -> int:
+        """Homing Offset as far as it counts: in mode 3 one beyond a quarter turn is ignored."""
+        offset = self.table["homing_offset"]
+        return 0 if self.table["operating_mode"] == OperatingMode.POSITION and abs(offset) > 1024 else offset
+
+    def _sign(self) -> int:
+        return -1 if self.table["drive_mode"] & DRIVE_MODE_REVERSE else 1
+
+    def _shaft(self, position: float) -> float:
+        """The shaft's own angle in steps, whatever offset, direction and folding make of it."""
+        return self._sign() * (position - self._frame)
+
+    def _fold(self, now: float) -> None:
+        """Take whole turns away from Present Position."""
+        position = round(self.motor.position_at(now))
+        turns = (position - self._offset()) // STEPS_PER_TURN
+        self._frame -= turns * STEPS_PER_TURN
+        self.motor.rest(float(position - turns * STEPS_PER_TURN), now)
+        self._show(now)
+
+    def _reframe(self, name: str, value: int, now: float) -> None:
+        """Another Homing Offset or direction: the shaft stays, its reading changes."""
+        shaft, offset = self._shaft(self.motor.position_at(now)), self._offset()
+        self.table[name] = value
+        self._frame += self._offset() - offset
+        self.motor.rest(self._sign() * shaft + self._frame, now)
+
+    def _end_move(self, how: str, now: float) -> None:
+        """Count and tell the end of a move; nothing where none was going."""
+        if self._aim is None:
+            return
+        self._aim = None
+        if how == "arrived":
+            self.counts.arrivals += 1
+        self.on_event(self, "move_ended", {"how": how, "position": round(self.motor.position_at(now)), "at_s": now})
+
+    def _latch(self, now: float, bits: int) -> None:
+        """Hardware errors stay until a reboot."""
+        fresh = bits & ~self.table["hardware_error_status"]
+        if not fresh:
+            return
+        self.table["hardware_error_status"] |= fresh
+        self.on_event(self, "hardware_error", {"bits": fresh, "at_s": now})
+        if fresh & self.table["shutdown"]:
+            self._shut_down = True
+            if self.motor.torque:
+                self._set_torque(0, now, "shutdown")
+
+    def _show(self, now: float) -> None:
+        """Put what can be measured into the registers."""
+        table, motor = self.table, self.motor
+        voltage = round(motor.voltage_at(now) * 10)
+        if not table["min_voltage_limit"] <= voltage <= table["max_voltage_limit"]:
+            self._latch(now, HardwareError.INPUT_VOLTAGE)
+        position, planned, load = motor.position_at(now), motor.motion.position_at(now), motor.load_at(now)
+        table["present_position"] = _wrap32(round(position))
+        table["present_velocity"] = _velocity(motor.velocity_at(now))
+        table["velocity_trajectory"] = _velocity(motor.motion.velocity_at(now))
+        table["position_trajectory"] = _wrap32(round(planned))
+        table["present_pwm"] = round(885 * load)
+        if self.model.has_current:
+            table["present_current"] = round(load * self.model.registers["current_limit"].maximum)
+        else:
+            table["present_load"] = round(load * 1000)
+        table["present_input_voltage"] = max(0, voltage)
+        table["present_temperature"] = max(0, min(255, round(motor.warmth.celsius_at(now))))
+        table["realtime_tick"] = int(now * 1000) % 32768
+        ongoing = motor.torque and bool(motor.motion.segments)
+        table["moving"] = int(ongoing or abs(table["present_velocity"]) > table["moving_threshold"])
+        in_position = table["operating_mode"] in POSITION_MODES and abs(table["goal_position"] - position) < 10
+        lagging = abs(planned - position) >= 20
+        shape = int(motor.motion.shape) if ongoing else 0
+        table["moving_status"] = in_position | ongoing << 1 | lagging << 3 | shape
+        if self._shut_down:
+            table["led"] = int(now) % 2
+
+
+def _velocity(steps_per_s: float) -> int:
+    """Steps per second in units of 0.229 rpm."""
+    return round(steps_per_s * 60 / STEPS_PER_TURN / RPM_PER_VELOCITY_UNIT)
+
+
+def _wrap32(value: int) -> int:
+    """Two's complement of 32 bits."""
+    return (value + 2**31) % 2**32 - 2**31
