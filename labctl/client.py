@@ -1,0 +1,310 @@
+"""The blocking Python client of labd.
+
+    with Client("unix:/run/labd/labd.sock") as lab:
+        job = lab.submit("resort.activate_hotel", {"hotel": "B"})
+        job = lab.wait(job["id"], timeout_s=60)
+
+Answers are the API's own objects. Every refusal and failure is raised as the class of its code in `labd.errors`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from labctl import hosts, routes
+from labctl.refusals import value_of
+from labctl.routes import Request, get, part, post, put
+from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport
+from labd.errors import DaemonUnreachable
+
+Json = dict[str, Any]
+LONG_POLL_S = 30
+ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
+
+
+class Client:
+    """One daemon.
+
+    Args:
+        host: `unix:/path`, `http://...`, `https://...` or a name of `labctl host list`; where it is left out,
+            `LABD_HOST`, the chosen host and the usual sockets are tried in this order.
+        token: Bearer token; else `LABD_TOKEN` or the token kept for the host.
+        timeout_s: Limit for one answer.
+
+    A client is for one thread. Nothing is sent before the first call; `close` may be called twice.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        token: str | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        candidates = hosts.find(host, token=token, ca_file=ca_file)
+        self._transport = Transport(candidates, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
+        self._timeout_s = timeout_s
+        self._monotonic = monotonic
+
+    @property
+    def url(self) -> str:
+        """Where the daemon is, or would be looked for first."""
+        return self._transport.address.url if self._transport.address else "nowhere"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the client can be used again."""
+        self._transport.close()
+
+    def ask(self, request: Request, timeout_s: float | None = None) -> Any:
+        """Send any request of the API.
+
+        Raises:
+            DaemonUnreachable: No answer.
+            LabdError: The class of the code that the daemon answered.
+        """
+        return value_of(*self._transport.exchange(request, timeout_s))
+
+    # daemon
+    def status(self) -> Json:
+        """State of the daemon, its queues, wings and what needs attention."""
+        return self._object(get("/status"))
+
+    def health(self) -> str:
+        """`ok` as long as the daemon serves."""
+        return str(self.ask(Request("GET", "/healthz", accept="text/plain"))).strip()
+
+    def metrics(self) -> str:
+        """Prometheus text."""
+        return str(self.ask(Request("GET", "/metrics", accept="text/plain")))
+
+    def openapi(self) -> Json:
+        """The API's description of itself."""
+        return self._object(get("/openapi.json"))
+
+    def reload(self) -> Json:
+        """Read the settings again."""
+        return self._object(post("/reload"))
+
+    def backup(self, write: Callable[[bytes], Any]) -> int:
+        """Give a consistent copy of the databases, a tar, to `write` block by block; returns its size in bytes."""
+        answer, blocks = self._transport.stream(Request("GET", routes.V1 + "/backup", accept="application/x-tar"))
+        if answer.status >= 400:
+            value_of(*answer)
+        size_bytes = 0
+        for block in blocks:
+            write(block)
+            size_bytes += len(block)
+        return size_bytes
+
+    # tasks
+    def tasks(self) -> list[Json]:
+        """All tasks that can be asked for."""
+        return _list(self.ask(get("/tasks")), "tasks")
+
+    def task(self, name: str) -> Json:
+        """One task and the JSON schema of its arguments; aliases are understood."""
+        return self._object(get(f"/tasks/{part(name)}"))
+
+    def execute(self, task: str, args: Mapping[str, Any] | None = None, timeout_s: float | None = 3600.0) -> Json:
+        """Run a task and wait for it; raises the error of a task that fails."""
+        return self._object(routes.execute(task, args or {}), timeout_s)
+
+    # jobs
+    def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> Json:
+        """Ask for one job; it is on disk when this returns. Options are the fields of a submission."""
+        return self._object(post("/jobs", routes.submission(task, args, options)))
+
+    def submit_many(self, submissions: Sequence[Mapping[str, Any]]) -> list[Json]:
+        """Ask for several jobs in one commit: all are accepted, or none."""
+        return _list(self.ask(post("/jobs", [dict(one) for one in submissions])), "jobs")
+
+    def jobs(self, **filters: Any) -> Json:
+        """One page, newest first: `{"jobs": [...], "next": id or None}`; filters as in `routes.jobs`."""
+        return self._object(routes.jobs(**filters))
+
+    def job(self, job_id: int, wait_s: float | None = None) -> Json:
+        """One job; with `wait_s` the answer comes when it has ended or that time is over (60 s at most)."""
+        wait = None if wait_s is None else max(1, min(60, round(wait_s)))
+        return self._object(get(f"/jobs/{part(job_id)}", wait=wait), self._timeout_s + (wait or 0))
+
+    def wait(self, job_id: int, timeout_s: float | None = None) -> Json:
+        """The job when it has ended (or is interrupted), or as it is when `timeout_s` is over."""
+        deadline = None if timeout_s is None else self._monotonic() + timeout_s
+        while True:
+            left_s = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - self._monotonic())
+            job = self.job(job_id, wait_s=left_s) if left_s > 0 else self.job(job_id)
+            if job["state"] in ENDED or left_s <= 0:
+                return job
+
+    def cancel(self, job_id: int, reason: str | None = None) -> Json:
+        """Ask a job to end; it is `cancelled` only when its work has ended."""
+        return self._object(post(f"/jobs/{part(job_id)}/cancel", routes.given(reason=reason)))
+
+    def retry(self, job_id: int) -> Json:
+        """Queue an ended or interrupted job again."""
+        return self._object(post(f"/jobs/{part(job_id)}/retry"))
+
+    def release(self, job_id: int) -> Json:
+        """Let a held job go."""
+        return self._object(post(f"/jobs/{part(job_id)}/release"))
+
+    def why(self, job_id: int) -> Json:
+        """Everything that holds a job back."""
+        return self._object(get(f"/jobs/{part(job_id)}/why"))
+
+    def logs(self, job_id: int, after: int | None = None, limit: int | None = None) -> Json:
+        """Lines of a job's log: `{"lines": [...], "next": id or None}`."""
+        return self._object(get(f"/jobs/{part(job_id)}/logs", after=after, limit=limit))
+
+    def job_events(self, job_id: int) -> list[Json]:
+        """What happened to a job."""
+        return _list(self.ask(get(f"/jobs/{part(job_id)}/events")), "events")
+
+    # queues
+    def queues(self) -> list[Json]:
+        """All queues."""
+        return _list(self.ask(get("/queues")), "queues")
+
+    def change_queue(self, name: str, concurrency: int | None = None, priority: int | None = None) -> Json:
+        """Another limit or priority."""
+        return self._object(put(f"/queues/{part(name)}", routes.given(concurrency=concurrency, priority=priority)))
+
+    def pause_queue(self, name: str, reason: str = "") -> Json:
+        """Start no job of the queue."""
+        return self._object(post(f"/queues/{part(name)}/pause", {"reason": reason}))
+
+    def resume_queue(self, name: str) -> Json:
+        """Start its jobs again."""
+        return self._object(post(f"/queues/{part(name)}/resume"))
+
+    # schedules
+    def schedules(self) -> list[Json]:
+        """All schedules."""
+        return _list(self.ask(get("/schedules")), "schedules")
+
+    def schedule(self, name: str) -> Json:
+        """One schedule."""
+        return self._object(get(f"/schedules/{part(name)}"))
+
+    def add_schedule(self, specification: Mapping[str, Any]) -> Json:
+        """A new schedule."""
+        return self._object(post("/schedules", dict(specification)))
+
+    def put_schedule(self, name: str, specification: Mapping[str, Any]) -> Json:
+        """A schedule as said here, whatever it was before."""
+        return self._object(put(f"/schedules/{part(name)}", dict(specification)))
+
+    def delete_schedule(self, name: str) -> Json:
+        """Remove a schedule; jobs it made stay."""
+        return self._object(routes.delete(f"/schedules/{part(name)}"))
+
+    def pause_schedule(self, name: str) -> Json:
+        """Make no jobs until it is resumed."""
+        return self._object(post(f"/schedules/{part(name)}/pause"))
+
+    def resume_schedule(self, name: str) -> Json:
+        """Make jobs again."""
+        return self._object(post(f"/schedules/{part(name)}/resume"))
+
+    def preview_schedule(self, name: str, count: int = 5) -> list[str]:
+        """The next instants."""
+        return [str(run) for run in _list(self.ask(get(f"/schedules/{part(name)}/preview", count=count)), "runs")]
+
+    # events, audit, tokens
+    def events(
+        self, after: int | None = None, kinds: Sequence[str] = (), quiet_s: float | None = None
+    ) -> Iterator[Json]:
+        """Events as they come, resumed after a broken connection without a gap.
+
+        Args:
+            after: The number of the last event seen; None begins now.
+            kinds: Prefixes such as `job.` or `device.`.
+            quiet_s: End when nothing came for so long; None never ends.
+        """
+        while True:
+            answer, lines = self._transport.stream(routes.events(after, kinds), quiet_s or 60.0)
+            if answer.status >= 400:
+                value_of(*answer)
+            try:
+                for line in lines:
+                    if line.startswith(b"data:"):
+                        event: Json = json.loads(line[5:])
+                        after = int(event["seq"])
+                        yield event
+            except DaemonUnreachable:
+                if quiet_s is not None:
+                    raise
+            if quiet_s is not None:
+                return
+
+    def audit(self, before: int | None = None, limit: int | None = None) -> Json:
+        """One page of the record of who did what, newest first."""
+        return self._object(get("/audit", before=before, limit=limit))
+
+    def verify_audit(self) -> Json:
+        """Check the hash chain."""
+        return self._object(get("/audit/verify"), 600.0)
+
+    def tokens(self) -> list[Json]:
+        """All tokens, without their secrets."""
+        return _list(self.ask(get("/tokens")), "tokens")
+
+    def create_token(self, name: str, scopes: Sequence[str], expires_in_s: float | None = None) -> Json:
+        """A new token; its secret is in this answer and nowhere else."""
+        body = {"name": name, "scopes": list(scopes), **routes.given(expires_in_s=expires_in_s)}
+        return self._object(post("/tokens", body))
+
+    def revoke_token(self, token_id: object) -> Json:
+        """Make a token worthless."""
+        return self._object(routes.delete(f"/tokens/{part(token_id)}"))
+
+    # resort
+    def resort_status(self, device: str | None = None) -> Json:
+        """State of a carousel and what is allowed now."""
+        return self._object(get("/resort/status", device=device))
+
+    def resort_position(self, device: str | None = None) -> Json:
+        """Where a carousel stands."""
+        return self._object(get("/resort/position", device=device))
+
+    def resort_health(self, device: str | None = None) -> Json:
+        """Temperature, voltage, load and errors of the motor."""
+        return self._object(get("/resort/health", device=device))
+
+    def resort_stop(self, device: str | None = None, reason: str | None = None, timeout_s: float | None = None) -> Json:
+        """Stop now: torque off, latched until a reset; never queued."""
+        return self._object(routes.stop(device, reason), timeout_s)
+
+    def resort_hold(self, device: str | None = None) -> Json:
+        """Stop where it is and keep the torque."""
+        return self._object(post("/resort/hold", routes.given(device=device)))
+
+    def resort_reset(self, by: str, reason: str, device: str | None = None) -> Json:
+        """Lift the latch of a stop; says who and why."""
+        return self._object(post("/resort/reset", routes.given(device=device, by=by, reason=reason)))
+
+    def _object(self, request: Request, timeout_s: float | None = None) -> Json:
+        value = self.ask(request, timeout_s)
+        return value if isinstance(value, dict) else {"value": value} if value is not None else {}
+
+
+def _list(value: Any, key: str) -> list[Any]:
+    """The list in an answer, bare or under its key."""
+    if isinstance(value, dict):
+        value = value.get(key, [])
+    return list(value or [])

@@ -1,0 +1,76 @@
+"""What every command shares that asks for a job and waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+import click
+
+from labctl import exits, render, summaries
+from labctl.invocation import Invocation
+from labctl.waiting import Interrupted, OnInterrupt, follow, person
+
+F = TypeVar("F", bound=Callable[..., Any])
+Json = dict[str, Any]
+
+
+def waits(function: F) -> F:
+    """Add `--no-wait`, `--timeout` and `--on-interrupt`; the command gets them as `wait`, `timeout` and `interrupt`."""
+    return _limits(click.option("--wait/--no-wait", default=True, help="Wait for the end; the default.")(function))
+
+
+def may_wait(function: F) -> F:
+    """The same for a command that does not wait unless asked."""
+    return _limits(click.option("--wait/--no-wait", default=False, help="Wait for the end.")(function))
+
+
+def _limits(function: F) -> F:
+    function = click.option(
+        "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Stop waiting, exit code 5; the job goes on."
+    )(function)
+    return click.option(
+        "--on-interrupt",
+        "interrupt",
+        type=click.Choice(["ask", "cancel", "leave"]),
+        default="ask",
+        help="What Ctrl-C means for the job; `ask` leaves it where nobody can be asked.",
+    )(function)
+
+
+def finish(call: Invocation, job: Json, wait: bool, timeout: float | None, interrupt: str) -> int:
+    """Wait as asked, print the job, return the exit code."""
+    if not wait:
+        call.emit(job, lambda: f"job {job['id']} {job['task']}: {job['state']}; `labctl job wait {job['id']}`")
+        return exits.DONE
+    started = time.monotonic()
+    progress = render.ProgressLine()
+    try:
+        job = follow(
+            call.client,
+            job,
+            timeout_s=timeout,
+            on_interrupt=cast("OnInterrupt", interrupt),
+            progress=progress,
+            ask=person(),
+        )
+    except Interrupted as cut:
+        if call.as_json:
+            call.emit(cut.job, "")
+        return exits.INTERRUPTED
+    seconds = time.monotonic() - started
+    code = exits.of_job(job)
+    if code == exits.STILL_GOING:
+        call.emit(job, lambda: f"{render.progress_text(job)}; still going, `labctl job wait {job['id']}`")
+    else:
+        call.emit(job, lambda: summaries.ended(job, seconds))
+    return code
+
+
+def ask_for(
+    call: Invocation, task: str, args: Mapping[str, Any], wait: bool, timeout: float | None, interrupt: str
+) -> int:
+    """Submit a verb of a wing as a job; arguments that are None are left to the task."""
+    given = {name: value for name, value in args.items() if value is not None}
+    return finish(call, call.client.submit(task, given), wait, timeout, interrupt)

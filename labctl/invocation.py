@@ -1,0 +1,85 @@
+"""One call of labctl: which daemon, which form of answer, where text goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from labctl import exits, render
+from labctl.terminal import say, tell
+from labd.errors import LabdError
+
+if TYPE_CHECKING:
+    from labctl.client import Client
+
+_NEXT_STEPS = {
+    "stop_latched": "labctl resort reset --by NAME --reason TEXT",
+    "not_connected": "labctl resort connect",
+    "mode_mismatch": "labctl resort connect --configure",
+    "not_authenticated": "set LABD_TOKEN, or `labctl host add NAME URL --token-stdin`",
+    "scope_missing": "ask an admin for the scope (`labctl token create`, or [access] in labd.toml)",
+    "unknown_task": "labctl task list",
+    "unknown_job": "labctl job list",
+    "unknown_queue": "labctl queue list",
+    "unknown_schedule": "labctl schedule list",
+    "invalid_arguments": "labctl task show TASK",
+}
+
+
+class Invocation:
+    """What every command gets: click's `obj`."""
+
+    def __init__(self, host: str | None = None, as_json: bool = False) -> None:
+        self.host = host
+        self.as_json = as_json
+        self._client: Client | None = None
+        self._client_host: str | None = None
+
+    @property
+    def client(self) -> Client:
+        """The client of the chosen daemon, made when first used."""
+        if self._client is None or self._client_host != self.host:
+            from labctl.client import Client
+
+            self.close()
+            self._client, self._client_host = Client(self.host), self.host
+        return self._client
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def emit(self, value: Any, text: str | Callable[[], str]) -> None:
+        """The answer: the API's own object with `--json`, else the text."""
+        if self.as_json:
+            say(render.to_json(value))
+        else:
+            say(text if isinstance(text, str) else text())
+
+    def listing(self, value: Any, columns: list[str], rows: list[list[str]], form: str = "table") -> None:
+        """The answer of a list command."""
+        if form == "json" or self.as_json:
+            say(render.to_json(value))
+        elif form == "csv":
+            say(render.to_csv(columns, rows))
+        else:
+            say(render.to_table(columns, rows))
+
+    @staticmethod
+    def tell(text: str) -> None:
+        """Something for the person, not for the pipe."""
+        tell(text)
+
+
+def tell_error(error: LabdError) -> int:
+    """Print an error and its next step; returns the exit code."""
+    tell(f"labctl: {render.printable(error.message or error.code)}")
+    step = _NEXT_STEPS.get(str(error.details.get("code", error.code)))
+    if step and step.split(" --")[0] not in error.message:
+        tell(f"  next: {step}")
+    problems = error.details.get("problems")
+    for problem in problems if isinstance(problems, list) else []:
+        tell(f"  {render.printable(str(problem))}")
+    return exits.of_error(error)
