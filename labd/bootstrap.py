@@ -55,9 +55,7 @@ def ensure(argv_module: str, modules: tuple[str, ...]) -> None:
     if not is_checkout(root) or (installed and not inside):
         _end(f"packages are missing: {', '.join(absent)}; install them with: pip install 'labd[all]'")
     if guarded:
-        _end(
-            f"{root / '.venv'} lacks {', '.join(absent) or 'labd'} although it was made; delete that folder and run again"
-        )
+        _end(f"{root / '.venv'} lacks {', '.join(absent) or 'labd'} although it was made; delete it and run again")
     try:
         python = make(root, "dev" if argv_module == "tests" else "demo", absent or ["labd itself"])
     except BootstrapFailed as fault:
@@ -215,7 +213,7 @@ def _run(command: list[str], lock: int | None) -> None:
 
 
 def _lock(root: Path) -> int | None:
-    """Lock the checkout's own folder, so that two runs at once do not meet; None where the platform has no such lock."""
+    """Lock the checkout's own folder, so that two runs do not meet; None where the platform has no such lock."""
     try:
         import fcntl
     except ImportError:

@@ -150,6 +150,7 @@ def _read(
         wings=wings,
         absent_wings=tuple(absent),
         origin=dict(layers.origins),
+        given=layers.given(),
         files=tuple(layers.files),
     )
 

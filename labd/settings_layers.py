@@ -36,6 +36,18 @@ class Layers:
         """Lay a table over what is there; tables are merged, everything else is replaced."""
         self._merge(self.table, table, where, "")
 
+    def given(self) -> dict[str, Any]:
+        """Every leaf by its dotted key, as it was written."""
+        found: dict[str, Any] = {}
+        for key in self.origins:
+            value: Any = self.table
+            rest = key
+            while rest and isinstance(value, Mapping):  # names may hold dots themselves: the longest that fits
+                name = max((name for name in value if rest == name or rest.startswith(f"{name}.")), key=len)
+                value, rest = value[name], rest[len(name) + 1 :]
+            found[key] = str(value) if isinstance(value, EnvironmentText) else value
+        return found
+
     def _merge(self, into: dict[str, Any], table: Mapping[str, Any], where: str, prefix: str) -> None:
         for name, value in table.items():
             key = f"{prefix}{name}"

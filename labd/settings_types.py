@@ -36,8 +36,8 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     tls_cert: str | None = None
     tls_key: str | None = None
     behind_proxy: bool = False
-    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 2_000_000
-    request_timeout_s: PositiveSeconds = 30.0
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4 * 1024 * 1024
+    request_timeout_s: PositiveSeconds = 20.0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
 
@@ -153,7 +153,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything labd was told, checked.
 
     `wings` has the parsed table of every wing that is configured, `absent_wings` the wings that are configured but
-    belong to a labd that is not installed. `origin` says for every key that was set where: a file or a variable.
+    belong to a labd that is not installed. `origin` says for every dotted key that was set where: a file or a variable;
+    `given` has the value as it was written.
     """
 
     host: HostSettings
@@ -169,6 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     wings: dict[str, Any]
     absent_wings: tuple[str, ...]
     origin: dict[str, str]
+    given: dict[str, Any]
     files: tuple[Path, ...]
 
 

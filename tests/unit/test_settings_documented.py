@@ -1,0 +1,94 @@
+"""`etc/labd.toml` documents every key with its default, and no other key; the demo's settings have no fault."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from labd.resort import settings as resort
+from labd.settings import load
+from labd.settings_types import (
+    DEFAULT_QUEUES,
+    AccessSettings,
+    ApiSettings,
+    EngineSettings,
+    HostSettings,
+    QueueSettings,
+    ScheduleSettings,
+    TopSettings,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "": TopSettings,
+    "host": HostSettings,
+    "api": ApiSettings,
+    "access": AccessSettings,
+    "engine": EngineSettings,
+    **{f"queue.{name}": QueueSettings for name in DEFAULT_QUEUES},
+    "schedule.morning-check": ScheduleSettings,
+    "resort": resort.ResortSettings,
+    "resort.limits": resort.Limits,
+    "resort.simulated": resort.SimulatedOptions,
+}
+
+
+def documented() -> Iterator[tuple[str, str, Any, bool]]:
+    """Table, key, value and whether the text says another default, for every option of the file."""
+    table, said = "", ""
+    for line in (ROOT / "etc" / "labd.toml").read_text().splitlines():
+        if line.startswith("# "):
+            said += line
+            continue
+        option = line.removeprefix("#").strip()
+        if option.startswith("["):
+            table = option.strip("[]")
+        elif match := re.match(r"(\w+) = ", option):
+            yield table, match.group(1), tomllib.loads(option)[match.group(1)], "Default: " in said
+        said = ""
+
+
+OPTIONS = list(documented())
+
+
+def test_every_key_is_documented_and_every_documented_key_is_real() -> None:
+    written = {(table, key) for table, key, _, _ in OPTIONS}
+    nested = {name.rpartition(".")[::2] for name in TABLES if name.startswith("resort.")}
+    real = {(table, field.name) for table, kind in TABLES.items() for field in msgspec.structs.fields(kind)}
+    assert written == real - {(table, key) for table, _, key in [(a, "", b) for a, b in nested]}
+
+
+@pytest.mark.parametrize(("table", "key", "value", "other_default"), OPTIONS, ids=lambda value: str(value)[:20])
+def test_a_documented_value_is_allowed_and_the_default(table: str, key: str, value: Any, other_default: bool) -> None:
+    kind = TABLES[table]
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == key)
+    read = msgspec.convert(value, get_type_hints(kind, include_extras=True)[key])
+    if field.required:
+        return
+    default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    if table.startswith("queue."):
+        default = getattr(DEFAULT_QUEUES[table.removeprefix("queue.")], key)
+    if other_default:
+        assert default in (None, ""), f"{table}.{key} has a default of its own: {default!r}"
+    else:
+        assert read == default
+
+
+@pytest.mark.parametrize("name", ["labd.toml", "labd.demo.toml"])
+def test_the_settings_that_come_with_labd_have_no_fault(name: str) -> None:
+    class Wing:
+        parse = staticmethod(resort.parse)
+
+    settings = load({"resort": Wing()}, config=ROOT / "etc" / name, environ={}, uid=0)
+    if name == "labd.demo.toml":
+        assert [wing.driver for wing in settings.wings["resort"].carousels.values()] == ["simulated"]
+    else:
+        assert settings.given == {
+            table: {} for table in ("host", "api", "access", "engine", *(f"queue.{name}" for name in DEFAULT_QUEUES))
+        }
