@@ -37,6 +37,8 @@ class Lane:
     held: int = 0
     in_memory: int = 0
     window_end: tuple[float, int] = END
+    filling: bool = False
+    late: list[Job] = field(default_factory=list)
     groups: dict[GroupKey, list[tuple[float, int]]] = field(default_factory=dict)
 
     @property
@@ -71,37 +73,65 @@ class Dispatcher:
 
     # -- jobs come and go --------------------------------------------------------------------------------------------
 
-    def offer(self, job: Job) -> None:
-        """A ready job; beyond the window it is left to the database."""
+    def offer(self, job: Job) -> bool:
+        """A ready job; False if it lies behind the window and is left to the database."""
         lane = self.lanes[job.queue]
-        if (job.rank, job.id) > lane.window_end or job.id in self.ready:
-            return
-        if lane.complete and lane.in_memory >= WINDOW:
-            lane.window_end = (job.rank, job.id)
-            return
+        if job.id in self.ready:
+            return True
+        if (job.rank, job.id) > lane.window_end:
+            if lane.filling:
+                lane.late.append(job)
+            return False
+        self._keep(lane, job)
+        if lane.in_memory > 2 * WINDOW:
+            self._trim(lane)
+        return job.id in self.ready
+
+    def _keep(self, lane: Lane, job: Job) -> None:
         self.ready[job.id] = job
         lane.in_memory += 1
         heappush(lane.groups.setdefault(job.resources, []), (job.rank, job.id))
+
+    def _trim(self, lane: Lane) -> None:
+        """Forget the jobs that would run last; they are in the database."""
+        places = sorted(place for heap in lane.groups.values() for place in heap if place[1] in self.ready)
+        for _, job_id in places[WINDOW:]:
+            del self.ready[job_id]
+        lane.window_end = places[WINDOW - 1]
+        lane.in_memory = WINDOW
+        lane.groups = {key: [p for p in sorted(heap) if p[1] in self.ready] for key, heap in lane.groups.items()}
+        lane.groups = {key: heap for key, heap in lane.groups.items() if heap}
 
     def withdraw(self, job: Job) -> None:
         """A job that no longer waits; its place in the heap is skipped when it comes up."""
         if self.ready.pop(job.id, None) is not None:
             self.lanes[job.queue].in_memory -= 1
 
-    def filled(self, lane: Lane, jobs: list[Job], *, exhausted: bool) -> None:
-        """Jobs read behind the window; `exhausted` if the database has no more."""
-        lane.window_end = END
+    def filled(
+        self, lane: Lane, jobs: list[Job], *, exhausted: bool, end: tuple[float, int] | None, changed: set[int]
+    ) -> None:
+        """Jobs read behind the window.
+
+        Args:
+            lane: Marked `filling` since before the read began.
+            jobs: As the database had them, in order of rank.
+            exhausted: The database has no more of the queue.
+            end: Place of the last row read.
+            changed: Ids that changed since the read began; what was read of them is stale.
+        """
+        lane.filling = False
+        lane.window_end = END if exhausted or end is None else end
         for job in jobs:
-            if job.id not in self.ready and job.state is JobState.QUEUED and job.hold is None:
-                self.ready[job.id] = job
-                lane.in_memory += 1
-                heappush(lane.groups.setdefault(job.resources, []), (job.rank, job.id))
-        if not exhausted:
-            lane.window_end = (jobs[-1].rank, jobs[-1].id)
+            if job.id not in self.ready and job.id not in changed:
+                self._keep(lane, job)
+        late, lane.late = lane.late, []
+        for job in late:
+            if job.state is JobState.QUEUED and job.hold is None:
+                self.offer(job)
 
     def lanes_to_fill(self) -> list[Lane]:
         """Queues whose window runs low while the database has more."""
-        return [lane for lane in self.lanes.values() if not lane.complete and lane.in_memory < LOW_WATER]
+        return [lane for lane in self.lanes.values() if not lane.complete and not lane.filling and lane.in_memory < LOW_WATER]
 
     def release(self, job: Job) -> None:
         """Give back the slot and the resources of a job that ran."""

@@ -155,6 +155,11 @@ class Journal:
         if event is not None:
             group.events.append(event)
 
+    def start_landed(self, job: Job) -> asyncio.Future[None]:
+        """What a staged start waits for: `StoreFull` if the job's own admission, in the same commit, is refused."""
+        group = self._open_group()
+        return group.refusal if job.id in group.admitted else group.landed
+
     def add_event(self, event: Event) -> None:
         """An event of its own."""
         self._open_group().events.append(event)

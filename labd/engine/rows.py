@@ -39,6 +39,7 @@ class More(msgspec.Struct, omit_defaults=True):
 
 
 _more = msgspec.json.Decoder(More).decode
+decode = msgspec.json.decode
 _PLAIN = "{}"
 
 
@@ -85,7 +86,7 @@ def from_row(row: tuple[Any, ...]) -> Job:
     return Job(
         id=row[0],
         task=row[1],
-        args=msgspec.json.decode(row[2]),
+        args=decode(row[2]),
         queue=row[3],
         priority=row[4],
         state=JobState(row[5]),
@@ -103,7 +104,7 @@ def from_row(row: tuple[Any, ...]) -> Job:
         tags=tuple(row[17].split()),
         seq=row[18],
         hold=None if row[19] is None else _hold(row[19]),
-        result=None if row[20] is None else msgspec.json.decode(row[20]),
+        result=None if row[20] is None else decode(row[20]),
         error=None if row[21] is None else _error(row[21]),
         timeout_s=more.timeout_s,
         resources=more.resources,

@@ -125,3 +125,12 @@ INSERT INTO lines (job_id, at, attempt, level, text) VALUES (?, ?, ?, ?, ?);
 
 -- name: delete_lines
 DELETE FROM lines WHERE job_id IN (SELECT value FROM json_each(?));
+
+-- name: open_of_schedule
+-- Jobs of a schedule that have not ended; JSON is looked into only for those.
+SELECT * FROM jobs WHERE state = 'queued' AND json_extract(more, '$.schedule') = ?1
+UNION ALL
+SELECT * FROM jobs WHERE state IN ('running', 'waiting', 'cancelling')
+AND state IN ('running', 'waiting', 'cancelling', 'failed', 'cancelled', 'interrupted')
+AND json_extract(more, '$.schedule') = ?1
+LIMIT 1000;

@@ -1,0 +1,88 @@
+"""Runs one attempt of a wing's task inside the daemon.
+
+One of the three places with a broad `except`: whatever a task raises ends its own attempt and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from labd.engine.job import Caller, Job, JobError
+from labd.engine.registry import TaskSpec
+from labd.errors import LabdError
+
+log = structlog.get_logger()
+TRACEBACK_LIMIT = 16_000
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended: with a result, with an error, or cancelled."""
+
+    result: Any = None
+    error: JobError | None = None
+    cancelled: bool = False
+
+
+class InlineContext:
+    """The `JobContext` of an inline task."""
+
+    __slots__ = ("_add_line", "_set_progress", "caller", "job")
+
+    def __init__(
+        self,
+        job: Job,
+        add_line: Callable[[Job, str, str], None],
+        set_progress: Callable[[Job, float, float | None, str], None],
+    ) -> None:
+        self.job = job
+        self.caller = Caller(job.submitted_by)
+        self._add_line = add_line
+        self._set_progress = set_progress
+
+    def log(self, message: str, level: str = "info") -> None:
+        """One line in the job's log."""
+        self._add_line(self.job, level, message)
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """How far the job is."""
+        self._set_progress(self.job, done, total, text)
+
+
+async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
+    """Run the task once; never raises."""
+    job = context.job
+    structlog.contextvars.bind_contextvars(job_id=job.id, task=job.task, attempt=job.attempt)
+    limit = asyncio.timeout(job.timeout_s)
+    try:
+        async with limit:
+            result = await spec.function(context, **job.args)
+        if result is not None:
+            _encode(result)
+        return Outcome(result=result)
+    except asyncio.CancelledError:
+        return Outcome(cancelled=True)
+    except LabdError as fault:
+        return Outcome(error=JobError(fault.code, fault.message, type(fault).__name__, fault.details, retryable=fault.retryable))
+    except TimeoutError as fault:
+        if limit.expired():
+            message = f"{job.task} (job {job.id}) took longer than its timeout of {job.timeout_s:g} s"
+            return Outcome(error=JobError("task_timeout", message, "TaskTimeout", {"timeout_s": job.timeout_s}, retryable=True))
+        return _failed(job, fault)
+    except Exception as fault:
+        return _failed(job, fault)
+
+
+def _failed(job: Job, fault: Exception) -> Outcome:
+    log.error("job.attempt_raised", exc_info=fault)
+    text = "".join(traceback.format_exception(fault))[-TRACEBACK_LIMIT:]
+    message = f"{job.task} (job {job.id}) raised {type(fault).__name__}: {fault}"
+    return Outcome(error=JobError("task_failed", message, type(fault).__name__, {}, text, retryable=True))

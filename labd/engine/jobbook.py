@@ -1,0 +1,175 @@
+"""The jobs in memory and their changes: every change gets its number, its event and its place in the journal here.
+
+In memory are the jobs that run, that are ready within the window, that become ready soon, and those whose last change
+is still on its way to the disk. All others are read from the database when asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from labd.clock import Clock
+from labd.engine import rows
+from labd.engine.dispatcher import Dispatcher
+from labd.engine.events import EventFeed
+from labd.engine.job import ENDED, Job, JobState
+from labd.engine.journal import Event, Journal
+from labd.errors import UnknownJob
+
+ENDED_KINDS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.interrupted"})
+
+
+class JobBook:
+    """Jobs by id, with their changes.
+
+    Args:
+        journal: Takes every change.
+        dispatcher: Knows which jobs are ready in memory.
+    """
+
+    def __init__(self, journal: Journal, dispatcher: Dispatcher, clock: Clock) -> None:
+        self.journal = journal
+        self.dispatcher = dispatcher
+        self.clock = clock
+        self.live: dict[int, Job] = {}
+        self.delayed: dict[int, Job] = {}
+        self.counts: dict[str, int] = {state.value: 0 for state in JobState}
+        self.reads_going = 0
+        self.changed: set[int] = set()
+        self.feed: EventFeed | None = None
+        self.last_id = 0
+        self._waiters: dict[int, list[asyncio.Future[None]]] = {}
+
+    async def open(self) -> None:
+        """Take the numbers from the journal and listen to its commits."""
+        highest = await self.journal.read("highest_ids")
+        self.last_id = max(highest[0][0] or 0, int(await self.journal.fact("job_id_floor") or 0))
+        self.feed = EventFeed(self._read_events, self.journal.last_seq)
+        self.journal.on_committed = self._committed
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def next_id(self) -> int:
+        """The id of the next job."""
+        self.last_id += 1
+        return self.last_id
+
+    def admit(self, job: Job) -> None:
+        """A new job; `journal.admitted()` tells when it is on disk."""
+        event = self._event(job, "job.submitted", None)
+        self.live[job.id] = job
+        self.counts["queued"] += 1
+        self.journal.admit(job, event)
+
+    def change(self, job: Job, kind: str, state: JobState | None = None, data: dict[str, Any] | None = None) -> None:
+        """A change that has happened: the state moves, an event is made, the row is written with the next commit."""
+        if state is not None and state is not job.state:
+            self.counts[job.state.value] -= 1
+            self.counts[state.value] += 1
+            job.state = state
+        if self.reads_going:
+            self.changed.add(job.id)
+        self.live[job.id] = job
+        self.journal.record(job, self._event(job, kind, data))
+
+    def publish(self, kind: str, data: dict[str, Any], job_id: int | None = None) -> None:
+        """An event that is no change of a job."""
+        self.journal.add_event(Event(self.journal.next_seq(), self.clock.wall(), kind, job_id, data))
+
+    def forget(self, job: Job) -> None:
+        """A job whose admission was refused: as if it had never been."""
+        self.live.pop(job.id, None)
+        self.delayed.pop(job.id, None)
+        self.counts[job.state.value] -= 1
+
+    def _event(self, job: Job, kind: str, data: dict[str, Any] | None) -> Event:
+        job.seq = self.journal.next_seq()
+        body: dict[str, Any] = {"task": job.task, "queue": job.queue, "attempt": job.attempt}
+        if data:
+            body.update(data)
+        return Event(job.seq, self.clock.wall(), kind, job.id, body)
+
+    # -- finding -----------------------------------------------------------------------------------------------------
+
+    async def find(self, job_id: int) -> Job:
+        """The job as it stands on disk and in memory.
+
+        Raises:
+            UnknownJob: Never made, or past its retention.
+        """
+        job = self.live.get(job_id)
+        if job is not None:
+            return job
+        found = await self.journal.read("job", job_id)
+        if not found:
+            raise UnknownJob(f"job {job_id} is not there; it never was, or its retention is over", job=job_id)
+        return self.live.get(job_id) or rows.from_row(found[0])
+
+    async def settled(self, job_id: int) -> Job:
+        """The job, with everything that is shown of it on disk."""
+        job = await self.find(job_id)
+        if job.seq > self.journal.durable_seq:
+            await self.journal.commit()
+        return job
+
+    async def by_key(self, key: str) -> Job | None:
+        """The committed job of an idempotency key."""
+        found = await self.journal.read("job_by_key", key)
+        if not found:
+            return None
+        return self.live.get(found[0][0]) or rows.from_row(found[0])
+
+    async def ended(self, job_id: int, timeout_s: float) -> Job:
+        """The job once it has ended, or as it stands when the time is over."""
+        job = await self.settled(job_id)
+        if job.state in ENDED or timeout_s <= 0:
+            return job
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(job_id, []).append(waiter)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter
+        except TimeoutError:
+            pass
+        finally:
+            waiters = self._waiters.get(job_id)
+            if waiters is not None:
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiters[job_id]
+        return await self.settled(job_id)
+
+    # -- commits -----------------------------------------------------------------------------------------------------
+
+    def _committed(self, events: list[Event]) -> None:
+        durable = self.journal.durable_seq
+        for event in events:
+            job_id = event.job_id
+            if job_id is None:
+                continue
+            job = self.live.get(job_id)
+            if job is not None and job.seq <= durable and self._is_at_rest(job):
+                del self.live[job_id]
+            if event.kind in ENDED_KINDS and job_id in self._waiters:
+                for waiter in self._waiters[job_id]:
+                    if not waiter.done():
+                        waiter.set_result(None)
+        assert self.feed is not None
+        self.feed.publish(events)
+
+    def _is_at_rest(self, job: Job) -> bool:
+        if job.state is JobState.QUEUED:
+            return job.id not in self.dispatcher.ready and job.id not in self.delayed
+        return job.state in ENDED
+
+    async def _read_events(self, after: int, up_to: int, limit: int) -> list[Event]:
+        return [_event_of(row) for row in await self.journal.read("events_after", after, up_to, limit)]
+
+    async def events_of(self, job_id: int) -> list[Event]:
+        """What happened to a job, oldest first."""
+        return [_event_of(row) for row in await self.journal.read("events_of_job", job_id)]
+
+
+def _event_of(row: tuple[Any, ...]) -> Event:
+    return Event(row[0], row[1], row[2], row[3], rows.decode(row[4]))

@@ -1,0 +1,113 @@
+"""What the engine answers besides jobs: queues, schedules, log lines, tokens, and the filter of a list of jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from labd.engine.job import JobState
+from labd.engine.schedules import ScheduleSpec
+
+LIVE_STATES = ("running", "waiting", "cancelling", "failed", "cancelled", "interrupted")
+
+
+class QueueView(msgspec.Struct):
+    """One queue: rules and depth."""
+
+    name: str
+    priority: int
+    concurrency: int
+    paused: bool
+    paused_by: str | None
+    paused_reason: str | None
+    paused_at: float | None
+    queued: int
+    running: int
+    held: int
+
+
+class ScheduleView(msgspec.Struct):
+    """One schedule: what it does and where it stands; instants in seconds since 1970."""
+
+    spec: ScheduleSpec
+    origin: str
+    created_by: str
+    created_at: float
+    next_run_at: float | None
+    last_run_at: float | None
+
+
+class LogLine(msgspec.Struct):
+    """One line of a job's log."""
+
+    id: int
+    at: float
+    attempt: int
+    level: str
+    text: str
+
+
+class TokenRow(msgspec.Struct):
+    """An access token; only the SHA-256 of the secret is kept."""
+
+    id: int
+    name: str
+    hash: str
+    scopes: tuple[str, ...]
+    created_at: float
+    created_by: str
+    expires_at: float | None = None
+    last_used_at: float | None = None
+    revoked_at: float | None = None
+
+
+class JobFilter(msgspec.Struct):
+    """Which jobs a list shows, newest first; instants in seconds since 1970.
+
+    `text` is looked for in task, arguments, error and submitter; `before_id` is the cursor of the next page.
+    """
+
+    states: tuple[str, ...] = ()
+    task: str | None = None
+    queue: str | None = None
+    tag: str | None = None
+    text: str | None = None
+    since: float | None = None
+    until: float | None = None
+    submitted_by: str | None = None
+    before_id: int | None = None
+    limit: int = 100
+
+    def statement(self) -> tuple[str, list[Any]]:
+        """The SELECT and its parameters; every value is bound, none is pasted."""
+        where: list[str] = []
+        values: list[Any] = []
+        if self.states:
+            known = [JobState(state).value for state in self.states]
+            where.append(f"state IN ({', '.join('?' * len(known))})")
+            values += known
+            if all(state in LIVE_STATES for state in known):  # the words that let SQLite take the partial index
+                where.append(f"state IN ({', '.join(repr(state) for state in LIVE_STATES)})")
+            elif known == ["queued"]:
+                where.append("state = 'queued'")
+        for column, value in (("task", self.task), ("queue", self.queue), ("submitted_by", self.submitted_by)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                values.append(value)
+        if self.tag is not None:
+            where.append("tags LIKE ? ESCAPE '\\'")
+            values.append(f"% {_literal(self.tag)} %")
+        if self.text is not None:
+            where.append("(task || args || coalesce(error, '') || submitted_by) LIKE ? ESCAPE '\\'")
+            values.append(f"%{_literal(self.text)}%")
+        for column, sign, bound in (("created_at", ">=", self.since), ("created_at", "<", self.until), ("id", "<", self.before_id)):
+            if bound is not None:
+                where.append(f"{column} {sign} ?")
+                values.append(bound)
+        clause = f" WHERE {' AND '.join(where)}" if where else ""
+        return f"SELECT * FROM jobs{clause} ORDER BY id DESC LIMIT ?", [*values, self.limit]
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
