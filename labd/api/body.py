@@ -39,6 +39,8 @@ class BodyReader:
             return None
         if not raw and self._optional:
             raw = b"{}"
+        elif not raw:
+            raise BadRequest(f"{request.method} {request.path} needs a JSON body; it was empty")
         try:
             return self._decoder.decode(raw)
         except msgspec.ValidationError as fault:

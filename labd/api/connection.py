@@ -132,7 +132,12 @@ class Door(web.Server):
         super().__init__(handler)
         self.closing: asyncio.Future[None] = self._loop.create_future()
         self._header_timeout_s = header_timeout_s
-        self._limits = {"keepalive_timeout": keepalive_s, "access_log": None, "lingering_time": 1.0, "auto_decompress": False}
+        self._limits = {
+            "keepalive_timeout": keepalive_s,
+            "access_log": None,
+            "lingering_time": 1.0,
+            "auto_decompress": False,
+        }
 
     def protocol_for(self, listener: Listener) -> Callable[[], Connection]:
         """What asyncio calls for each accepted connection of a listener."""

@@ -27,9 +27,7 @@ from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotFound
 
 ENCODER = msgspec.json.Encoder(enc_hook=str)
 JSON_HEADERS = CIMultiDictProxy(
-    CIMultiDict(
-        {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    )
+    CIMultiDict({"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 )
 SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
 

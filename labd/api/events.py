@@ -116,7 +116,9 @@ def _cursor(call: Call, engine: Engine) -> int:
     after = call.query.after
     if text:
         if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise BadRequest(f"header Last-Event-ID={text[:80]}: expected the number of an event", header="Last-Event-ID")
+            raise BadRequest(
+                f"header Last-Event-ID={text[:80]}: expected the number of an event", header="Last-Event-ID"
+            )
         after = int(text)
     # A number from the future comes from another store; whoever has it would otherwise wait for ever.
     return last if after is None else min(after, last)

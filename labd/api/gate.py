@@ -61,7 +61,8 @@ class Gate:
             return
         if connection.listener.kind == "tcp" and _name_of(host) not in self._hosts:
             raise OriginRefused(
-                f"Host {host[:200]!r} is no name of this daemon; if it should be, add it to api.allowed_hosts", host=host[:200]
+                f"Host {host[:200]!r} is no name of this daemon; if it should be, add it to api.allowed_hosts",
+                host=host[:200],
             )
         if origin is not None and not self._is_own(connection, host, origin):
             raise OriginRefused(
@@ -108,7 +109,9 @@ class Gate:
             kind, _, secret = bearer.partition(" ")
             login = await self._tokens.login(secret.strip()) if kind.lower() == "bearer" else None
             if login is None:
-                raise NotAuthenticated("the bearer token is unknown, expired or revoked; `labctl token` makes a new one")
+                raise NotAuthenticated(
+                    "the bearer token is unknown, expired or revoked; `labctl token` makes a new one"
+                )
         elif cookie is not None:
             login = await self._sessions.login(cookie)
             if login is None:

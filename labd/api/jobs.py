@@ -182,11 +182,26 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             answer=JobView | JobList,
             status=201,
             tags=tags,
-            errors=("unknown_task", "invalid_arguments", "unknown_queue", "idempotency_conflict", "refused", "store_full"),
+            errors=(
+                "unknown_task",
+                "invalid_arguments",
+                "unknown_queue",
+                "idempotency_conflict",
+                "refused",
+                "store_full",
+            ),
         ),
         Endpoint("GET", "/api/v1/jobs", list_jobs, "read", "List jobs", query=JobsQuery, answer=JobPage, tags=tags),
         Endpoint(
-            "GET", at, read, "read", "One job; may wait for its end", query=WaitQuery, answer=JobView, tags=tags, errors=known
+            "GET",
+            at,
+            read,
+            "read",
+            "One job; may wait for its end",
+            query=WaitQuery,
+            answer=JobView,
+            tags=tags,
+            errors=known,
         ),
         Endpoint(
             "POST",
@@ -206,7 +221,15 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             "POST", at + "/release", release, "operate", "Let a held job go", answer=JobView, tags=tags, errors=changes
         ),
         Endpoint(
-            "GET", at + "/logs", logs, "read", "Lines of a job's log", query=LogsQuery, answer=LogPage, tags=tags, errors=known
+            "GET",
+            at + "/logs",
+            logs,
+            "read",
+            "Lines of a job's log",
+            query=LogsQuery,
+            answer=LogPage,
+            tags=tags,
+            errors=known,
         ),
         Endpoint("GET", at + "/events", events, "read", "History of a job", answer=JobEvents, tags=tags, errors=known),
         Endpoint("GET", at + "/why", why, "read", "What holds a job back", answer=Why, tags=tags, errors=known),

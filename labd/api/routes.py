@@ -6,7 +6,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from labd.api import jobs, queues, status
+from labd.api import (
+    audit,
+    backup,
+    docs,
+    events,
+    execute,
+    jobs,
+    metrics,
+    openapi,
+    queues,
+    schedules,
+    session,
+    status,
+    tasks,
+    tokens,
+)
 from labd.api.bearer import BrowserSessions, TokenBook
 from labd.api.endpoint import Endpoint
 from labd.api.options import ApiOptions
@@ -33,10 +48,22 @@ class Parts:
 
 def all_endpoints(parts: Parts, of_wings: list[Endpoint]) -> list[Endpoint]:
     """Every route, the wings' last."""
-    engine, options = parts.engine, parts.options
-    return [
-        *status.endpoints(engine, options, parts.status_source, parts.clock),
-        *jobs.endpoints(engine),
-        *queues.endpoints(engine),
-        *of_wings,
-    ]
+    engine, options, source, clock = parts.engine, parts.options, parts.status_source, parts.clock
+    found: list[Endpoint] = []
+    found += docs.endpoints(found, source.version)
+    found += openapi.endpoints(engine, found, source.version)
+    found += status.endpoints(engine, options, source, clock)
+    found += status.reload_endpoints(engine, parts.reload)
+    found += metrics.endpoints(engine, source, clock)
+    found += session.endpoints(options, parts.sessions)
+    found += jobs.endpoints(engine)
+    found += execute.endpoints(engine)
+    found += tasks.endpoints(engine)
+    found += queues.endpoints(engine)
+    found += schedules.endpoints(engine)
+    found += events.endpoints(engine, options)
+    found += audit.endpoints(engine)
+    found += tokens.endpoints(engine, parts.tokens, parts.token_made)
+    found += backup.endpoints(engine, options, clock)
+    found += of_wings
+    return found

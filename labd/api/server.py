@@ -183,5 +183,3 @@ def build(
     )
     server = ApiServer(options, dispatcher, gate, tokens, inherited)
     return server
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
@@ -97,7 +98,9 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
             state = "draining"
         attention = [msgspec.convert(item, Attention) for item in source.attention()]
         if engine.store_full:
-            attention.insert(0, Attention("store_full", "the disk is full: no job is accepted; free some space", "store"))
+            attention.insert(
+                0, Attention("store_full", "the disk is full: no job is accepted; free some space", "store")
+            )
         return Status(
             host=options.host_name,
             version=source.version,
@@ -121,4 +124,32 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
     return [
         Endpoint("GET", "/healthz", healthz, "none", "The daemon answers", tags=("daemon",)),
         Endpoint("GET", "/api/v1/status", status, "read", "State of the daemon", answer=Status, tags=("daemon",)),
+    ]
+
+
+class Reloaded(msgspec.Struct):
+    """Keys of the settings that are different now."""
+
+    changed: list[str]
+
+
+def reload_endpoints(engine: Engine, reload: Callable[[], Awaitable[list[str]]]) -> list[Endpoint]:
+    """The route that reads the settings again."""
+
+    async def apply(call: Call) -> Reloaded:
+        changed = await reload()
+        engine.audit(call.caller, "settings.reload", "settings", {"changed": changed})
+        return Reloaded(changed)
+
+    return [
+        Endpoint(
+            "POST",
+            "/api/v1/reload",
+            apply,
+            "admin",
+            "Apply changed settings as a whole, or refuse them as a whole",
+            answer=Reloaded,
+            tags=("daemon",),
+            errors=("settings_invalid",),
+        )
     ]

@@ -1,0 +1,94 @@
+"""`/metrics`: numbers for Prometheus, text format 0.0.4."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from labd.api.endpoint import Call, Endpoint
+from labd.api.status import StatusSource
+from labd.clock import Clock
+
+if TYPE_CHECKING:
+    from labd.engine.engine import Engine
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
+Sample = tuple[dict[str, str], float]
+
+
+def family(name: str, kind: str, help_text: str, samples: Iterable[Sample]) -> str:
+    """One metric with its samples."""
+    lines = [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
+    for labels, value in samples:
+        text = ",".join(f'{key}="{_label(each)}"' for key, each in labels.items())
+        lines.append(f"{name}{{{text}}} {value:.17g}" if text else f"{name} {value:.17g}")
+    return "\n".join(lines) + "\n"
+
+
+def _label(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def render(engine: Engine, source: StatusSource, clock: Clock) -> str:
+    """All metrics."""
+    queues = engine.queues()
+    sizes = source.store_sizes()
+    wings: list[dict[str, Any]] = source.wings()
+    parts = [
+        family("labd_info", "gauge", "Version of the daemon.", [({"version": source.version}, 1)]),
+        family("labd_uptime_seconds", "gauge", "Time since the start.", [({}, clock.wall() - source.started_at)]),
+        family(
+            "labd_jobs",
+            "gauge",
+            "Jobs in the store by state.",
+            [({"state": str(state)}, count) for state, count in engine.counts().items()],
+        ),
+        family(
+            "labd_queue_depth", "gauge", "Queued jobs.", [({"queue": queue.name}, queue.queued) for queue in queues]
+        ),
+        family(
+            "labd_queue_running", "gauge", "Running jobs.", [({"queue": queue.name}, queue.running) for queue in queues]
+        ),
+        family(
+            "labd_queue_held",
+            "gauge",
+            "Jobs that wait for a person.",
+            [({"queue": queue.name}, queue.held) for queue in queues],
+        ),
+        family(
+            "labd_queue_paused", "gauge", "1 while paused.", [({"queue": queue.name}, queue.paused) for queue in queues]
+        ),
+        family("labd_store_full", "gauge", "1 while the disk takes no more.", [({}, engine.store_full)]),
+        family("labd_store_size_bytes", "gauge", "Size of the databases.", [({}, sizes.get("size_bytes", 0))]),
+        family("labd_store_wal_bytes", "gauge", "Size of their write-ahead logs.", [({}, sizes.get("wal_bytes", 0))]),
+        family(
+            "labd_wing_on",
+            "gauge",
+            "1 where the wing is at work.",
+            [({"wing": str(wing["name"])}, wing["state"] == "on") for wing in wings],
+        ),
+        family("labd_attention", "gauge", "Things that need a person.", [({}, len(source.attention()))]),
+    ]
+    taken = {part.split(" ", 3)[2] for part in parts}
+    for key, value in engine.statistics().items():
+        name = "labd_" + _NO_NAME.sub("_", str(key))
+        if isinstance(value, (int, float)) and name not in taken:
+            kind = "counter" if name.endswith("_total") else "gauge"
+            parts.append(family(name, kind, "Engine statistic.", [({}, value)]))
+    return "".join(parts)
+
+
+def endpoints(engine: Engine, source: StatusSource, clock: Clock) -> list[Endpoint]:
+    """The route of the metrics."""
+
+    async def metrics(call: Call) -> web.Response:
+        return web.Response(
+            body=render(engine, source, clock).encode(),
+            headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
+        )
+
+    return [Endpoint("GET", "/metrics", metrics, "read", "Numbers for Prometheus (text)", tags=("daemon",))]
