@@ -38,6 +38,7 @@ class Block:
 
     since_s: float
     position: float
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -139,8 +140,10 @@ class Motor:
         self.load_changed(now)
 
     def overload_s(self) -> float | None:
-        """When it has pushed against something for too long; None while nothing holds it."""
-        return self.block.since_s + self.surroundings.overload_s if self.block and self.torque else None
+        """When it has pushed for too long; None while nothing holds it, or once that was told."""
+        if self.block is None or self.block.told or not self.torque:
+            return None
+        return self.block.since_s + self.surroundings.overload_s
 
     def load_at(self, now: float) -> float:
         """Share of the motor's torque in use, signed by its direction."""

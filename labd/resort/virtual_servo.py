@@ -91,11 +91,14 @@ class VirtualServo:
         """Mode and goal of the move that is under way."""
         self._shut_down = False
         self._backup: dict[str, int] | None = None
+        self.registered: tuple[int, bytes] | None = None
+        """Address and bytes of a Reg Write that waits for Action."""
         self._power_on(now)
 
-    def attach(self, clock: Clock, on_event: OnEvent) -> None:
-        """Live by the bus's clock and tell the bus what happens."""
-        with self.lock:
+    def attach(self, clock: Clock, on_event: OnEvent, lock: threading.RLock) -> None:
+        """Live by the bus's clock and lock, and tell the bus what happens."""
+        with lock:
+            self.lock = lock
             celsius, position = self.motor.warmth.celsius, self.motor.position_at(self.clock.monotonic())
             self.clock, self.on_event = clock, on_event
             now = clock.monotonic()
@@ -144,7 +147,8 @@ class VirtualServo:
                 "shaft": round(self._shaft(self.motor.position_at(now))),
                 "goal": table["goal_position"],
                 "velocity": table["present_velocity"],
-                "moving": self._aim is not None,
+                "moving": table["present_velocity"] != 0,
+                "move_under_way": self._aim is not None,
                 "torque": bool(table["torque_enable"]),
                 "operating_mode": table["operating_mode"],
                 "hardware_error": table["hardware_error_status"],
@@ -237,7 +241,7 @@ class VirtualServo:
             self.table.reset_ram()
             self._power_on(now)
             self.on_event(self, "rebooted", {})
-            if self._has_newest_features and self.table["startup_configuration"] & 1:
+            if self.has_newest_features and self.table["startup_configuration"] & 1:
                 self._set_torque(1, now, "startup")
             self.advance()
 
@@ -255,6 +259,31 @@ class VirtualServo:
             self.on_event(self, "factory_reset", {"option": option})
             self.reboot()
         return True
+
+    def register_write(self, address: int, data: bytes) -> None:
+        """Keep a write for Action.
+
+        Raises:
+            Refusal: The write would be refused now.
+        """
+        with self.lock:
+            self.advance()
+            self.table.writes(address, data)
+            self.registered = (address, data)
+            self.table["registered_instruction"] = 1
+
+    def act(self) -> bool:
+        """Carry out the registered write; False if there is none.
+
+        Raises:
+            Refusal: The write is refused by now.
+        """
+        with self.lock:
+            waiting, self.registered = self.registered, None
+            self.table["registered_instruction"] = 0
+            if waiting is not None:
+                self.write(*waiting)
+            return waiting is not None
 
     def clear_multi_turn(self) -> bool:
         """Fold the turns away; False while it moves."""
@@ -317,8 +346,7 @@ class VirtualServo:
         if trip is not None and now >= trip:
             self._trip(now)
         elif overload is not None and now >= overload:
-            # Pushing goes on where Shutdown does not mask it; it is told once.
-            motor.surroundings = replace(motor.surroundings, overload_s=math.inf)
+            motor.block = replace(motor.block, told=True) if motor.block else None
             self._latch(now, HardwareError.OVERLOAD)
         elif touch is not None and now >= touch:
             motor.run_into_wall(now)
@@ -362,7 +390,7 @@ class VirtualServo:
         elif name.startswith("goal_"):
             table[name] = value
             self.counts.goal_writes += 1
-            if not self.motor.torque and self._has_newest_features and table["drive_mode"] & DRIVE_MODE_TORQUE_BY_GOAL:
+            if not self.motor.torque and self.has_newest_features and table["drive_mode"] & DRIVE_MODE_TORQUE_BY_GOAL:
                 self._set_torque(1, now, "goal")
             self.on_event(self, "goal", {"register": name, "value": value, "torque": table["torque_enable"]})
             self._drive(now)
@@ -372,7 +400,7 @@ class VirtualServo:
                 self.on_event(self, "watchdog_set", {"value": value})
 
     @property
-    def _has_newest_features(self) -> bool:
+    def has_newest_features(self) -> bool:
         """Startup configuration, torque by goal and fast reads came with one firmware."""
         since = self.model.fast_read_since_firmware
         return since is not None and self.firmware >= since
@@ -430,6 +458,7 @@ class VirtualServo:
     def _power_on(self, now: float) -> None:
         """What power-on does besides defaults."""
         self._shut_down = False
+        self.registered = None
         self._fold(now)
         self.table["goal_position"] = round(self.motor.position_at(now))
         self._show(now)
