@@ -1,7 +1,7 @@
 """`GET /api/v1/backup`: consistent copies of both databases as a tar stream, made while labd serves.
 
-Why copies first and a stream after: the copy is one moment of the databases, however slowly the client reads; and only the
-copies, never a tar file beside them, take space on the state folder's disk.
+Why copies first and a stream after: the copy is one moment of the databases, however slowly the client reads; and only
+the copies, never a tar file beside them, take space on the state folder's disk.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from labd.api.access import grant
 from labd.clock import Clock
 from labd.engine.job import Caller
 from labd.engine.views import TokenRow
-from labd.errors import NotFound
+from labd.errors import LabdError, NotFound
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
@@ -53,9 +54,9 @@ class TokenBook:
         self._rows: list[TokenRow] = []
         self.version = 0
 
-    async def load(self) -> None:
+    def load(self) -> None:
         """Read the tokens of the store."""
-        self._rows = list(await self._engine.tokens())
+        self._rows = self._engine.tokens()
         self.version += 1
 
     def rows(self) -> list[TokenRow]:
@@ -75,10 +76,10 @@ class TokenBook:
         expires_at = None if expires_in_s is None else now + expires_in_s
         row = TokenRow(0, name, hash_of(secret), scopes, now, created_by, expires_at)
         await self._engine.put_token(row)
-        await self.load()
+        self.load()
         return next(stored for stored in self._rows if stored.hash == row.hash), secret
 
-    async def revoke(self, token_id: int) -> TokenRow:
+    async def revoke(self, token_id: int, caller: Caller) -> TokenRow:
         """End a token at once; a second call changes nothing.
 
         Raises:
@@ -87,10 +88,12 @@ class TokenBook:
         for place, row in enumerate(self._rows):
             if row.id == token_id:
                 if row.revoked_at is None:
+                    # Out of memory first: a disk that takes no more must not keep a stolen token alive.
                     row = msgspec.structs.replace(row, revoked_at=self._clock.wall())
-                    await self._engine.put_token(row)
                     self._rows[place] = row
                     self.version += 1
+                    self._engine.audit(caller, "token.revoke", row.name, {"id": row.id})
+                    await self._engine.put_token(row)
                 return row
         raise NotFound(f"no token has the id {token_id}; `labctl token list` shows all", token=token_id)
 
@@ -108,7 +111,7 @@ class TokenBook:
         if row.last_used_at is None or now - row.last_used_at >= USE_NOTED_EVERY_S:
             row = msgspec.structs.replace(row, last_used_at=now)
             self._rows[place] = row
-            if not self._engine.store_full:
+            with suppress(LabdError):  # a full disk must not lock everybody out
                 await self._engine.put_token(row)
         caller = Caller(f"token:{row.name}", grant(tuple(row.scopes)), "token")
         until = now + USE_NOTED_EVERY_S

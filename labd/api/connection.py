@@ -1,7 +1,7 @@
 """One connection: aiohttp's protocol with limits in time, a memory of who is there, and word of its end.
 
-Why a subclass of aiohttp's protocol: aiohttp has no limit for headers that trickle in, answers malformed requests in plain
-text, and cancels a handler whose client left only for all routes or for none. All three are a property of a connection.
+Why a subclass of aiohttp's protocol: aiohttp has no limit for headers that trickle in, answers malformed requests in
+plain text, and cancels a handler whose client left only for all routes or for none. All three belong to a connection.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from labd.engine.job import Caller
 from labd.errors import BadRequest, Draining, HeaderTooLarge, RequestTimeout
 
 T = TypeVar("T")
+LINGER_S = 1.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Connection(RequestHandler):
         if self._messages or self._request_in_progress or self.transport is None:
             return
         answer = answer_error(RequestTimeout(f"no complete request headers within {self._header_timeout_s:g} s"))
-        body = cast(bytes, answer.body)
+        body = cast("bytes", answer.body)
         self.transport.write(
             b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -135,8 +136,8 @@ class Door(web.Server):
         self._limits = {
             "keepalive_timeout": keepalive_s,
             "access_log": None,
-            "lingering_time": 1.0,
-            "auto_decompress": False,
+            "lingering_time": LINGER_S,
+            "auto_decompress": False,  # a small body must not become a large one
         }
 
     def protocol_for(self, listener: Listener) -> Callable[[], Connection]:
@@ -151,7 +152,7 @@ class Door(web.Server):
 
 def connection_of(request: Any) -> Connection:
     """The connection a request came in by."""
-    return cast(Connection, request.protocol)
+    return cast("Connection", request.protocol)
 
 
 async def while_connected(request: Any, work: Awaitable[T]) -> T:
@@ -164,8 +165,9 @@ async def while_connected(request: Any, work: Awaitable[T]) -> T:
     connection = connection_of(request)
     gone, closing = connection.gone(), connection.door.closing
     task = asyncio.ensure_future(work)
+    waiting: set[asyncio.Future[Any]] = {task, gone, closing}
     try:
-        await asyncio.wait({task, gone, closing}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
     finally:

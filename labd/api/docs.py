@@ -23,7 +23,8 @@ PAGE_HEADERS = {
 }
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc } h3 { font: 600 1rem ui-monospace, monospace; margin-top: 1.8rem }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc }
+h3 { font: 600 1rem ui-monospace, monospace; margin-top: 1.8rem }
 code, td:first-child { font-family: ui-monospace, monospace } table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #eee }
 .scope { float: right; font: .85rem system-ui; color: #555 }
@@ -44,9 +45,9 @@ def page(api: dict[str, Any]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>labd API</title>'
         '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/docs/style.css"></head><body>'
         f"<h1>labd {escape(api['info']['version'])}</h1><p>{links}</p>"
-        "<p>JSON in and out. Errors are <code>{code, message, details}</code>. Instants are ISO 8601 in UTC. On the Unix "
-        "socket the caller is known by uid and groups; on TCP send <code>Authorization: Bearer TOKEN</code>. The whole "
-        'document: <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>'
+        "<p>JSON in and out. Errors are <code>{code, message, details}</code>. Instants are ISO 8601 in UTC. On the "
+        "Unix socket the caller is known by uid and groups; on TCP send <code>Authorization: Bearer TOKEN</code>. The "
+        'whole document: <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>'
         f"{body}</body></html>"
     )
 

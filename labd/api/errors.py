@@ -1,7 +1,7 @@
 """From error code to HTTP status: one table for all routes, and the one place where unexpected exceptions end.
 
-Why 412 for refusals: a request that would be right if a precondition held is a 412 in the lab's device contract, and one
-table for both faces keeps them from drifting apart.
+Why 412 for refusals: a request that would be right if a precondition held is a 412 in the lab's device contract, and
+one table for both faces keeps them from drifting apart.
 """
 
 from __future__ import annotations

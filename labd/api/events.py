@@ -1,7 +1,7 @@
 """`/api/v1/events`: what happens, as server-sent events with a resume cursor.
 
-Why no queue per listener: the feed hands out events by position, from memory or disk. A slow reader only falls behind by
-itself; when it takes nothing for too long its connection is cut, and `Last-Event-ID` brings it back to where it was.
+Why no queue per listener: the feed hands out events by position, from memory or disk. A slow reader only falls behind
+by itself; when it takes nothing for too long its connection is cut, and `Last-Event-ID` brings it back to its place.
 """
 
 from __future__ import annotations
@@ -76,11 +76,12 @@ def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
         sender = _Sender(answer, options.event_write_timeout_s)
         await sender.send(b"retry: %d\n: from %d\n\n" % (RECONNECT_MS, after))
         pump = asyncio.ensure_future(_pump(engine, after, prefixes, sender))
+        ends: set[asyncio.Future[None]] = {pump, gone, closing}
         try:
             while True:
                 sender.quiet = True
                 done, _ = await asyncio.wait(
-                    {pump, gone, closing}, timeout=options.event_keepalive_s, return_when=asyncio.FIRST_COMPLETED
+                    ends, timeout=options.event_keepalive_s, return_when=asyncio.FIRST_COMPLETED
                 )
                 if done:
                     break

@@ -1,8 +1,8 @@
 """The gate every request passes: Host and Origin first, then who it is.
 
-Why Host and Origin on every request: a page from elsewhere may make a browser on this host send requests here (CSRF), or
-have its own name resolve to this address (DNS rebinding). The first carries a foreign Origin, the second a foreign Host;
-neither says anything about the user, so both are refused before any credential is looked at.
+Why Host and Origin on every request: a page from elsewhere may make a browser on this host send requests here (CSRF),
+or have its own name resolve to this address (DNS rebinding). The first carries a foreign Origin, the second a foreign
+Host; neither says anything about the user, so both are refused before any credential is looked at.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ class Gate:
             if cookie is not None and request.method not in SAFE_METHODS and "Origin" not in request.headers:
                 raise OriginRefused("a browser session may change something only with an Origin header")
         stamp: Any = (bearer or cookie, self._generation, self._tokens.version)
-        if connection.caller is not None and connection.caller_stamp == stamp:
-            if connection.caller_until == 0.0 or self._clock.wall() < connection.caller_until:
-                return connection.caller
+        known, until = connection.caller, connection.caller_until
+        if known is not None and connection.caller_stamp == stamp and (until == 0.0 or self._clock.wall() < until):
+            return known
         connection.caller = None
         login = await self._login(connection, bearer, cookie)
         connection.caller, connection.caller_until = login.caller, login.until
@@ -110,7 +110,7 @@ class Gate:
             login = await self._tokens.login(secret.strip()) if kind.lower() == "bearer" else None
             if login is None:
                 raise NotAuthenticated(
-                    "the bearer token is unknown, expired or revoked; `labctl token` makes a new one"
+                    "the bearer token is unknown, expired or revoked; `labctl token create` makes one"
                 )
         elif cookie is not None:
             login = await self._sessions.login(cookie)

@@ -167,6 +167,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         job = await engine.job(job_id_of(call))
         return Why(job.id, job.state, await engine.why(job.id))
 
+    bad = ("bad_request", "unknown_task", "invalid_arguments", "unknown_queue")
     known = ("unknown_job",)
     changes = ("unknown_job", "job_state_conflict", "store_full")
     at = "/api/v1/jobs/{id}"
@@ -182,14 +183,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             answer=JobView | JobList,
             status=201,
             tags=tags,
-            errors=(
-                "unknown_task",
-                "invalid_arguments",
-                "unknown_queue",
-                "idempotency_conflict",
-                "refused",
-                "store_full",
-            ),
+            errors=(*bad, "idempotency_conflict", "refused", "store_full"),
         ),
         Endpoint("GET", "/api/v1/jobs", list_jobs, "read", "List jobs", query=JobsQuery, answer=JobPage, tags=tags),
         Endpoint(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -14,6 +14,7 @@ from labd.clock import Clock
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
+    from labd.engine.views import QueueView
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_]")
@@ -36,8 +37,11 @@ def _label(value: str) -> str:
 def render(engine: Engine, source: StatusSource, clock: Clock) -> str:
     """All metrics."""
     queues = engine.queues()
-    sizes = source.store_sizes()
-    wings: list[dict[str, Any]] = source.wings()
+    wings = source.wings()
+
+    def per_queue(number: Callable[[QueueView], float]) -> list[Sample]:
+        return [({"queue": queue.name}, number(queue)) for queue in queues]
+
     parts = [
         family("labd_info", "gauge", "Version of the daemon.", [({"version": source.version}, 1)]),
         family("labd_uptime_seconds", "gauge", "Time since the start.", [({}, clock.wall() - source.started_at)]),
@@ -47,24 +51,10 @@ def render(engine: Engine, source: StatusSource, clock: Clock) -> str:
             "Jobs in the store by state.",
             [({"state": str(state)}, count) for state, count in engine.counts().items()],
         ),
-        family(
-            "labd_queue_depth", "gauge", "Queued jobs.", [({"queue": queue.name}, queue.queued) for queue in queues]
-        ),
-        family(
-            "labd_queue_running", "gauge", "Running jobs.", [({"queue": queue.name}, queue.running) for queue in queues]
-        ),
-        family(
-            "labd_queue_held",
-            "gauge",
-            "Jobs that wait for a person.",
-            [({"queue": queue.name}, queue.held) for queue in queues],
-        ),
-        family(
-            "labd_queue_paused", "gauge", "1 while paused.", [({"queue": queue.name}, queue.paused) for queue in queues]
-        ),
-        family("labd_store_full", "gauge", "1 while the disk takes no more.", [({}, engine.store_full)]),
-        family("labd_store_size_bytes", "gauge", "Size of the databases.", [({}, sizes.get("size_bytes", 0))]),
-        family("labd_store_wal_bytes", "gauge", "Size of their write-ahead logs.", [({}, sizes.get("wal_bytes", 0))]),
+        family("labd_queue_depth", "gauge", "Queued jobs.", per_queue(lambda queue: queue.queued)),
+        family("labd_queue_running", "gauge", "Running jobs.", per_queue(lambda queue: queue.running)),
+        family("labd_queue_held", "gauge", "Jobs that wait for a person.", per_queue(lambda queue: queue.held)),
+        family("labd_queue_paused", "gauge", "1 while paused.", per_queue(lambda queue: queue.paused)),
         family(
             "labd_wing_on",
             "gauge",
@@ -76,7 +66,7 @@ def render(engine: Engine, source: StatusSource, clock: Clock) -> str:
     taken = {part.split(" ", 3)[2] for part in parts}
     for key, value in engine.statistics().items():
         name = "labd_" + _NO_NAME.sub("_", str(key))
-        if isinstance(value, (int, float)) and name not in taken:
+        if name not in taken:
             kind = "counter" if name.endswith("_total") else "gauge"
             parts.append(family(name, kind, "Engine statistic.", [({}, value)]))
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""Query parameters: from text to the Struct that an endpoint names, with faults that name parameter, value and limit."""
+"""Query parameters: from text to the Struct that an endpoint names; a fault names parameter, value and limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 
 from labd.errors import BadRequest
 
-TEXT_AT_MOST = 8000
 PARAMETERS_AT_MOST = 50
 
 

@@ -1,7 +1,7 @@
 """`/api/v1/schedules`: what makes jobs by itself.
 
-Why the types are derived: a schedule on the wire has the fields of the engine's `ScheduleSpec`; a second list of them would
-drift.
+Why the types are derived: a schedule on the wire has the fields of the engine's `ScheduleSpec`; a second list of them
+would drift.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def endpoints(engine: Engine) -> list[Endpoint]:
     """Routes of the schedules."""
 
     async def list_schedules(call: Call) -> dict[str, Any]:
-        return {"schedules": [schedule_answer(schedule) for schedule in await engine.schedules()]}
+        return {"schedules": [schedule_answer(schedule) for schedule in engine.schedules()]}
 
     async def show(call: Call) -> dict[str, Any]:
-        return schedule_answer(await engine.schedule(call.path["name"]))
+        return schedule_answer(engine.schedule(call.path["name"]))
 
     async def create(call: Call) -> dict[str, Any]:
         return schedule_answer(await engine.put_schedule(_spec(call.body, None), call.caller, create=True))
@@ -126,7 +126,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         return await show(call)
 
     async def preview(call: Call) -> Preview:
-        return Preview([iso(at) or "" for at in await engine.preview(call.path["name"], call.query.count)])
+        return Preview([iso(at) or "" for at in engine.preview(call.path["name"], call.query.count)])
 
     tags = ("schedules",)
     known = ("unknown_schedule",)

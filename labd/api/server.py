@@ -1,7 +1,7 @@
 """The server: one table of routes behind a Unix socket and, where configured, TCP.
 
-Why both listeners share one door: what is allowed, limited and answered can then not differ between them; a connection only
-knows which of the two it came in by.
+Why both listeners share one door: what is allowed, limited and answered can then not differ between them; a connection
+only knows which of the two it came in by.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ApiServer:
             SettingsFault: A listener that cannot or must not be opened.
         """
         self._options.check()
-        await self._tokens.load()
+        self._tokens.load()
         self._door = Door(
             self._dispatcher.handle,
             header_timeout_s=self._options.request_timeout_s,
@@ -129,7 +129,7 @@ class ApiServer:
             self._door.end_streams()
 
     async def stop(self) -> None:
-        """Take no more connections, let requests that run finish within their grace, close; a second call does nothing."""
+        """Take no more connections, give running requests their grace, close; a second call does nothing."""
         self.drain()
         servers, self._servers = self._servers, []
         if not servers:

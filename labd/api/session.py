@@ -1,7 +1,7 @@
 """`/api/v1/session`: a browser trades a token for a cookie; anybody may ask who labd takes them for.
 
-Why a cookie at all: a page that keeps the token itself hands it to every script on the page; a cookie marked HttpOnly is
-out of their reach, and SameSite=Strict keeps other sites from using it.
+Why a cookie at all: a page that keeps the token itself hands it to every script on the page; a cookie marked HttpOnly
+is out of their reach, and SameSite=Strict keeps other sites from using it.
 """
 
 from __future__ import annotations

@@ -36,10 +36,6 @@ class StatusSource(Protocol):
         """Whether any device of this daemon is a simulator."""
         ...
 
-    def store_sizes(self) -> dict[str, int]:
-        """`size_bytes` of the databases and `wal_bytes` of their logs."""
-        ...
-
 
 class StoreView(msgspec.Struct):
     """The databases."""
@@ -90,7 +86,8 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
     """Routes about the daemon itself."""
 
     async def status(call: Call) -> Status:
-        sizes = source.store_sizes()
+        numbers = engine.statistics()
+        size_bytes = numbers.get("store_size_bytes", 0) + numbers.get("logbook_size_bytes", 0)
         state: Literal["serving", "draining", "store_full"] = "serving"
         if engine.store_full:
             state = "store_full"
@@ -108,7 +105,7 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
             started_at=iso(source.started_at) or "",
             uptime_s=round(clock.wall() - source.started_at, 3),
             state=state,
-            store=StoreView(engine.store_full, sizes.get("size_bytes", 0), sizes.get("wal_bytes", 0)),
+            store=StoreView(engine.store_full, int(size_bytes), int(numbers.get("store_wal_size_bytes", 0))),
             jobs={str(name): count for name, count in engine.counts().items()},
             queues=[queue_body(queue) for queue in engine.queues()],
             wings=[msgspec.convert(item, WingView) for item in source.wings()],

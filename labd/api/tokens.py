@@ -86,9 +86,7 @@ def endpoints(engine: Engine, tokens: TokenBook, token_made: Callable[[], Awaita
         text = call.path["id"]
         if not (text.isascii() and text.isdigit() and len(text) < 19):
             raise NotFound(f"{text[:80]} is no token number; `labctl token list` shows them", token=text[:80])
-        row = await tokens.revoke(int(text))
-        engine.audit(call.caller, "token.revoke", row.name, {"id": row.id})
-        return _view(row)
+        return _view(await tokens.revoke(int(text), call.caller))
 
     tags = ("tokens",)
     return [

@@ -77,9 +77,9 @@ class MemoryEngine:
             raise UnknownJob(f"no job {job_id}", job=job_id)
         return self._jobs[job_id]
 
-    async def jobs(self, filter: JobFilter) -> list[Job]:
-        found = [job for job in reversed(self._jobs.values()) if filter.before_id is None or job.id < filter.before_id]
-        return [job for job in found if not filter.states or job.state in filter.states][: filter.limit]
+    async def jobs(self, which: JobFilter) -> list[Job]:
+        found = [job for job in reversed(self._jobs.values()) if which.before_id is None or job.id < which.before_id]
+        return [job for job in found if not which.states or job.state in which.states][: which.limit]
 
     def end(self, job_id: int, state: JobState = JobState.SUCCEEDED, result: Any = None) -> None:
         job = self._jobs[job_id]
@@ -140,7 +140,7 @@ class MemoryEngine:
             raise UnknownQueue(f"no queue is named {name}", queue=name)
         return self.queues()[0]
 
-    async def schedules(self) -> list[Any]:
+    def schedules(self) -> list[Any]:
         return []
 
     def counts(self) -> dict[str, int]:
@@ -150,7 +150,7 @@ class MemoryEngine:
         return found
 
     def statistics(self) -> dict[str, float]:
-        return {"commits_total": 3.0}
+        return {"commits_total": 3.0, "store_size_bytes": 4096.0, "store_wal_size_bytes": 0.0}
 
     def audit(self, actor: Caller, action: str, subject: str, details: dict[str, Any]) -> None:
         self.audited.append((actor.name, action, subject))
@@ -167,7 +167,7 @@ class MemoryEngine:
         self._tokens[row.id] = row
         return row
 
-    async def tokens(self) -> list[TokenRow]:
+    def tokens(self) -> list[TokenRow]:
         return list(self._tokens.values())
 
     async def backup(self, folder: Path) -> list[Path]:
@@ -190,6 +190,3 @@ class FakeStatus:
 
     def simulated(self) -> bool:
         return True
-
-    def store_sizes(self) -> dict[str, int]:
-        return {"size_bytes": 4096, "wal_bytes": 0}
