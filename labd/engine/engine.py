@@ -179,6 +179,16 @@ class Engine:
         await self.journal.close()
         await self.logbook.close()
 
+    def change_options(self, options: EngineOptions) -> None:
+        """Put changed settings in force: queues, ageing of new jobs, retention."""
+        lanes = self._dispatcher.lanes
+        for name, (priority, concurrency) in options.queues.items():
+            lane = lanes.setdefault(name, Lane(name, priority, concurrency))
+            lane.priority, lane.concurrency = priority, concurrency
+        self.options = options
+        self.retention.keep_s, self.retention.keep_jobs = options.keep_s, options.keep_jobs
+        self.wake()
+
     def _spawn(self, work: Any, name: str) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)

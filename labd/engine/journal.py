@@ -113,6 +113,11 @@ class Journal:
         self._seq = self.durable_seq = max(self._seq, highest[0][1] or 0)
         self._task = asyncio.create_task(self._write_loop(), name="journal")
 
+    @property
+    def is_open(self) -> bool:
+        """True between `open` and `close`."""
+        return self._task is not None
+
     async def close(self) -> None:
         """Write what is left and close; gives up on a full disk after one last try."""
         if self._task is None or self._wake is None:

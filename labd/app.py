@@ -1,0 +1,380 @@
+"""Connects all parts: the only place that knows them all. Start order goes down the page of `start`, stop order up."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import anyio
+import msgspec
+import structlog
+
+import labd
+from labd import settings as settings_module
+from labd import telemetry
+from labd.api.options import ApiOptions
+from labd.api.server import ApiServer, build
+from labd.check import wing_state
+from labd.clock import Clock, SystemClock
+from labd.engine.engine import Engine, EngineOptions
+from labd.engine.job import INTERNAL
+from labd.engine.registry import Registry
+from labd.engine.schedules import ScheduleSpec
+from labd.errors import LabdError, SettingsFault, StoreFull
+from labd.settings import Settings
+from labd.state_folder import StateFolder
+from labd.systemd import Notifier, Watchdog, listen_sockets
+from labd.wing import Host, Wing, WingFactory
+
+log = structlog.get_logger()
+BUILT_IN_WINGS = {"resort": "labd.resort.wing:wing"}
+SWITCH_INTERVAL_S = 0.001
+Load = Callable[[], Settings]
+
+
+def factories() -> dict[str, WingFactory]:
+    """Every wing that is installed, by name; the built-in ones also where labd runs from its source tree."""
+    found: dict[str, WingFactory] = {}
+    for name, where in BUILT_IN_WINGS.items():
+        module, _, attribute = where.partition(":")
+        found[name] = getattr(importlib.import_module(module), attribute)
+    for entry in entry_points(group="labd.wings"):
+        if entry.name not in found:
+            found[entry.name] = entry.load()
+    return found
+
+
+class App:
+    """One daemon.
+
+    Args:
+        load: Reads the settings again, for SIGHUP.
+        inherited: The Unix socket that systemd opened, if any.
+    """
+
+    def __init__(
+        self, settings: Settings, wings: Mapping[str, WingFactory], load: Load, clock: Clock, random: Random,
+        notifier: Notifier, inherited: socket.socket | None = None,
+    ) -> None:  # fmt: skip
+        self.version = labd.__version__
+        self.started_at = clock.wall()
+        self.settings = settings
+        self._factories = wings
+        self._load = load
+        self._clock = clock
+        self._random = random
+        self._notifier = notifier
+        self._inherited = inherited
+        self._wings: dict[str, Wing] = {}
+        self._faults: dict[str, str] = {}
+        self._folder = StateFolder(settings.state_dir)
+        self._api: ApiServer | None = None
+        self._watchdog: asyncio.Task[None] | None = None
+        self.engine = Engine(settings.state_dir, Registry(), clock, random, _engine_options(settings))
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Everything up to the open doors; raises a `LabdError` whose message is fit for a terminal."""
+        self._folder.hold(self._clock)
+        self.settings.runtime_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        await self.engine.open()
+        for name, parsed in self.settings.wings.items():
+            await self._start_wing(name, parsed)
+        recovered = await self.engine.start()
+        await self._put_schedules(self.settings)
+        self._api = build(
+            self.engine, _api_options(self.settings), [e for wing in self._wings.values() for e in wing.endpoints()],
+            self, self.reload, clock=self._clock, inherited=self._inherited,
+        )  # fmt: skip
+        await self._api.start()
+        self._record_start(recovered)
+        self._notifier.ready(f"serving on {self.settings.socket}")
+        self._watchdog = asyncio.create_task(Watchdog(self._notifier, self._probe, self._clock).run(), name="watchdog")
+
+    def _record_start(self, recovered: Any) -> None:
+        facts = {
+            "version": self.version, "pid": os.getpid(), "interrupted": recovered.interrupted,
+            "requeued": recovered.requeued, "held": recovered.held, "failed": recovered.failed,
+        }  # fmt: skip
+        self.engine.audit(INTERNAL, "daemon.start", self.settings.host.name, facts)
+        self.engine.publish("daemon.started", facts)
+        log.info("daemon.started", socket=str(self.settings.socket), state_dir=str(self.settings.state_dir),
+                 audit_head=self.engine.audit_head, **facts)  # fmt: skip
+        for wing in self.wings():
+            if wing["state"] != "on":
+                log.warning("wing.off", wing=wing["name"], reason=wing["reason"], install=wing["install"])
+
+    async def _start_wing(self, name: str, parsed: Any) -> None:
+        """Build and start one wing; one that cannot work is shown as such and takes no other down."""
+        factory = self._factories[name]
+        state = wing_state(factory, configured=True)
+        if state != "on":
+            self._faults[name] = state.removeprefix("off: ")
+            return
+        host = Host(self.engine, self.settings.state_dir, self.settings.runtime_dir, self._clock, self._random)
+        wing = factory.build(parsed, host)
+        for spec in wing.tasks():
+            self.engine.registry.add(spec)
+        try:
+            await wing.start()
+        except LabdError as fault:
+            self._faults[name] = fault.message
+            log.error("wing.faulty", wing=name, problem=fault.message)
+        self._wings[name] = wing
+
+    async def drain(self) -> None:
+        """Take nothing new, let running work end within the drain time, bring every device to rest."""
+        limit_s = self.settings.engine.drain_s
+        self._notifier.stopping("draining")
+        self._notifier.extend_timeout(limit_s + 15.0)
+        log.info("daemon.draining", limit_s=limit_s, running=self.engine.counts()["running"])
+        self.engine.publish("daemon.draining", {"limit_s": limit_s})
+        if self._api is not None:
+            self._api.drain()
+        await self.engine.drain(limit_s)
+        for wing in self._wings.values():
+            await wing.drain()
+
+    async def stop(self) -> None:
+        """Close everything in the reverse order; a part that fails to close does not keep the others open."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        if self._api is not None:
+            await self._api.stop()
+        for name, wing in reversed(list(self._wings.items())):
+            try:
+                await wing.stop()
+            except LabdError as fault:
+                log.error("wing.faulty", wing=name, problem=fault.message)
+        if self.engine.journal.is_open:
+            self.engine.audit(INTERNAL, "daemon.stop", self.settings.host.name, {})
+            head = self.engine.audit_head
+            await self.engine.close()
+            log.info("daemon.stopped", audit_head=head)
+        self._folder.close()
+
+    async def _probe(self) -> None:
+        """The journal answers: a read through its own thread, and no commit that hangs."""
+        if self.engine.store_full:
+            raise StoreFull("the disk is full")
+        await self.engine.journal.commit()
+        await self.engine.stored_value("watchdog")
+
+    # -- settings ----------------------------------------------------------------------------------------------------
+
+    async def reload(self) -> list[str]:
+        """Apply changed settings as a whole.
+
+        Returns:
+            The dotted keys that changed; those in force only after a restart say so.
+        Raises:
+            SettingsFault: The file is faulty; the old settings stay in force.
+        """
+        self._notifier.reloading()
+        try:
+            fresh = await asyncio.to_thread(self._load)
+            changed = _changed(self.settings, fresh)
+            telemetry.configure(level=fresh.log_level)
+            if self._api is not None:
+                self._api.change_access(_api_options(fresh))
+            self.engine.change_options(_engine_options(fresh))
+            await self._put_schedules(fresh)
+            self.settings = msgspec.structs.replace(
+                self.settings, access=fresh.access, engine=fresh.engine, queues=fresh.queues, schedules=fresh.schedules,
+                log_level=fresh.log_level, given=fresh.given, origin=fresh.origin,
+            )  # fmt: skip
+        except SettingsFault as fault:
+            log.error("settings.refused", problems=fault.details.get("problems"))
+            self.engine.publish("settings.refused", {"problems": fault.details.get("problems", [fault.message])})
+            raise
+        finally:
+            self._notifier.ready(f"serving on {self.settings.socket}")
+        log.info("settings.reloaded", changed=changed)
+        self.engine.publish("settings.reloaded", {"changed": changed})
+        return changed
+
+    async def _put_schedules(self, settings: Settings) -> None:
+        """The schedules of the settings file as they stand there; those made by hand are left alone.
+
+        A schedule that a person paused stays paused.
+        """
+        there = {view.spec.name: view for view in self.engine.schedules() if view.origin == "settings"}
+        for name in there.keys() - settings.schedules.keys():
+            await self.engine.delete_schedule(name, INTERNAL)
+        for name, table in settings.schedules.items():
+            spec = msgspec.convert({"name": name, **msgspec.to_builtins(table)}, ScheduleSpec)
+            old = there.get(name)
+            if old is not None:
+                spec = msgspec.structs.replace(spec, paused=spec.paused or old.spec.paused)
+                if old.spec == spec:
+                    continue
+            try:
+                await self.engine.put_schedule(spec, INTERNAL, origin="settings")
+            except LabdError as fault:
+                self._faults[f"schedule {name}"] = fault.message
+                log.error("schedule.refused", schedule=name, problem=fault.message)
+
+    # -- what the doors show (labd.api.status.StatusSource) ----------------------------------------------------------
+
+    def wings(self) -> list[dict[str, Any]]:
+        """State of every wing this labd has, and of those the settings name."""
+        return [self._wing_view(name) for name in sorted({*self._factories, *self.settings.absent_wings})]
+
+    def _wing_view(self, name: str) -> dict[str, Any]:
+        factory = self._factories.get(name)
+        view = {"name": name, "state": "off", "reason": "", "install": "", "devices": []}
+        if factory is None:
+            return {**view, "reason": "this labd has no such wing"}
+        missing = wing_state(factory, name in self.settings.wings).removeprefix("off: ")
+        if name in self._wings:
+            faulty = name in self._faults
+            devices = self._wings[name].status().get("devices", [])
+            return {**view, "state": "faulty" if faulty else "on", "reason": self._faults.get(name, ""), "devices": devices}
+        install = f"pip install 'labd[{factory.extra}]'" if "not installed" in missing else ""
+        return {**view, "reason": missing, "install": install}
+
+    def attention(self) -> list[dict[str, Any]]:
+        """What needs a person."""
+        found: list[dict[str, Any]] = []
+        for name, wing in self._wings.items():
+            found += [{"subject": name, **item} for item in wing.status().get("attention", [])]
+        for name, problem in self._faults.items():
+            found.append({"code": "faulty", "message": problem, "subject": name})
+        interrupted = self.engine.counts()["interrupted"]
+        if interrupted:
+            noun = "job was" if interrupted == 1 else "jobs were"
+            text = f"{interrupted} physical {noun} cut off; see `labctl job list --state interrupted`"
+            found.append({"code": "interrupted", "message": text, "subject": "jobs"})
+        held = sum(queue.held for queue in self.engine.queues())
+        if held:
+            noun = "job waits" if held == 1 else "jobs wait"
+            text = f"{held} queued {noun} for a release; see `labctl job why N`, `labctl job release N`"
+            found.append({"code": "held", "message": text, "subject": "jobs"})
+        return found
+
+    def simulated(self) -> bool:
+        """Whether any device is a simulator."""
+        return any(device.get("simulated") for wing in self._wings.values() for device in wing.status().get("devices", []))
+
+    def store_sizes(self) -> dict[str, int]:
+        """Sizes of the databases."""
+        figures = self.engine.statistics()
+        return {
+            "size_bytes": int(figures["store_size_bytes"] + figures["logbook_size_bytes"]),
+            "wal_bytes": int(figures["store_wal_size_bytes"]),
+        }
+
+
+def _engine_options(settings: Settings) -> EngineOptions:
+    return EngineOptions(
+        queues={name: (queue.priority, queue.concurrency) for name, queue in settings.queues.items()},
+        ageing_s=settings.engine.ageing_s,
+        keep_s=settings.engine.retention_days * 86_400.0,
+        keep_jobs=settings.engine.retention_jobs,
+        seed=settings.host.name,
+    )
+
+
+def _api_options(settings: Settings) -> ApiOptions:
+    api = settings.api
+    return ApiOptions(
+        socket=settings.socket,
+        state_dir=settings.state_dir,
+        host_name=settings.host.name,
+        listen=api.listen,
+        tls_cert=_credential(api.tls_cert),
+        tls_key=_credential(api.tls_key),
+        behind_proxy=api.behind_proxy,
+        allowed_hosts=api.allowed_hosts,
+        allowed_origins=api.allowed_origins,
+        users=settings.access.users,
+        groups=settings.access.groups,
+        max_body_bytes=api.max_body_bytes,
+        request_timeout_s=api.request_timeout_s,
+    )
+
+
+def _credential(reference: str | None) -> Path | None:
+    from labd import credentials
+
+    return None if reference is None else credentials.path_of(reference, os.environ)
+
+
+LIVE_KEYS = ("access.", "engine.", "queue.", "schedule.", "log_level")
+
+
+def _changed(old: Settings, new: Settings) -> list[str]:
+    keys = sorted({*old.given, *new.given})
+    changed = [key for key in keys if old.given.get(key) != new.given.get(key)]
+    return [key if key.startswith(LIVE_KEYS) else f"{key} (in force after a restart)" for key in changed]
+
+
+# -- the process -----------------------------------------------------------------------------------------------------
+
+
+def run(load: Load, wings: Mapping[str, WingFactory]) -> int:
+    """Serve until a signal; returns the exit code: 0 after a good end, 1 if the daemon could not serve, 78 for settings."""
+    faulthandler.enable()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # the bus thread and the journal get their turn within a millisecond
+    try:
+        settings = load()
+    except SettingsFault as fault:
+        print(f"labd: {fault.message}", file=sys.stderr)
+        return os.EX_CONFIG
+    telemetry.configure(level=settings.log_level)
+    return anyio.run(_serve, settings, wings, load)
+
+
+async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Load) -> int:
+    notifier = Notifier(os.environ)
+    inherited = [found.socket for found in listen_sockets(os.environ)]
+    app = App(settings, wings, load, SystemClock(), Random(), notifier, inherited[0] if inherited else None)
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        try:
+            await app.start()
+        except LabdError as fault:
+            print(f"labd: {fault.message}", file=sys.stderr)
+            await app.stop()
+            return os.EX_CONFIG if isinstance(fault, SettingsFault) else 1
+        gc.freeze()  # what the start made stays; the collector need not walk it again
+        gc.set_threshold(20_000, 20, 50)
+        async for received in signals:
+            if received != signal.SIGHUP:
+                break
+            try:
+                await app.reload()
+            except LabdError as fault:
+                log.error("settings.refused", problem=fault.message)
+        ending = asyncio.create_task(_end(app), name="end")
+        hurry = asyncio.create_task(_second_signal(signals), name="second signal")
+        await asyncio.wait({ending, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            log.error("daemon.stop_forced", running=app.engine.counts()["running"])
+            sys.stderr.flush()
+            os._exit(1)  # at once: motors stop by their own watchdog, the next start says what was interrupted
+        hurry.cancel()
+        await ending
+    return 0
+
+
+async def _end(app: App) -> None:
+    await app.drain()
+    await app.stop()
+
+
+async def _second_signal(signals: Any) -> None:
+    async for received in signals:
+        if received != signal.SIGHUP:
+            return
