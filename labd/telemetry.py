@@ -54,6 +54,18 @@ EVENTS: dict[str, str] = {
     "watchdog.fed_again": "the journal answers again",
     "access.changed": "another access table is in force",
     "access.name_unknown": "a user or group of the access table does not exist on this host",
+    # carousel motor
+    "device.connected": "the motor answers and was verified",
+    "device.reopened": "the motor is back and was verified; says whether it was moved meanwhile",
+    "device.not_opened": "the port does not open, or another motor is behind it",
+    "device.lost": "the port or the motor is gone",
+    "device.disconnected": "torque was switched off on purpose and the port closed",
+    "device.configured": "operating or drive mode of the motor was changed",
+    "device.watchdog_tripped": "the motor stopped by itself because nobody fed its watchdog; it was cleared",
+    "device.warning": "a reading is beyond its limit, or a protection is missing",
+    "device.hold_unconfirmed": "a move ended badly and the motor could not be confirmed at rest",
+    "device.stop_unconfirmed": "torque-off could not be read back yet; it is sent again and again",
+    "connection.failed": "an unexpected exception reached the connection supervisor",
 }
 
 

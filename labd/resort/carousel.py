@@ -1,137 +1,50 @@
 """One carousel motor on one port: connecting, moving, holding and stopping it, whatever the cable does.
 
 Knows no job, no hotel and no durable latch; degrees here are those of the motor, 360/4096 a step, counted from step 0.
+
+Why operating mode 4 (extended position) unless set otherwise: a carousel turns past 360 degrees, and only this mode
+takes goals beyond one turn, so that the way from 350 to 10 degrees is 20 degrees long. Its count of turns is lost when
+the motor's power is cut; angles within the turn are not. Mode 3 stays within one turn and goes the long way round.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Literal
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from labd.clock import Clock
+from labd.errors import DeviceBusy, GoalRefused, LabdError, NotConnected, StopLatched
+from labd.resort.bus import DynamixelLine
+from labd.resort.connecting import make_ready, settle_watchdog
+from labd.resort.connection import CarouselState, Connection, worth_reopening
+from labd.resort.drive import LARGEST_PROFILE, DriveSettings, warnings_of
+from labd.resort.exchange import Exchange
+from labd.resort.lanes import Bus, Lane
+from labd.resort.motion import MotionSupervisor
+from labd.resort.moves import MovePlan, MoveProgress, MoveResult
+from labd.resort.registers import RPM_PER_VELOCITY_UNIT
+from labd.resort.servo import DynamixelServo, Motion, ServoState, WatchdogState
+from labd.resort.stopping import StopReport, StopTicket
 
-CarouselState = Literal["closed", "opening", "ready", "lost", "faulty"]
+__all__ = [
+    "Carousel",
+    "CarouselState",
+    "DriveSettings",
+    "MoveProgress",
+    "MoveResult",
+    "ServoState",
+    "StopReport",
+    "WatchdogState",
+]
+
+T = TypeVar("T")
 EventSink = Callable[[str, dict[str, Any]], None]
-ProgressSink = Callable[["MoveProgress"], None]
-
-
-@dataclass(frozen=True, slots=True)
-class DriveSettings:
-    """How one motor is reached and driven.
-
-    Args:
-        port: Path of the serial port, `/dev/serial/by-id/...` rather than `/dev/ttyUSB0`.
-        operating_mode: 4 (extended position) lets a carousel take the shortest way across 0 degrees; 3 (position) keeps
-            it within one turn.
-        speed_rpm: Profile Velocity of every move.
-        acceleration_rpm_per_s: Profile Acceleration of every move.
-        watchdog_period_s: The motor stops by itself when it hears nothing for so long during a move; 0.02 to 2.54.
-        lease_s: How long the bus may talk during a move without a sign of life of the motion supervisor.
-        move_timeout_s: Limit of one move; None computes it from distance and profile.
-        stall_s: So long without progress is a stall.
-        reconnect_s: Wait between two tries to open a lost port.
-        stop_confirm_s: How long `confirm_stop` waits before it reports; the stop itself is re-sent on and on.
-        torque_off_at_close: Release the motor when labd ends.
-    """
-
-    port: str
-    baud_rate: int = 57600
-    servo_id: int = 1
-    reply_timeout_s: float = 0.04
-    tries: int = 3
-    operating_mode: int = 4
-    speed_rpm: float = 8.0
-    acceleration_rpm_per_s: float = 20.0
-    position_tolerance_deg: float = 1.0
-    watchdog_period_s: float = 0.5
-    lease_s: float = 0.3
-    move_timeout_s: float | None = None
-    stall_s: float = 1.0
-    reconnect_s: float = 1.0
-    stop_confirm_s: float = 2.0
-    temperature_warning_celsius: float = 65.0
-    voltage_low_warning_v: float | None = None
-    voltage_high_warning_v: float | None = None
-    current_warning_ma: float | None = None
-    load_warning_percent: float | None = None
-    torque_off_at_close: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WatchdogState:
-    """The motor's own dead-man, register 98; `trips` counts since labd started."""
-
-    supported: bool
-    armed: bool
-    tripped: bool
-    trips: int
-    period_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ServoState:
-    """What the motor said; `current_ma` or `load_percent` by model, the other is None; `read_at` is wall time.
-
-    `hardware_errors` are words, empty when all is well; `warnings` are sentences about limits; `notes` is what
-    `connect(configure=True)` changed.
-    """
-
-    position_steps: int
-    position_deg: float
-    velocity_rpm: float
-    moving: bool
-    torque_enabled: bool
-    goal_steps: int
-    operating_mode: int
-    hardware_error: int
-    hardware_errors: tuple[str, ...]
-    alert: bool
-    temperature_celsius: float
-    voltage_v: float
-    current_ma: float | None
-    load_percent: float | None
-    watchdog: WatchdogState
-    model: int
-    model_name: str
-    firmware: int
-    read_at: float
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class MoveProgress:
-    """Where a move is; what `on_progress` is called with, in the event loop."""
-
-    position_steps: int
-    start_steps: int
-    goal_steps: int
-    elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class MoveResult:
-    """A move that reached its goal."""
-
-    start_steps: int
-    end_steps: int
-    duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class StopReport:
-    """What is known of a stop.
-
-    `confirmed`: Torque Enable was read back as 0 and the velocity as 0. `wire_ms`: from the call to after the bytes of
-    torque-off were written, None while they are not. `problem`: why it is not confirmed.
-    """
-
-    confirmed: bool
-    attempts: int
-    wire_ms: float | None
-    problem: str | None
+ProgressSink = Callable[[MoveProgress], None]
+READY_S = 3.0
 
 
 class Carousel:
@@ -147,71 +60,137 @@ class Carousel:
         self.settings = settings
         self._clock = clock
         self._on_event = on_event
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._snapshot: ServoState | None = None
+        self._trips = 0
+        self._warned: frozenset[str] = frozenset()
+        self._reading: asyncio.Task[ServoState] | None = None
+        self._busy = ""
+        self._ticket: StopTicket | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        line = DynamixelLine(settings.port, settings.baud_rate, settings.reply_timeout_s, clock.monotonic)
+        self._bus = Bus(
+            line,
+            monotonic=clock.monotonic,
+            tries=settings.tries,
+            on_lost=lambda fault: self._in_loop(lambda: self._connection.lost(fault)),
+            on_stop_unconfirmed=lambda _, report: self._in_loop(lambda: self._tell_unconfirmed(report)),
+        )
+        self._servo = DynamixelServo(settings.port, settings.servo_id)
+        self._supervisor = MotionSupervisor(self._bus, self._servo, clock, self._saw, self._tell)
+        self._connection = Connection(
+            self._bus,
+            self._servo,
+            clock,
+            settings.reconnect_s,
+            settings.tolerance_steps,
+            lambda x, motion: settle_watchdog(x, self._bus, self._servo, self.settings, motion),
+            self._saw,
+            self._tell,
+        )
 
     @property
     def connected(self) -> bool:
         """The motor answers, is the right one, and was verified."""
-        raise NotImplementedError
+        return self._connection.state == "ready"
 
     @property
     def state(self) -> CarouselState:
         """closed, opening, ready, lost or faulty."""
-        raise NotImplementedError
+        return self._connection.state
 
     @property
     def since(self) -> float:
         """Wall time of the last change of `state`."""
-        raise NotImplementedError
+        return self._connection.since
 
     @property
     def problem(self) -> str | None:
         """Why the state is lost or faulty."""
-        raise NotImplementedError
+        return None if self._connection.fault is None or self.connected else self._connection.fault.message
 
     @property
     def moving(self) -> bool:
         """A move of labd is under way."""
-        raise NotImplementedError
+        return self._supervisor.plan is not None
 
     @property
     def goal_steps(self) -> int | None:
         """Goal of the move under way."""
-        raise NotImplementedError
+        return None if self._supervisor.plan is None else self._supervisor.plan.goal
 
     @property
     def stop_latched(self) -> bool:
         """The memory latch."""
-        raise NotImplementedError
+        return self._bus.is_latched(self.settings.servo_id)
 
     @property
     def snapshot(self) -> ServoState | None:
         """The last state known; never touches the bus."""
-        raise NotImplementedError
+        return self._snapshot
 
     async def open(self) -> None:
         """Start the owner thread and the connection supervisor; a port that is not there is no error."""
-        raise NotImplementedError
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._bus.start()
+        self._connection.start()
 
     async def close(self) -> None:
         """End both; torque stays as it is unless `torque_off_at_close`; a second call does nothing."""
-        raise NotImplementedError
+        if self._loop is None:
+            return
+        if self.settings.torque_off_at_close and self.connected:
+            try:
+                await self._bus.run(Lane.POLL, lambda x: self._servo.set_torque(x, False))
+            except LabdError as fault:
+                self._tell("device.warning", {"warning": "torque_stays_on", "problem": fault.message})
+        await self._connection.stop()
+        self._loop = None
+        await asyncio.to_thread(self._bus.shutdown)
 
     async def connect(self, configure: bool = False) -> ServoState:
         """Make ready for motion: goal := present, then torque on. Never moves, never drops torque without `configure`.
 
+        A second call changes nothing. What was changed stands in `notes` of the answer.
+
         Raises:
             ModeMismatch: The motor is in another operating mode; `configure=True` changes it (torque goes off for it).
-            StopLatched, DeviceLost, DeviceTimeout, DeviceFault.
+            StopLatched: Torque on is motion.
+            DeviceLost, DeviceTimeout, DeviceFault, DeviceError: Not reached, or not fit to move.
         """
-        raise NotImplementedError
+        self._refuse_if_stopped("connect")
+        with self._claim("connect"):
+            await self.open()
+            await self._connection.ready(READY_S)
+            notes = await self._run(
+                Lane.MOTION, lambda x: make_ready(x, self._servo, self.settings, configure=configure)
+            )
+            if any("operating mode" in note or "drive mode" in note for note in notes):
+                self._tell("device.configured", {"changes": list(notes)})
+            return replace(await self._read(), notes=notes)
 
     async def disconnect(self) -> None:
         """Torque off on purpose, confirmed; then the port is closed and stays closed until `connect` or `open`."""
-        raise NotImplementedError
+        with self._claim("disconnect"):
+            if self.state == "closed":
+                return
+            self._require_ready()
+            motion = await self._run(Lane.POLL, lambda x: self._servo.set_torque(x, False))
+            self._saw(motion)
+            await self._connection.stop()
+            self._tell("device.disconnected", {"torque_enabled": motion.torque_enabled})
 
     async def read_state(self) -> ServoState:
-        """The state now; during a move the supervisor's last snapshot."""
-        raise NotImplementedError
+        """The state now; during a move the supervisor's last look. Readers at the same time share one look."""
+        if self.moving and self._snapshot is not None:
+            return self._snapshot
+        if self._reading is None or self._reading.done():
+            self._require_ready()
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._reading)
 
     async def move_to(self, goal_steps: int, *, on_progress: ProgressSink | None = None) -> MoveResult:
         """Move, watch, and return when the goal is reached and the motor rests; hold if cancelled.
@@ -219,32 +198,193 @@ class Carousel:
         Raises:
             StopLatched, NotConnected, ModeMismatch, GoalRefused, DeviceBusy: Before any motion.
             MoveStalled, MoveTimeout, WatchdogTripped, DeviceFault, DeviceLost: The move did not end well.
+            JobCancelled: Somebody asked for `hold`.
         """
-        raise NotImplementedError
+        self._refuse_if_stopped("move")
+        self._require_ready()
+        self._check_goal(goal_steps)
+        with self._claim("a move"):
+            try:
+                return await self._supervisor.move(self._plan(goal_steps), on_progress)
+            except LabdError as fault:
+                self._seen_fault(fault)
+                raise
 
     async def set_speed(self, speed_rpm: float) -> None:
-        """Profile Velocity of the moves to come, and of the one under way."""
-        raise NotImplementedError
+        """Profile Velocity of the moves to come.
+
+        Raises:
+            GoalRefused: Not above 0, or above the motor's Velocity Limit.
+        """
+        identity = self._servo.identity
+        limit_rpm = (identity.velocity_limit if identity else LARGEST_PROFILE) * RPM_PER_VELOCITY_UNIT
+        if not 0 < speed_rpm <= limit_rpm:
+            raise GoalRefused(
+                f"speed {speed_rpm:g} rpm: must be above 0 and at most {limit_rpm:.1f} rpm, the motor's Velocity Limit",
+                speed_rpm=speed_rpm,
+                limit_rpm=round(limit_rpm, 1),
+            )
+        self.settings = replace(self.settings, speed_rpm=speed_rpm)
 
     async def hold(self) -> ServoState:
-        """Stop where it is, torque stays; returns when it rests. Ends a move under way with `JobCancelled`."""
-        raise NotImplementedError
+        """Stop where it is, torque stays; returns when it rests. Ends a move under way with `JobCancelled`.
+
+        Raises:
+            StopLatched: Torque is off already.
+            DeviceBusy: The move does not react; stop it.
+            DeviceError: Not at rest in time.
+        """
+        self._refuse_if_stopped("hold")
+        self._require_ready()
+        if self.moving:
+            self._supervisor.ask_hold()
+            limit_s = self.settings.lease_s + self.settings.stall_s + 3.0
+            try:
+                await asyncio.wait_for(self._idle.wait(), limit_s)
+            except TimeoutError:
+                raise DeviceBusy(
+                    f"{self.settings.port}: the move did not react to hold in {limit_s:.1f} s; `labctl resort stop`",
+                    port=self.settings.port,
+                ) from None
+            return await self.read_state()
+        with self._claim("hold"):
+            if (await self._read()).torque_enabled:
+                self._saw(await self._supervisor.rest(self._plan(0)))
+            return await self._read()
 
     def stop_now(self) -> Future[StopReport]:
         """Latch and put torque-off in front of everything; from any thread, never blocks.
 
         The future resolves once the stop is confirmed, which may be never while the motor cannot be reached.
         """
-        raise NotImplementedError
+        ticket = self._ticket = self._bus.stop(self.settings.servo_id)
+        if self.state == "closed":
+            self._in_loop(self._connection.start)  # after a disconnect: open the port for the torque-off
+        return ticket.confirmed
 
     async def confirm_stop(self) -> StopReport:
         """Wait for the stop to be confirmed, at most `stop_confirm_s`; labd goes on trying after that."""
-        raise NotImplementedError
+        ticket = self._ticket
+        if ticket is None:
+            return StopReport(False, 0, None, "no stop was asked for")
+        await asyncio.wait([asyncio.wrap_future(ticket.confirmed)], timeout=self.settings.stop_confirm_s)
+        return ticket.report()
 
     def latch_stop(self) -> None:
         """Set the memory latch at start, from the durable one; torque-off goes out when the port opens."""
-        raise NotImplementedError
+        self._bus.latch(self.settings.servo_id)
 
     def release_stop(self) -> None:
         """Memory latch off."""
-        raise NotImplementedError
+        self._bus.release(self.settings.servo_id)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _plan(self, goal_steps: int) -> MovePlan:
+        settings = self.settings
+        return MovePlan(
+            goal=goal_steps,
+            tolerance=settings.tolerance_steps,
+            velocity=settings.profile_velocity,
+            acceleration=settings.profile_acceleration,
+            operating_mode=settings.operating_mode,
+            stall_s=settings.stall_s,
+            watchdog_period_s=settings.watchdog_period_s,
+            lease_s=settings.lease_s,
+            timeout_s=settings.move_timeout_s,
+        )
+
+    def _check_goal(self, goal_steps: int) -> None:
+        identity = self._servo.identity
+        if identity is None:
+            return
+        low, high = identity.goal_range(self.settings.operating_mode)
+        if not low <= goal_steps <= high:
+            raise GoalRefused(
+                f"servo {self.settings.servo_id} on {self.settings.port}: goal {goal_steps} steps is outside {low} to "
+                f"{high}, the range of operating mode {self.settings.operating_mode}",
+                goal_steps=goal_steps,
+                minimum_steps=low,
+                maximum_steps=high,
+            )
+
+    async def _read(self) -> ServoState:
+        motion = await self._run(Lane.POLL, self._servo.read_motion)
+        if not self.moving:  # a look that waited behind the start of a move is older than the supervisor's
+            self._saw(motion)
+        assert self._snapshot is not None
+        return self._snapshot
+
+    async def _run(self, lane: Lane, function: Callable[[Exchange], T]) -> T:
+        try:
+            return await self._bus.run(lane, function)
+        except LabdError as fault:
+            self._seen_fault(fault)
+            raise
+
+    def _seen_fault(self, fault: LabdError) -> None:
+        if worth_reopening(fault):
+            self._connection.lost(fault)
+
+    def _saw(self, motion: Motion) -> None:
+        state = self._servo.state(motion, self._clock.wall(), self._trips, self.settings.watchdog_period_s)
+        assert self._servo.identity is not None
+        warnings = warnings_of(state, self.settings, self._servo.identity.model)
+        self._snapshot = replace(state, warnings=tuple(warnings.values()))
+        self._connection.note_position(motion.position)
+        for kind in warnings.keys() - self._warned:
+            self._tell("device.warning", {"warning": kind, "problem": warnings[kind]})
+        self._warned = frozenset(warnings)
+
+    def _tell(self, name: str, facts: dict[str, Any]) -> None:
+        if name == "device.watchdog_tripped":
+            self._trips += 1
+            if self._snapshot is not None:
+                watchdog = replace(self._snapshot.watchdog, trips=self._trips, tripped=False)
+                self._snapshot = replace(self._snapshot, watchdog=watchdog)
+            facts = {**facts, "trips": self._trips}
+        self._on_event(name, {"servo_id": self.settings.servo_id, "port": self.settings.port, **facts})
+
+    def _tell_unconfirmed(self, report: StopReport) -> None:
+        self._tell("device.stop_unconfirmed", {"problem": report.problem, "attempts": report.attempts})
+
+    def _in_loop(self, call: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is not None:
+            try:
+                loop.call_soon_threadsafe(call)
+            except RuntimeError:
+                pass  # the loop has ended
+
+    @contextmanager
+    def _claim(self, what: str) -> Iterator[None]:
+        if self._busy:
+            raise DeviceBusy(
+                f"servo {self.settings.servo_id} on {self.settings.port}: {what} is refused while {self._busy} is "
+                "under way; wait for it, or `labctl resort hold`",
+                port=self.settings.port,
+            )
+        self._busy = what
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._busy = ""
+            self._idle.set()
+
+    def _require_ready(self) -> None:
+        if self.connected:
+            return
+        if self.state == "closed":
+            raise NotConnected(f"{self.settings.port}: not connected; `labctl resort connect`", port=self.settings.port)
+        raise self._connection.fault or NotConnected(
+            f"{self.settings.port}: the port is being opened; try again", port=self.settings.port
+        )
+
+    def _refuse_if_stopped(self, what: str) -> None:
+        if self.stop_latched:
+            raise StopLatched(
+                f"servo {self.settings.servo_id} on {self.settings.port}: {what} is refused, a stop is latched; find "
+                "out why, then `labctl resort reset --by NAME --reason TEXT`",
+                port=self.settings.port,
+            )

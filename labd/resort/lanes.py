@@ -1,0 +1,354 @@
+"""The owner thread of one bus: lanes, the lease gate, the memory latch, and stops that are re-sent until confirmed.
+
+Why a thread and not a lock: the SDK's port is no lock (its `is_using` is a plain flag that loses races), a lock has no
+order, and a stop must pass everything that waits. So one thread owns the line, everybody else leaves functions in a
+lane, and the thread looks at the stop lane before each single transaction: a stop waits for at most one of them. The
+re-sending of a stop lives in this thread too, so that a hung event loop cannot keep torque on.
+
+Why a lease: the motor's Bus Watchdog counts every packet on the bus, so status polls would keep a motor going whose
+supervisor hangs. While a move is under way nothing but a stop is sent unless the supervisor renewed its lease in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from labd.errors import DeviceBusy, DeviceLost, LabdError, StopLatched
+from labd.resort.exchange import Exchange, Line
+from labd.resort.stopping import StopReport, StopTicket, StopWork
+
+T = TypeVar("T")
+TORQUE_ENABLE = 64
+MOTION_REGISTERS = range(100, 120)  # goals and profile
+
+
+class Lane(IntEnum):
+    """Who goes first; stops are no lane of functions, they go before all of these."""
+
+    MOTION = 1
+    POLL = 2
+
+
+@dataclass(slots=True)
+class _Request:
+    function: Callable[[Exchange], Any]
+    settle: Callable[[Any, BaseException | None], None]
+    withdrawn: bool = False
+
+
+class Bus:
+    """One line and its owner thread.
+
+    Args:
+        line: The line; nobody else may touch it.
+        monotonic: Seconds.
+        on_lost: Called in the owner thread when the line is gone.
+        on_stop_unconfirmed: Called in the owner thread, now and again while a stop cannot be confirmed.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        *,
+        monotonic: Callable[[], float],
+        tries: int = 3,
+        on_lost: Callable[[DeviceLost], None] = lambda fault: None,
+        on_stop_unconfirmed: Callable[[int, StopReport], None] = lambda servo_id, report: None,
+    ) -> None:
+        self.line = line
+        self._monotonic = monotonic
+        self._exchange = Exchange(self, tries)
+        self._on_lost = on_lost
+        self._on_stop_unconfirmed = on_stop_unconfirmed
+        self._lock = threading.Lock()
+        self._lanes: dict[Lane, deque[_Request]] = {lane: deque() for lane in Lane}
+        self._latched: set[int] = set()
+        self._leases: dict[int, float] = {}
+        self._stops: dict[int, StopWork] = {}
+        self._serving_stops = False
+        self._ending = False
+        self._ended = True
+        self._thread: threading.Thread | None = None
+        self._wake_read, self._wake_write = -1, -1
+
+    def start(self) -> None:
+        """Start the owner thread."""
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._ending = self._ended = False
+        self._thread = threading.Thread(target=self._run, name=f"bus {self.line.name}", daemon=True)
+        self._thread.start()
+
+    def shutdown(self, timeout_s: float = 2.0) -> None:
+        """End the thread and close the line; what waits is refused. A second call does nothing."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._ending = True
+        self._wake()
+        thread.join(timeout_s)
+        with self._lock:
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            self._wake_read = self._wake_write = -1
+
+    def submit(self, lane: Lane, function: Callable[[Exchange], T]) -> Future[T]:
+        """Leave a function for the owner thread; from any thread."""
+        future: Future[T] = Future()
+
+        def settle(value: Any, fault: BaseException | None) -> None:
+            try:
+                future.set_result(value) if fault is None else future.set_exception(fault)
+            except InvalidStateError:
+                pass  # withdrawn by its owner
+
+        self._enqueue(lane, _Request(function, settle))
+        return future
+
+    async def run(self, lane: Lane, function: Callable[[Exchange], T]) -> T:
+        """Run a function in the owner thread; if the caller is cancelled before its turn it is left out."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+
+        def deliver(value: Any, fault: BaseException | None) -> None:
+            if not future.done():
+                future.set_result(value) if fault is None else future.set_exception(fault)
+
+        def settle(value: Any, fault: BaseException | None) -> None:
+            try:
+                loop.call_soon_threadsafe(deliver, value, fault)
+            except RuntimeError:
+                pass  # the loop has ended; nobody waits
+
+        request = _Request(function, settle)
+        self._enqueue(lane, request)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            request.withdrawn = True
+            raise
+
+    # -- lease: the motion supervisor's sign of life -----------------------------------------------------------------
+
+    def renew_lease(self, servo_id: int, lease_s: float) -> None:
+        """The supervisor of this motor lives; the bus may talk for `lease_s`."""
+        self._leases[servo_id] = self._monotonic() + lease_s
+
+    def end_lease(self, servo_id: int) -> None:
+        """No move of this motor is under way."""
+        self._leases.pop(servo_id, None)
+
+    def before_transaction(self) -> None:
+        """Serve stops, then refuse to talk on behalf of a supervisor that gives no sign of life."""
+        self._serve_stops()
+        now = self._monotonic()
+        for servo_id, until in list(self._leases.items()):
+            if now > until:
+                raise DeviceBusy(
+                    f"servo {servo_id} on {self.line.name}: the motion supervisor gave no sign of life for "
+                    f"{now - until:.2f} s past its lease, so the bus sends nothing but stop and the motor's watchdog "
+                    "ends the move; stop or wait",
+                    servo_id=servo_id,
+                    port=self.line.name,
+                )
+
+    # -- stop --------------------------------------------------------------------------------------------------------
+
+    def latch(self, servo_id: int) -> None:
+        """Memory latch on; torque-off goes out as soon as the line is open."""
+        self._latched.add(servo_id)
+        with self._lock:
+            self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
+        self._wake()
+
+    def release(self, servo_id: int) -> None:
+        """Memory latch off; a stop that is not confirmed yet is still re-sent."""
+        self._latched.discard(servo_id)
+
+    def is_latched(self, servo_id: int) -> bool:
+        """The memory latch."""
+        return servo_id in self._latched
+
+    def refuse_if_latched(self, servo_id: int, address: int, data: bytes) -> None:
+        """Whether these bytes could move a stopped motor: goals, profile, torque on."""
+        if servo_id not in self._latched:
+            return
+        end = address + len(data)
+        torque_on = address <= TORQUE_ENABLE < end and data[TORQUE_ENABLE - address] != 0
+        if torque_on or (address < MOTION_REGISTERS.stop and end > MOTION_REGISTERS.start):
+            raise StopLatched(
+                f"servo {servo_id} on {self.line.name}: stopped, so register {address} is not written; "
+                "find out why, then `labctl resort reset --by NAME --reason TEXT`",
+                servo_id=servo_id,
+                port=self.line.name,
+            )
+
+    def stop(self, servo_id: int) -> StopTicket:
+        """Latch, and torque off before anything else; from any thread, never blocks on the bus."""
+        ticket = StopTicket(self._monotonic())
+        self._latched.add(servo_id)
+        with self._lock:
+            work = self._stops.setdefault(servo_id, StopWork(servo_id, ticket.called_at))
+            work.add(ticket)
+        self._wake()
+        return ticket
+
+    def _serve_stops(self) -> None:
+        if not self._stops or self._serving_stops:
+            return
+        self._serving_stops = True
+        try:
+            now = self._monotonic()
+            due = [work for work in list(self._stops.values()) if work.due_at <= now]
+            for work in due:  # every motor's torque first, then the reading back
+                self._stop_step(work, work.send_torque_off)
+            for work in due:
+                if work.sent and self._stop_step(work, work.read_back):
+                    self._confirmed(work)
+        finally:
+            self._serving_stops = False
+
+    def _stop_step(self, work: StopWork, step: Callable[[Line, float], bool]) -> bool:
+        try:
+            if not self.line.is_open:
+                work.failed(
+                    f"{self.line.name}: the port is not open; torque-off goes out first when it is", self._monotonic()
+                )
+            elif step(self.line, self._monotonic()):
+                return True
+        except DeviceLost as fault:
+            work.failed(fault.message, self._monotonic())
+            self.line_lost(fault)
+        except LabdError as fault:
+            work.failed(fault.message, self._monotonic())
+            self.line.quiet()
+        if work.worth_telling(self._monotonic()):
+            self._on_stop_unconfirmed(work.servo_id, work.report())
+        return False
+
+    def _confirmed(self, work: StopWork) -> None:
+        with self._lock:
+            if not work.all_sent():  # another stop was asked for meanwhile; it gets its own torque-off
+                return
+            self._stops.pop(work.servo_id, None)
+        self.end_lease(work.servo_id)  # torque is off: the watchdog counts no more
+        work.resolve()
+
+    # -- the line ----------------------------------------------------------------------------------------------------
+
+    def open_line(self, exchange: Exchange) -> None:
+        """To be run in a lane: open, and if a stop is latched send torque-off before anything else."""
+        if not self.line.is_open:
+            self.line.open()
+        with self._lock:
+            for servo_id in self._latched:
+                self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
+            for work in self._stops.values():
+                work.due_at = 0.0
+        self._serve_stops()
+
+    def close_line(self, exchange: Exchange) -> None:
+        """To be run in a lane: close; torque stays as it is."""
+        self.line.close()
+        self._leases.clear()
+
+    def line_lost(self, fault: DeviceLost) -> None:
+        """The line is gone: close it and tell."""
+        self.line.close()
+        self._leases.clear()
+        self._on_lost(fault)
+
+    # -- the thread --------------------------------------------------------------------------------------------------
+
+    def _enqueue(self, lane: Lane, request: _Request) -> None:
+        with self._lock:
+            ended = self._ended or self._ending
+            if not ended:
+                self._lanes[lane].append(request)
+        if ended:
+            request.settle(None, self.not_open())
+        else:
+            self._wake()
+
+    def not_open(self) -> DeviceLost:
+        """The error for whoever asks a bus that is closed."""
+        return DeviceLost(f"{self.line.name}: the bus is closed; `labctl resort connect` opens it", port=self.line.name)
+
+    def _wake(self) -> None:
+        with self._lock:
+            if self._wake_write < 0:
+                return
+            try:
+                os.write(self._wake_write, b"w")
+            except BlockingIOError:
+                pass  # the pipe is full of wake-ups already
+
+    def _next(self) -> _Request | None:
+        with self._lock:
+            for lane in Lane:
+                if self._lanes[lane]:
+                    return self._lanes[lane].popleft()
+        return None
+
+    def _run(self) -> None:
+        try:
+            while not self._ending:
+                self._serve_stops()
+                request = self._next()
+                if request is None:
+                    self._wait()
+                elif not request.withdrawn:
+                    self._serve(request)
+        finally:
+            with self._lock:
+                self._ended = True
+                left = [request for lane in self._lanes.values() for request in lane]
+                for lane in self._lanes.values():
+                    lane.clear()
+            for request in left:
+                request.settle(None, self.not_open())
+            self.line.close()
+
+    def _serve(self, request: _Request) -> None:
+        try:
+            value = request.function(self._exchange)
+        except BaseException as fault:  # handed to who asked; only what ends a thread ends this one
+            request.settle(None, fault if isinstance(fault, Exception) else self.not_open())
+            if not isinstance(fault, Exception):
+                raise
+        else:
+            request.settle(value, None)
+
+    def _wait(self) -> None:
+        """Sleep until somebody asks, a stop is due, or the line hangs up: no wake-ups while nothing happens.
+
+        Why POLLHUP and no timer: the kernel hangs a terminal up when its adapter is pulled (and a pseudo-terminal when
+        its master closes), which poll reports at once even with no events asked for.
+        """
+        poller = select.poll()
+        poller.register(self._wake_read, select.POLLIN)
+        line_fd = self.line.fileno() if self.line.is_open else None
+        if line_fd is not None:
+            poller.register(line_fd, 0)
+        due = [work.due_at for work in list(self._stops.values())]
+        timeout_ms = max(0.0, (min(due) - self._monotonic()) * 1000 + 1) if due else None
+        for fd, _ in poller.poll(timeout_ms):
+            if fd == self._wake_read:
+                os.read(self._wake_read, 4096)
+            else:
+                self.line_lost(
+                    DeviceLost(
+                        f"{self.line.name}: the port hung up (unplugged?); labd reopens it when it is back",
+                        port=self.line.name,
+                    )
+                )
