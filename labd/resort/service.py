@@ -19,8 +19,8 @@ from labd.resort.overview import attention_of, status_of
 from labd.resort.routes import resort_endpoints
 from labd.resort.settings import OPERATING_MODES, ResortSettings, ResortWingSettings
 from labd.resort.simulator import VirtualBus
-from labd.resort.virtual_servo import VirtualServo
 from labd.resort.tasks import resort_tasks
+from labd.resort.virtual_servo import VirtualServo
 from labd.wing import Host
 
 log = structlog.get_logger("resort")

@@ -96,7 +96,7 @@ def resort_tasks(service: ResortService) -> list[TaskSpec | StopSpec]:
         StopSpec(
             name="resort.emergency_stop",
             function=verbs.emergency_stop,
-            description="Torque off at once, latched until a person resets it; all carousels unless one is named.",
+            description="Torque off at once, latched until a person resets it; all if none is named.",
             aliases=aliases_of("emergency_stop"),
             wing="resort",
         ),
