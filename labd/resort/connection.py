@@ -145,10 +145,10 @@ class Connection:
                 )
             been_ready, retry_s = True, FIRST_RETRY_S
             await self._lost.wait()
-            fault = self._came_from or DeviceLost(f"{self._bus.line.name}: lost", port=self._bus.line.name)
-            self.fault = fault
+            gone = self._came_from or DeviceLost(f"{self._bus.line.name}: lost", port=self._bus.line.name)
+            self.fault = gone
             self._become("lost")
-            self._tell("device.lost", {"problem": fault.message, "cause": fault.code, **self._subject()})
+            self._tell("device.lost", {"problem": gone.message, "cause": gone.code, **self._subject()})
             await self._close()
             await self._clock.sleep(FIRST_RETRY_S)
 
