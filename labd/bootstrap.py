@@ -21,6 +21,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 OLDEST_PYTHON = (3, 11)
 GUARD = "LABD_BOOTSTRAPPED"  # set across the exec, so that a .venv that lacks a package cannot loop
@@ -90,41 +91,50 @@ def is_checkout(root: Path) -> bool:
     return re.search(r'^name = "labd"$', text, re.MULTILINE) is not None
 
 
-def requirements(root: Path, group: str) -> list[str]:
-    """What a dependency group asks for, included groups resolved; `labd[...]` becomes this checkout, editable."""
-    import tomllib
-
-    groups = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+def requirements(root: Path, wanted: list[str]) -> list[str]:
+    """What these dependency groups ask for, included groups resolved; `labd[...]` stands for this checkout."""
+    groups = _project(root)["dependency-groups"]
 
     def of(name: str) -> list[str]:
         found: list[str] = []
-        for entry in groups[name]:
+        for entry in groups.get(name, []):
             found += of(entry["include-group"]) if isinstance(entry, dict) else [entry]
         return found
 
-    return sorted(set(of(group)))
+    return sorted({line for group in wanted for line in of(group)})
 
 
 def fingerprint(root: Path) -> str:
     """Changes whenever the parts of `pyproject.toml` that decide about packages and entry points do."""
-    import tomllib
-
-    document = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    document = _project(root)
     project = document["project"]
     names = ("dependencies", "optional-dependencies", "scripts", "entry-points", "requires-python")
-    facts = [str(root), {name: project.get(name) for name in names}, document.get("build-system")]
+    facts = [str(root), {name: project.get(name) for name in names}, document.get("dependency-groups")]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _project(root: Path) -> dict[str, Any]:
+    import tomllib  # an old Python must get as far as its clear line
+
+    return tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def is_made(root: Path, group: str) -> bool:
     """Whether `.venv` has all of the group, as `pyproject.toml` asks for it now."""
-    folder = root / ".venv"
+    stamp = _stamp(root / ".venv")
+    if (root / ".venv" / "labd-making").exists():
+        return False
+    if stamp.get("fingerprint") != fingerprint(root) or not _works(_python_of(root / ".venv")):
+        return False
+    return set(requirements(root, [group])) <= set(requirements(root, stamp["groups"]))
+
+
+def _stamp(folder: Path) -> dict[str, Any]:
     try:
         stamp = json.loads((folder / "labd-made.json").read_text(encoding="utf-8"))
-        same = stamp["fingerprint"] == fingerprint(root)
-        return same and set(requirements(root, group)) <= set(stamp["requirements"]) and _works(_python_of(folder))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
 
 
 def make(root: Path, group: str, absent: list[str]) -> Path:
@@ -157,21 +167,19 @@ def make(root: Path, group: str, absent: list[str]) -> Path:
 def _fill(root: Path, folder: Path, group: str, uv: str | None, lock: int | None) -> None:
     python = _python_of(folder)
     making, made = folder / "labd-making", folder / "labd-made.json"
-    wanted = requirements(root, group)
-    if made.exists():  # a second group joins the first
-        wanted = sorted({*wanted, *(json.loads(made.read_text(encoding="utf-8")).get("requirements") or [])})
+    groups = sorted({group, *_stamp(folder).get("groups", [])})  # a second group joins the first
     if making.exists() or not _works(python) or (uv is None and not _works(python, "-m", "pip", "--version")):
         if folder.exists():
             _say(f"{folder} is only half made; it is made anew")
             shutil.rmtree(folder)
-        wanted = requirements(root, group)
+        groups = [group]
         if uv:
             _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], lock)
         else:
             _run([sys.executable, "-m", "venv", str(folder)], lock)
     making.touch()
     arguments: list[str] = []
-    for line in wanted:
+    for line in requirements(root, groups):
         own = re.fullmatch(r"labd(\[.*\])?", line)
         arguments += ["--editable", f"{root}{own.group(1) or ''}"] if own else [line]
     if uv:
@@ -179,36 +187,27 @@ def _fill(root: Path, folder: Path, group: str, uv: str | None, lock: int | None
     else:
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2"]
         _run([*pip, *arguments], lock)
-    new = folder / "labd-made.json.new"
-    new.write_text(json.dumps({"fingerprint": fingerprint(root), "requirements": wanted}), encoding="utf-8")
-    new.replace(made)
+    made.write_text(json.dumps({"fingerprint": fingerprint(root), "groups": groups}), encoding="utf-8")
     making.unlink()
 
 
 def _run(command: list[str], lock: int | None) -> None:
     """Run one step; the child holds the lock as well, so that it outlives a killed parent only while it works."""
     keep = () if lock is None else (lock,)
-    done = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        pass_fds=keep,
-        check=False,
-    )
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", pass_fds=keep, check=False)
     if done.returncode == 0:
         return
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    if OFFLINE_SIGNS.search(done.stdout):
+    said = done.stdout + done.stderr
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    if OFFLINE_SIGNS.search(said):
         raise BootstrapFailed(
             "the package registry cannot be reached; connect this machine (or set a mirror) and run again"
         )
-    if "ensurepip" in done.stdout:
+    if "ensurepip" in said:
         raise BootstrapFailed(
             "python3 -m venv does not work here; on Debian and Ubuntu: apt install python3-venv (or get uv)"
         )
-    last = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "no output")
+    last = next((line for line in reversed(lines) if "error" in line.lower()), (lines or ["no output"])[-1])
     raise BootstrapFailed(f"`{' '.join(command[:4])} ...` ended with code {done.returncode}: {last}")
 
 

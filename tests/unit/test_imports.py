@@ -1,0 +1,76 @@
+"""Imports run one way, and heavy packages stay off the common path."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {
+    "pyarrow": 1,
+    "pyspark": 1,
+    "neo4j": 1,
+    "motor": 1,
+    "dynamixel_sdk": 1,
+    "ladybug": 1,
+    "pyiceberg": 1,
+    "opentrons": 0,
+}
+
+
+def sources() -> list[Path]:
+    return sorted([*(ROOT / "labd").rglob("*.py"), *(ROOT / "labctl").rglob("*.py")])
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+    """Top package of every absolute import."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name.partition(".")[0], node
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield (node.module or "").partition(".")[0], node
+
+
+def test_import_contracts_hold() -> None:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("package", HEAVY)
+def test_a_heavy_package_is_imported_in_one_module_and_only_when_used(package: str) -> None:
+    importers = []
+    for path in sources():
+        tree = ast.parse(path.read_text())
+        at_top = {id(node) for node in tree.body}
+        for name, node in imports(tree):
+            if name == package:
+                importers.append(path.relative_to(ROOT).as_posix())
+                assert id(node) not in at_top, f"{path}: {package} is imported when the module is"
+    assert len(set(importers)) <= HEAVY[package], importers
+
+
+@pytest.mark.parametrize("name", ["labd/__init__.py", "labd/bootstrap.py"])
+def test_what_runs_before_any_package_imports_the_standard_library_only(name: str) -> None:
+    found = {package for package, _ in imports(ast.parse((ROOT / name).read_text()))}
+    assert found <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("name", ["labd/__init__.py", "labd/bootstrap.py", "labd/__main__.py", "tests/__main__.py"])
+def test_what_an_old_python_meets_first_can_be_parsed_by_it(name: str) -> None:
+    path = ROOT / name
+    if path.exists():
+        ast.parse(path.read_text(), feature_version=(3, 8))
+
+
+def test_no_module_is_named_like_one_of_the_standard_library_or_says_nothing() -> None:
+    empty_words = {"utils", "common", "helpers", "base", "manager"}
+    stems = {path.stem for path in sources()} - {"__init__", "__main__"}
+    assert not stems & empty_words
+    assert not {path.stem for path in (ROOT / "labd").glob("*.py")} & (sys.stdlib_module_names - {"__main__"})
