@@ -28,7 +28,7 @@ class QueryReader:
         Raises:
             BadRequest: An unknown, repeated or bad parameter.
         """
-        if not text and self._default is not None:
+        if not text and (self._kind is None or self._default is not None):
             return self._default
         try:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=PARAMETERS_AT_MOST, errors="strict")

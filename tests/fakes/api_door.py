@@ -1,0 +1,94 @@
+"""Open doors for tests: the real server, in front of the real engine or one in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from labd.api.endpoint import Endpoint
+from labd.api.options import ApiOptions
+from labd.api.server import ApiServer, build
+from labd.clock import SystemClock
+from labd.engine.engine import Engine
+from labd.engine.job import Caller
+from labd.engine.registry import JobContext, Registry, StopSpec, TaskSpec
+from labd.errors import SettingsFault, StopLatched
+from tests.fakes.api_engine import FakeStatus
+
+PATIENT = {"request_timeout_s": 5.0, "stop_grace_s": 2.0}
+
+
+async def nothing_changed() -> list[str]:
+    return []
+
+
+async def faulty_settings() -> list[str]:
+    raise SettingsFault("labd.toml: api.listen: no address", problems=["labd.toml: api.listen: no address"])
+
+
+@asynccontextmanager
+async def open_door(
+    engine: Any,
+    state_dir: Path,
+    *,
+    of_wings: list[Endpoint] | None = None,
+    reload: Callable[[], Awaitable[list[str]]] = nothing_changed,
+    **options: Any,
+) -> AsyncIterator[ApiServer]:
+    """A server that answers; closed, with nothing left, on the way out."""
+    chosen = ApiOptions(socket=state_dir / "labd.sock", state_dir=state_dir, **{**PATIENT, **options})
+    server = build(engine, chosen, of_wings or [], FakeStatus(), reload)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+        assert not chosen.socket.exists()
+
+
+class Tasks:
+    """Tasks that tests steer."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.stops: list[dict[str, Any]] = []
+
+    def registry(self) -> Registry:
+        registry = Registry()
+        registry.add(TaskSpec("test.add", self.add, "Add two numbers", aliases=("add/add",)))
+        registry.add(TaskSpec("test.hold", self.hold, "Run until told to go on"))
+        registry.add(TaskSpec("test.fail", self.fail, "Refuse", max_attempts=1))
+        registry.add(StopSpec("test.stop", self.stop, "Stop at once", aliases=("emergency_stop",)))
+        return registry
+
+    async def add(self, ctx: JobContext, a: int, b: int = 1) -> int:
+        ctx.log(f"{a} + {b}")
+        return a + b
+
+    async def hold(self, ctx: JobContext) -> str:
+        await self.go_on.wait()
+        return "went on"
+
+    async def fail(self, ctx: JobContext) -> None:
+        raise StopLatched("test: motion is refused until the stop is reset", by="alice")
+
+    async def stop(self, args: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        self.stops.append(args)
+        return {"stopped": True}
+
+
+@asynccontextmanager
+async def open_engine(state_dir: Path, tasks: Tasks | None = None) -> AsyncIterator[Engine]:
+    """The real engine on real files."""
+    engine = Engine(state_dir, (tasks or Tasks()).registry(), SystemClock(), Random(1))
+    await engine.open()
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.drain(0.0)
+        await engine.close()
