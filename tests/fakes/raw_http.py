@@ -70,9 +70,7 @@ class RawClient:
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self.writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + raw)
 
-    async def ask(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> Answer:
+    async def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         self.send(method, path, body, headers)
         return await self.answer(method)
 

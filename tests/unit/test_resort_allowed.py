@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -92,7 +93,8 @@ def test_a_latched_stop_names_who_why_and_what_next() -> None:
     with pytest.raises(StopLatched) as caught:
         require(LATCHED, "activate_hotel")
     assert caught.value.message == (
-        "resort main: stopped by alice (plate fell); look at the carousel, then `labctl resort reset --by NAME --reason TEXT`"
+        "resort main: stopped by alice (plate fell); look at the carousel, then "
+        "`labctl resort reset --by NAME --reason TEXT`"
     )
 
 
@@ -111,16 +113,12 @@ def test_retry_after_is_whole_seconds_rounded_up_and_at_least_one() -> None:
 
 @given(situations)
 def test_listed_is_accepted_and_refused_is_not_listed(now: Situation) -> None:
-    listed = set(allowed_actions(now))
+    accepted = set()
     for action in ACTIONS:
-        try:
+        with suppress(Refused):
             require(now, action)
-        except Refused as refusal:
-            assert action not in listed
-            assert refusal.message
-            assert refusal.details["kind"]
-        else:
-            assert action in listed
+            accepted.add(action)
+    assert accepted == set(allowed_actions(now))
 
 
 @given(situations)

@@ -135,7 +135,7 @@ async def test_a_reset_that_cannot_be_kept_leaves_the_stop_latched(disk: Disk) -
     latch.set("alice", "")
     await landed(latch)
     disk.engine.faulty_store = True
-    with pytest.raises(Unavailable, match="the stop stays latched \\(.*no space left"):
+    with pytest.raises(Unavailable, match=r"the stop stays latched \(.*no space left"):
         await latch.reset()
     assert latch.latched
     assert (await disk.restarted()).latched
