@@ -22,7 +22,9 @@ from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport
 from labd.errors import DaemonUnreachable
 
 Json = dict[str, Any]
-LONG_POLL_S = 30
+LONG_POLL_S = 30.0
+STREAM_SILENCE_S = 60.0  # four times the daemon's keep-alive
+RECONNECT_FOR_S = 120.0
 ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
@@ -47,11 +49,13 @@ class Client:
         timeout_s: float = ANSWER_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         candidates = hosts.find(host, token=token, ca_file=ca_file)
         self._transport = Transport(candidates, timeout_s=timeout_s, connect_timeout_s=connect_timeout_s)
         self._timeout_s = timeout_s
         self._monotonic = monotonic
+        self._pause = pause
 
     @property
     def url(self) -> str:
@@ -139,17 +143,24 @@ class Client:
 
     def job(self, job_id: int, wait_s: float | None = None) -> Json:
         """One job; with `wait_s` the answer comes when it has ended or that time is over (60 s at most)."""
-        wait = None if wait_s is None else max(1, min(60, round(wait_s)))
-        return self._object(get(f"/jobs/{part(job_id)}", wait=wait), self._timeout_s + (wait or 0))
+        request = get(f"/jobs/{part(job_id)}", wait=None if wait_s is None else f"{max(0.0, min(60.0, wait_s)):g}")
+        return self._object(request, self._timeout_s + (wait_s or 0.0))
 
     def wait(self, job_id: int, timeout_s: float | None = None) -> Json:
         """The job when it has ended (or is interrupted), or as it is when `timeout_s` is over."""
         deadline = None if timeout_s is None else self._monotonic() + timeout_s
         while True:
-            left_s = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - self._monotonic())
-            job = self.job(job_id, wait_s=left_s) if left_s > 0 else self.job(job_id)
+            asked = self._monotonic()
+            left_s = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - asked)
+            job = self.job(job_id, wait_s=max(0.0, left_s))
             if job["state"] in ENDED or left_s <= 0:
                 return job
+            self.pace(asked, left_s)
+
+    def pace(self, asked: float, wait_s: float) -> None:
+        """After a long poll that ended early: a daemon that drains answers at once, and must not be asked in a loop."""
+        if self._monotonic() - asked < min(wait_s, 0.2):
+            self._pause(0.2)
 
     def cancel(self, job_id: int, reason: str | None = None) -> Json:
         """Ask a job to end; it is `cancelled` only when its work has ended."""
@@ -236,21 +247,39 @@ class Client:
             kinds: Prefixes such as `job.` or `device.`.
             quiet_s: End when nothing came for so long; None never ends.
         """
+        lost_since: float | None = None
         while True:
-            answer, lines = self._transport.stream(routes.events(after, kinds), quiet_s or 60.0)
-            if answer.status >= 400:
-                value_of(*answer)
             try:
+                answer, lines = self._transport.stream(routes.events(after, kinds), quiet_s or STREAM_SILENCE_S)
+                if answer.status >= 400:
+                    value_of(*answer)
                 for line in lines:
-                    if line.startswith(b"data:"):
+                    lost_since = None
+                    if line.startswith(b": from "):
+                        after = int(line[7:]) if after is None else after
+                    elif line.startswith(b"data:"):
                         event: Json = json.loads(line[5:])
                         after = int(event["seq"])
                         yield event
             except DaemonUnreachable:
-                if quiet_s is not None:
+                now = self._monotonic()
+                lost_since = now if lost_since is None else lost_since
+                if quiet_s is not None or after is None or now - lost_since > RECONNECT_FOR_S:
                     raise
             if quiet_s is not None:
                 return
+            self._pause(1.0)
+
+    def last_event(self) -> int:
+        """The number of the newest event, from which a reader may count back."""
+        answer, lines = self._transport.stream(routes.events(None, ()), self._timeout_s)
+        if answer.status >= 400:
+            value_of(*answer)
+        for line in lines:
+            if line.startswith(b": from "):
+                self._transport.close()
+                return int(line[7:])
+        return 0
 
     def audit(self, before: int | None = None, limit: int | None = None) -> Json:
         """One page of the record of who did what, newest first."""

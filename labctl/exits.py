@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labctl.refusals import classes_by_code
 from labd import errors
 
 DONE = 0
@@ -40,6 +41,13 @@ _BY_STATE = {
 }
 
 
+_REFUSALS = frozenset(
+    code
+    for code, kind in classes_by_code().items()
+    if issubclass(kind, errors.Refused) and kind is not errors.JobExpired
+)
+
+
 def of_error(error: errors.LabdError) -> int:
     """The exit code of an error that ended a command."""
     for kind, code in _BY_CLASS:
@@ -52,4 +60,7 @@ def of_job(job: Mapping[str, Any]) -> int:
     """The exit code of a command that waited for a job; a job that is held goes on only when a person says so."""
     if job.get("hold") and job["state"] == "queued":
         return ATTENTION
+    error = job.get("error") or {}
+    if job["state"] == "failed" and error.get("code") in _REFUSALS:
+        return REFUSED  # the same refusal whether it came at the door or when the job's turn came
     return _BY_STATE.get(str(job["state"]), STILL_GOING)

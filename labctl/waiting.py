@@ -53,10 +53,14 @@ def follow(
     try:
         while job["state"] not in ENDED and not is_held(job):
             line.show(progress_text(job), summaries.duration(monotonic() - started))
-            left_s = _PACE_S if deadline is None else min(_PACE_S, deadline - monotonic())
+            asked = monotonic()
+            left_s = _PACE_S if deadline is None else min(_PACE_S, deadline - asked)
             if left_s <= 0:
                 break
+            seq = job["seq"]
             job = client.job(job["id"], wait_s=left_s)
+            if job["seq"] == seq:
+                client.pace(asked, left_s)
     except KeyboardInterrupt:
         line.clear()
         raise Interrupted(_settle(client, job, on_interrupt, ask, tell, monotonic)) from None

@@ -128,9 +128,13 @@ def run(arguments: Sequence[str], call: Invocation | None = None) -> int:
     own = call or Invocation()
     try:
         code = cli.main(list(arguments), prog_name="labctl", standalone_mode=False, obj=own)
+    except click.exceptions.NoArgsIsHelpError as fault:
+        own.tell(fault.format_message())
+        return exits.USAGE
     except click.ClickException as fault:
-        fault.show()
-        return fault.exit_code
+        where = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx is not None else "labctl"
+        own.tell(f"labctl: {fault.format_message()}\n  next: {where} --help")
+        return exits.USAGE
     except (click.Abort, KeyboardInterrupt):
         own.tell("labctl: interrupted")
         return exits.INTERRUPTED

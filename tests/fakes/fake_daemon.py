@@ -119,6 +119,7 @@ class FakeDaemon:
     Attributes:
         steps: What a submitted job becomes at each look that waits (`?wait=`): field changes, one set a look.
         errors: `"METHOD /path" -> (status, body)`, answered before anything else.
+        holds_streams: Whether an event stream stays open behind the last event.
         hangs: Paths that are taken and not answered until the daemon is closed.
         requests: `(method, path, query, body, headers)` of everything that was asked.
     """
@@ -137,6 +138,7 @@ class FakeDaemon:
         self.resort = dict(RESORT)
         self.stopped = dict(STOPPED)
         self.audit_report: Json = {"ok": True, "entries": 2, "head": "ab" * 32, "broken_at": None, "problem": None}
+        self.holds_streams = True
         self.released = threading.Event()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"daemon": self})
@@ -250,6 +252,7 @@ class FakeDaemon:
                 job["state"], job["hold"] = "queued", None
             case "GET", [] if "wait" in query and job["looks"] < len(self.steps):
                 job.update(self.steps[job["looks"]])
+                job["seq"] += 1
                 job["looks"] += 1
         return 200, self._shown(number)
 
@@ -329,12 +332,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
+        newest = self.daemon.feed[-1]["seq"] if self.daemon.feed else 0
+        self.wfile.write(f": from {query.get('after', newest)}\n\n".encode())
         for event in list(self.daemon.feed):
-            if event["seq"] > int(query.get("after", 0)):
+            if event["seq"] > int(query.get("after", newest)):
                 text = f"id: {event['seq']}\nevent: {event['kind']}\ndata: {json.dumps(event)}\n\n"
                 self.wfile.write(text.encode())
         self.wfile.flush()
-        if "once" not in self.daemon.hangs:
+        if self.daemon.holds_streams:
             self.daemon.released.wait(30)
 
 

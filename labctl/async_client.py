@@ -1,0 +1,421 @@
+"""The same client for programs that run on asyncio.
+
+    async with AsyncClient("http://bench:8780", token=...) as lab:
+        job = await lab.submit("resort.activate_hotel", {"hotel": "B"})
+        job = await lab.wait(job["id"])
+
+Why the requests come from `routes` and the errors from `refusals`: there is one table of each, and a test compares the
+methods of both clients. aiohttp is imported with the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from labctl import hosts, routes
+from labctl.client import ENDED, LONG_POLL_S, RECONNECT_FOR_S, STREAM_SILENCE_S
+from labctl.refusals import value_of
+from labctl.routes import Request, get, part, post, put
+from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Address, unreachable
+from labd.errors import DaemonUnreachable
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Json = dict[str, Any]
+
+
+class AsyncClient:
+    """One daemon; arguments as for `Client`. Many requests may be under way at once.
+
+    Close it with `close()` or `async with`; a second close does nothing.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        token: str | None = None,
+        ca_file: str | None = None,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    ) -> None:
+        self._candidates = hosts.find(host, token=token, ca_file=ca_file)
+        self._address: Address | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._opening = asyncio.Lock()
+
+    @property
+    def url(self) -> str:
+        """Where the daemon is, or would be looked for first."""
+        address = self._address or (self._candidates[0] if self._candidates else None)
+        return address.url if address else "nowhere"
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; the client can be used again."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ask(self, request: Request, timeout_s: float | None = None) -> Any:
+        """Send any request of the API.
+
+        Raises:
+            DaemonUnreachable: No answer.
+            LabdError: The class of the code that the daemon answered.
+        """
+        import aiohttp
+
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        session, base = await self._open()
+        try:
+            async with session.request(
+                request.method,
+                base + request.path,
+                params=dict(request.query),
+                data=None if request.body is None else request.encoded(),
+                headers=self._headers(request),
+                timeout=aiohttp.ClientTimeout(total=limit_s, sock_connect=self._connect_timeout_s),
+            ) as response:
+                return value_of(response.status, response.content_type, await response.read())
+        except (aiohttp.ClientError, OSError) as fault:
+            raise self._unreachable(request, fault, limit_s) from fault
+
+    # daemon
+    async def status(self) -> Json:
+        """State of the daemon, its queues, wings and what needs attention."""
+        return await self._object(get("/status"))
+
+    async def health(self) -> str:
+        """`ok` as long as the daemon serves."""
+        return str(await self.ask(Request("GET", "/healthz", accept="text/plain"))).strip()
+
+    async def metrics(self) -> str:
+        """Prometheus text."""
+        return str(await self.ask(Request("GET", "/metrics", accept="text/plain")))
+
+    async def openapi(self) -> Json:
+        """The API's description of itself."""
+        return await self._object(get("/openapi.json"))
+
+    async def reload(self) -> Json:
+        """Read the settings again."""
+        return await self._object(post("/reload"))
+
+    async def backup(self, write: Callable[[bytes], Any]) -> int:
+        """Give a consistent copy of the databases, a tar, to `write` block by block; returns its size in bytes."""
+        size_bytes = 0
+        async for block in self._stream(Request("GET", routes.V1 + "/backup", accept="application/x-tar"), 600.0):
+            write(block)
+            size_bytes += len(block)
+        return size_bytes
+
+    # tasks
+    async def tasks(self) -> list[Json]:
+        """All tasks that can be asked for."""
+        return await self._list(get("/tasks"), "tasks")
+
+    async def task(self, name: str) -> Json:
+        """One task and the JSON schema of its arguments; aliases are understood."""
+        return await self._object(get(f"/tasks/{part(name)}"))
+
+    async def execute(self, task: str, args: Mapping[str, Any] | None = None, timeout_s: float | None = 3600.0) -> Json:
+        """Run a task and wait for it; raises the error of a task that fails."""
+        return await self._object(routes.execute(task, args or {}), timeout_s)
+
+    # jobs
+    async def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> Json:
+        """Ask for one job; it is on disk when this returns. Options are the fields of a submission."""
+        return await self._object(post("/jobs", routes.submission(task, args, options)))
+
+    async def submit_many(self, submissions: Sequence[Mapping[str, Any]]) -> list[Json]:
+        """Ask for several jobs in one commit: all are accepted, or none."""
+        return await self._list(post("/jobs", [dict(one) for one in submissions]), "jobs")
+
+    async def jobs(self, **filters: Any) -> Json:
+        """One page, newest first: `{"jobs": [...], "next": id or None}`; filters as in `routes.jobs`."""
+        return await self._object(routes.jobs(**filters))
+
+    async def job(self, job_id: int, wait_s: float | None = None) -> Json:
+        """One job; with `wait_s` the answer comes when it has ended or that time is over (60 s at most)."""
+        request = get(f"/jobs/{part(job_id)}", wait=None if wait_s is None else f"{max(0.0, min(60.0, wait_s)):g}")
+        return await self._object(request, self._timeout_s + (wait_s or 0.0))
+
+    async def wait(self, job_id: int, timeout_s: float | None = None) -> Json:
+        """The job when it has ended (or is interrupted), or as it is when `timeout_s` is over."""
+        now = asyncio.get_running_loop().time
+        deadline = None if timeout_s is None else now() + timeout_s
+        while True:
+            asked = now()
+            left_s = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - asked)
+            job = await self.job(job_id, wait_s=max(0.0, left_s))
+            if job["state"] in ENDED or left_s <= 0:
+                return job
+            if now() - asked < min(left_s, 0.2):
+                await asyncio.sleep(0.2)  # as in Client.pace
+
+    async def cancel(self, job_id: int, reason: str | None = None) -> Json:
+        """Ask a job to end; it is `cancelled` only when its work has ended."""
+        return await self._object(post(f"/jobs/{part(job_id)}/cancel", routes.given(reason=reason)))
+
+    async def retry(self, job_id: int) -> Json:
+        """Queue an ended or interrupted job again."""
+        return await self._object(post(f"/jobs/{part(job_id)}/retry"))
+
+    async def release(self, job_id: int) -> Json:
+        """Let a held job go."""
+        return await self._object(post(f"/jobs/{part(job_id)}/release"))
+
+    async def why(self, job_id: int) -> Json:
+        """Everything that holds a job back."""
+        return await self._object(get(f"/jobs/{part(job_id)}/why"))
+
+    async def logs(self, job_id: int, after: int | None = None, limit: int | None = None) -> Json:
+        """Lines of a job's log: `{"lines": [...], "next": id or None}`."""
+        return await self._object(get(f"/jobs/{part(job_id)}/logs", after=after, limit=limit))
+
+    async def job_events(self, job_id: int) -> list[Json]:
+        """What happened to a job."""
+        return await self._list(get(f"/jobs/{part(job_id)}/events"), "events")
+
+    # queues
+    async def queues(self) -> list[Json]:
+        """All queues."""
+        return await self._list(get("/queues"), "queues")
+
+    async def change_queue(self, name: str, concurrency: int | None = None, priority: int | None = None) -> Json:
+        """Another limit or priority."""
+        body = routes.given(concurrency=concurrency, priority=priority)
+        return await self._object(put(f"/queues/{part(name)}", body))
+
+    async def pause_queue(self, name: str, reason: str = "") -> Json:
+        """Start no job of the queue."""
+        return await self._object(post(f"/queues/{part(name)}/pause", {"reason": reason}))
+
+    async def resume_queue(self, name: str) -> Json:
+        """Start its jobs again."""
+        return await self._object(post(f"/queues/{part(name)}/resume"))
+
+    # schedules
+    async def schedules(self) -> list[Json]:
+        """All schedules."""
+        return await self._list(get("/schedules"), "schedules")
+
+    async def schedule(self, name: str) -> Json:
+        """One schedule."""
+        return await self._object(get(f"/schedules/{part(name)}"))
+
+    async def add_schedule(self, specification: Mapping[str, Any]) -> Json:
+        """A new schedule."""
+        return await self._object(post("/schedules", dict(specification)))
+
+    async def put_schedule(self, name: str, specification: Mapping[str, Any]) -> Json:
+        """A schedule as said here, whatever it was before."""
+        return await self._object(put(f"/schedules/{part(name)}", dict(specification)))
+
+    async def delete_schedule(self, name: str) -> Json:
+        """Remove a schedule; jobs it made stay."""
+        return await self._object(routes.delete(f"/schedules/{part(name)}"))
+
+    async def pause_schedule(self, name: str) -> Json:
+        """Make no jobs until it is resumed."""
+        return await self._object(post(f"/schedules/{part(name)}/pause"))
+
+    async def resume_schedule(self, name: str) -> Json:
+        """Make jobs again."""
+        return await self._object(post(f"/schedules/{part(name)}/resume"))
+
+    async def preview_schedule(self, name: str, count: int = 5) -> list[str]:
+        """The next instants."""
+        return [str(run) for run in await self._list(get(f"/schedules/{part(name)}/preview", count=count), "runs")]
+
+    # events, audit, tokens
+    async def events(
+        self, after: int | None = None, kinds: Sequence[str] = (), quiet_s: float | None = None
+    ) -> AsyncIterator[Json]:
+        """Events as they come, resumed after a broken connection without a gap; arguments as for `Client.events`."""
+        now = asyncio.get_running_loop().time
+        lost_since: float | None = None
+        while True:
+            try:
+                async for line in self._stream(routes.events(after, kinds), quiet_s or STREAM_SILENCE_S):
+                    lost_since = None
+                    if line.startswith(b": from "):
+                        after = int(line[7:]) if after is None else after
+                    elif line.startswith(b"data:"):
+                        event: Json = json.loads(line[5:])
+                        after = int(event["seq"])
+                        yield event
+            except DaemonUnreachable:
+                lost_since = now() if lost_since is None else lost_since
+                if quiet_s is not None or after is None or now() - lost_since > RECONNECT_FOR_S:
+                    raise
+            if quiet_s is not None:
+                return
+            await asyncio.sleep(1.0)
+
+    async def last_event(self) -> int:
+        """The number of the newest event, from which a reader may count back."""
+        lines = self._stream(routes.events(None, ()), self._timeout_s)
+        async for line in lines:
+            if line.startswith(b": from "):
+                await lines.aclose()
+                return int(line[7:])
+        return 0
+
+    async def audit(self, before: int | None = None, limit: int | None = None) -> Json:
+        """One page of the record of who did what, newest first."""
+        return await self._object(get("/audit", before=before, limit=limit))
+
+    async def verify_audit(self) -> Json:
+        """Check the hash chain."""
+        return await self._object(get("/audit/verify"), 600.0)
+
+    async def tokens(self) -> list[Json]:
+        """All tokens, without their secrets."""
+        return await self._list(get("/tokens"), "tokens")
+
+    async def create_token(self, name: str, scopes: Sequence[str], expires_in_s: float | None = None) -> Json:
+        """A new token; its secret is in this answer and nowhere else."""
+        body = {"name": name, "scopes": list(scopes), **routes.given(expires_in_s=expires_in_s)}
+        return await self._object(post("/tokens", body))
+
+    async def revoke_token(self, token_id: object) -> Json:
+        """Make a token worthless."""
+        return await self._object(routes.delete(f"/tokens/{part(token_id)}"))
+
+    # resort
+    async def resort_status(self, device: str | None = None) -> Json:
+        """State of a carousel and what is allowed now."""
+        return await self._object(get("/resort/status", device=device))
+
+    async def resort_position(self, device: str | None = None) -> Json:
+        """Where a carousel stands."""
+        return await self._object(get("/resort/position", device=device))
+
+    async def resort_health(self, device: str | None = None) -> Json:
+        """Temperature, voltage, load and errors of the motor."""
+        return await self._object(get("/resort/health", device=device))
+
+    async def resort_stop(
+        self, device: str | None = None, reason: str | None = None, timeout_s: float | None = None
+    ) -> Json:
+        """Stop now: torque off, latched until a reset; never queued."""
+        return await self._object(routes.stop(device, reason), timeout_s)
+
+    async def resort_hold(self, device: str | None = None) -> Json:
+        """Stop where it is and keep the torque."""
+        return await self._object(post("/resort/hold", routes.given(device=device)))
+
+    async def resort_reset(self, by: str, reason: str, device: str | None = None) -> Json:
+        """Lift the latch of a stop; says who and why."""
+        return await self._object(post("/resort/reset", routes.given(device=device, by=by, reason=reason)))
+
+    async def _object(self, request: Request, timeout_s: float | None = None) -> Json:
+        value = await self.ask(request, timeout_s)
+        return value if isinstance(value, dict) else {"value": value} if value is not None else {}
+
+    async def _list(self, request: Request, key: str) -> list[Any]:
+        value = await self.ask(request)
+        if isinstance(value, dict):
+            value = value.get(key, [])
+        return list(value or [])
+
+    async def _stream(self, request: Request, silence_s: float) -> AsyncGenerator[bytes, None]:
+        import aiohttp
+
+        session, base = await self._open()
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
+        try:
+            async with session.request(
+                request.method,
+                base + request.path,
+                params=dict(request.query),
+                headers=self._headers(request),
+                timeout=timeout,
+            ) as response:
+                if response.status >= 400:
+                    value_of(response.status, response.content_type, await response.read())
+                by_line = response.content_type == "text/event-stream"
+                blocks = response.content if by_line else response.content.iter_chunked(65536)
+                try:
+                    async for block in blocks:
+                        yield block
+                except TimeoutError:
+                    return
+        except (aiohttp.ClientError, OSError) as fault:
+            raise self._unreachable(request, fault, silence_s) from fault
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        headers = {"Accept": request.accept, "User-Agent": "labctl", **request.headers}
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._address is not None and self._address.token and self._address.kind != "unix":
+            headers["Authorization"] = f"Bearer {self._address.token}"
+        return headers
+
+    async def _open(self) -> tuple[aiohttp.ClientSession, str]:
+        """The session, on the first candidate that lets itself be opened."""
+        import aiohttp
+
+        async with self._opening:
+            if self._session is None or self._address is None:
+                self._address = await self._reachable()
+                self._session = aiohttp.ClientSession(connector=_connector(self._address), trust_env=False)
+        base = "http://localhost" if self._address.kind == "unix" else self._address.url
+        return self._session, base
+
+    async def _reachable(self) -> Address:
+        if len(self._candidates) == 1:
+            return self._candidates[0]
+        tried: list[str] = []
+        for address in self._candidates:
+            try:
+                async with asyncio.timeout(self._connect_timeout_s):
+                    _, writer = await asyncio.open_unix_connection(address.target)
+            except OSError as fault:
+                tried.append(f"{address.url} ({(fault.strerror or str(fault)).lower()})")
+                continue
+            writer.close()
+            await writer.wait_closed()
+            return address
+        raise unreachable(tried, self._candidates)
+
+    def _unreachable(self, request: Request, fault: Exception, limit_s: float) -> DaemonUnreachable:
+        import aiohttp
+
+        if isinstance(fault, aiohttp.ClientConnectorError):
+            return unreachable([f"{self.url} ({(fault.strerror or str(fault)).lower()})"], self._candidates)
+        if isinstance(fault, TimeoutError):
+            text = f"{self.url}: the daemon did not answer within {limit_s:g} s"
+        else:
+            text = f"{self.url}: the connection broke before the answer came ({str(fault) or type(fault).__name__})"
+        if request.method != "GET":
+            text += "; it may have been accepted: look with `labctl job list`"
+        return DaemonUnreachable(text, tried=[self.url])
+
+
+def _connector(address: Address) -> aiohttp.BaseConnector:
+    import aiohttp
+
+    if address.kind == "unix":
+        return aiohttp.UnixConnector(path=address.target, limit=0)
+    if address.kind == "https":
+        import ssl
+
+        return aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=address.ca_file), limit=0)
+    return aiohttp.TCPConnector(limit=0)

@@ -1,0 +1,86 @@
+"""`labctl task`: what can be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from labctl import arguments, exits, render
+from labctl.commands.root import LabGroup
+from labctl.commands.verbs import finish, waits
+from labctl.invocation import Invocation
+
+COLUMNS = ["name", "wing", "queue", "effect", "description"]
+Json = dict[str, Any]
+
+
+@click.group(cls=LabGroup)
+def command() -> None:
+    """What can be asked for."""
+
+
+@command.command("list")
+@click.option("--wing", help="Only tasks of this wing.")
+@click.pass_obj
+def list_(call: Invocation, wing: str | None) -> int:
+    """All tasks."""
+    tasks = [one for one in call.client.tasks() if wing is None or one.get("wing") == wing]
+    rows = [["stop" if one.get("stop") and key == "effect" else _cell(one, key) for key in COLUMNS] for one in tasks]
+    call.listing({"tasks": tasks}, COLUMNS, rows)
+    return exits.DONE
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def show(call: Invocation, name: str) -> int:
+    """One task, its policy and its arguments."""
+    task = call.client.task(name)
+    call.emit(task, lambda: _page(task))
+    return exits.DONE
+
+
+@command.command()
+@click.argument("name")
+@click.argument("pairs", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--args", "args_json", metavar="JSON", help="All arguments as one JSON object.")
+@click.option("--queue")
+@click.option("--tag", "tags", multiple=True)
+@waits
+@click.pass_obj
+def run(
+    call: Invocation,
+    /,
+    name: str,
+    pairs: tuple[str, ...],
+    args_json: str | None,
+    queue: str | None,
+    tags: tuple[str, ...],
+    **waiting: Any,
+) -> int:
+    """Run a task as a job and wait for it."""
+    args = arguments.task_arguments(call.client, name, pairs, args_json)
+    return finish(call, call.client.submit(name, args, queue=queue, tags=list(tags) or None), **waiting)
+
+
+def _cell(task: Json, key: str) -> str:
+    return render.cell(task.get(key)).partition("\n")[0]
+
+
+def _page(task: Json) -> str:
+    facts = {key: value for key, value in task.items() if key != "schema" and value not in (None, [], "")}
+    lines = [render.pairs(facts), "arguments:"]
+    schema = task.get("schema") or {}
+    needed = schema.get("required") or []
+    for name, kind in (schema.get("properties") or {}).items():
+        told = "needed" if name in needed else f"else {render.cell(kind.get('default')) or 'none'}"
+        lines.append(f"  {name} ({_kind(kind)}, {told}) {render.cell(kind.get('description'))}".rstrip())
+    return "\n".join(lines if len(lines) > 2 else [lines[0], "arguments: none"])
+
+
+def _kind(schema: Json) -> str:
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    kinds = [one.get("type", "any") for one in schema.get("anyOf", [])] or [schema.get("type", "any")]
+    return " or ".join(render.cell(kind) for kind in kinds if kind != "null")

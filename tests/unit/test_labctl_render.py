@@ -1,0 +1,104 @@
+"""Answers as table, JSON, CSV and sentences."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from labctl import render, summaries
+from tests.fakes.fake_daemon import RESORT, STATUS, STOPPED, new_job
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_plain_table_pads_all_columns_but_the_last() -> None:
+    assert render.plain_table(["id", "state"], [["1", "queued"], ["100", "x"]]) == "id   state\n1    queued\n100  x"
+
+
+def test_a_table_counts_wide_signs_as_two_columns() -> None:
+    table = render.plain_table(["a", "b"], [["板", "x"], ["ab", "y"]])
+    assert table.splitlines()[1] == "板  x"
+
+
+def test_an_empty_table_says_so() -> None:
+    assert render.to_table(["id"], [], io.StringIO()) == "nothing to show"
+
+
+def test_csv_quotes_commas_and_disarms_formulas() -> None:
+    assert render.to_csv(["a", "b"], [["1,2", "=cmd()"]]) == 'a,b\n"1,2",\'=cmd()'
+
+
+def test_json_is_the_object_unchanged() -> None:
+    assert json.loads(render.to_json({"name": "µ", "value": None})) == {"name": "µ", "value": None}
+
+
+def test_control_characters_of_others_never_reach_the_terminal() -> None:
+    assert render.printable("a\x1b[2Jb\r") == "a [2Jb "
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), (True, "yes"), (False, "no"), (1.50, "1.5"), (["a", "b"], "a,b"), ({"a": 1}, '{"a": 1}'), (7, "7")],
+)
+def test_cells(value: object, text: str) -> None:
+    assert render.cell(value) == text
+
+
+def test_progress_shows_a_bar_where_the_total_is_known() -> None:
+    job = new_job(3, "resort.go_home", {}, state="running", progress={"done": 45, "total": 90, "text": "deg"})
+    assert render.progress_text(job) == "job 3 resort.go_home: running [##########..........] 45/90 deg"
+
+
+def test_progress_in_a_pipe_is_one_line_a_change() -> None:
+    out = io.StringIO()
+    line = render.ProgressLine(out)
+    for text in ("a", "a", "b"):
+        line.show(text, "1.0 s")
+    line.clear()
+    assert out.getvalue() == "a\nb\n"
+
+
+def test_progress_on_a_terminal_writes_over_itself() -> None:
+    out = Terminal()
+    line = render.ProgressLine(out)
+    line.show("long text")
+    line.show("x")
+    line.clear()
+    assert out.getvalue() == "\rlong text\rx        \r \r"
+
+
+def test_status_names_paused_queues_missing_wings_and_attention() -> None:
+    text = summaries.daemon(STATUS)
+    assert text.splitlines()[0] == "labd 0.1.0 on bench: serving, up 1 h 2 min, pid 4711 (simulated devices)"
+    assert "yes by unix:alice: maintenance" in text
+    assert "wing ot2: off (not configured); install: pip install labd[ot2]" in text
+    assert "attention: queue standard is paused" in text
+
+
+def test_a_latched_stop_stands_in_the_carousel_status_with_its_next_step() -> None:
+    latch = {"by": "unix:bob", "at": "2026-01-31T08:00:00.5Z", "reason": "smoke", "durable": True}
+    text = summaries.carousel({**RESORT, "stop_latched": True, "latch": latch})
+    assert (
+        "STOP IS LATCHED by unix:bob at 2026-01-31 08:00:00Z: smoke;"
+        " lift it with `labctl resort reset --by NAME --reason TEXT`" in text
+    )
+
+
+def test_an_unconfirmed_stop_says_to_cut_power() -> None:
+    text = summaries.stop({**STOPPED, "confirmed": False, "latched_durably": False})
+    assert "STOP SENT BUT NOT CONFIRMED" in text
+    assert "cut power" in text
+    assert "a power cut would not be survived" in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (0.25, "0.2 s"), (75, "1 min 15 s"), (3725, "1 h 2 min"), (200_000, "2 d 7 h")],
+)
+def test_durations_have_two_units(seconds: float | None, text: str) -> None:
+    assert summaries.duration(seconds) == text
