@@ -344,7 +344,7 @@ def _common() -> list[Register]:
 class _Family:
     """What the models of one board have in common."""
 
-    gains: Mapping[str, int]
+    defaults: Mapping[str, int]
     voltage_limits: tuple[int, int]
     voltage_default: tuple[int, int]
     nominal_voltage_v: float
@@ -363,6 +363,10 @@ _XL430 = _Family(
 )  # fmt: skip
 _XC430 = replace(_XL430, voltage_limits=(60, 160), voltage_default=(60, 160), nominal_voltage_v=12.0,
                  temperature_limit=80)  # fmt: skip
+_XC430_W150 = replace(
+    _XC430,
+    defaults={"velocity_i_gain": 1920, "velocity_p_gain": 100, "position_p_gain": 460, "moving_threshold": 20},
+)
 _XM430 = _Family(
     {"velocity_i_gain": 1920, "velocity_p_gain": 100, "position_p_gain": 800},
     (95, 160), (95, 160), 12.0, 80, 2.69,
@@ -372,7 +376,23 @@ _XL330 = _Family(
     (31, 70), (35, 70), 5.0, 70, 1.0, shutdown=0x35, small=True, watchdog_since_firmware=0,
     watchdog_faulty_up_to_firmware=51, fast_read_since_firmware=46,
 )  # fmt: skip
-_XC330_T = replace(_XL330, voltage_limits=(55, 140), voltage_default=(55, 140), nominal_voltage_v=11.1, shutdown=0x34)
+_XL330_M077 = replace(
+    _XL330,
+    defaults={"velocity_i_gain": 400, "velocity_p_gain": 40, "position_i_gain": 400, "position_p_gain": 400},
+)
+_XC330_T = replace(
+    _XL330,
+    defaults={"velocity_i_gain": 1200, "velocity_p_gain": 40, "position_p_gain": 900, "pwm_slope": 255},
+    voltage_limits=(55, 140),
+    voltage_default=(55, 140),
+    nominal_voltage_v=11.1,
+    shutdown=0x34,
+)
+_XC330_M = replace(
+    _XL330,
+    defaults={"velocity_i_gain": 1600, "velocity_p_gain": 50, "position_d_gain": 500, "position_p_gain": 1100},
+    shutdown=0x34,
+)
 
 
 def _model(number: int, name: str, family: _Family, velocity_limit: int, current_limit: int | None = None) -> Model:
@@ -383,8 +403,6 @@ def _model(number: int, name: str, family: _Family, velocity_limit: int, current
         table[item] = replace(table[item], **values)  # type: ignore[arg-type]
 
     change("model_number", default=number)
-    for gain, default in family.gains.items():
-        change(gain, default=default)
     low, high = family.voltage_limits
     change("min_voltage_limit", minimum=low, maximum=high, default=family.voltage_default[0])
     change("max_voltage_limit", minimum=low, maximum=high, default=family.voltage_default[1])
@@ -411,6 +429,8 @@ def _model(number: int, name: str, family: _Family, velocity_limit: int, current
         change("baud_rate", maximum=6)
         change("protocol_type", maximum=22)
         table["pwm_slope"] = Register("pwm_slope", 62, 1, False, "RW", "", 1, 255, 140)
+    for item, default in family.defaults.items():
+        change(item, default=default)
     return Model(
         number=number,
         name=name,
@@ -434,14 +454,33 @@ MODELS: Mapping[int, Model] = MappingProxyType(
     {
         model.number: model
         for model in (
-            _model(1060, "XL430-W250", _XL430, 265),
-            _model(1080, "XC430-W240", _XC430, 306),
             _model(1020, "XM430-W350", _XM430, 200, 1193),
+            _model(1030, "XM430-W210", _XM430, 330, 1193),
+            _model(1060, "XL430-W250", _XL430, 265),
+            _model(1070, "XC430-W150", _XC430_W150, 460),
+            _model(1080, "XC430-W240", _XC430, 306),
+            _model(1120, "XM540-W270", _XM430, 128, 2047),
+            _model(1190, "XL330-M077", _XL330_M077, 1620, 1750),
             _model(1200, "XL330-M288", _XL330, 445, 1750),
+            _model(1210, "XC330-T181", _XC330_T, 510, 910),
             _model(1220, "XC330-T288", _XC330_T, 320, 910),
+            _model(1240, "XC330-M288", _XC330_M, 350, 2352),
         )
     }
 )
+
+
+OTHER_MODEL_NAMES: Mapping[int, str] = MappingProxyType(
+    {
+        1000: "XH430-W350",
+        1010: "XH430-W210",
+        1090: "2XL430-W250",
+        1130: "XM540-W150",
+        1160: "2XC430-W250",
+        1230: "XC330-M181",
+    }
+)
+"""Models that a ping may name and whose tables labd does not have; told to the person instead of guessed."""
 
 
 def model_named(name: str) -> Model:

@@ -3,9 +3,8 @@
 Why a pseudo-terminal and not a fake port object: everything that can go wrong between a driver and a serial line stays
 in play (exclusive opening, raw mode, lost bytes, hang-up), with the vendor's own code unchanged on the other side.
 
-Proved facts it rests on: the slave is put into raw mode before its name is given out, else early answers echo back as
-input; one slave descriptor stays open here, else reading the master fails whenever no host has it open; baud rate
-changes succeed and do nothing, so the speed is looked at only where `check_baud` asks for it.
+Why the lock is one for bus and motors: a record of state needs all motors at one moment, and two locks taken in either
+order would wait for each other.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import selectors
 import termios
 import threading
 import time
-import tty
 from pathlib import Path
 from random import Random
 from typing import Any, Self
@@ -23,6 +21,7 @@ from typing import Any, Self
 from labd.clock import Clock, SystemClock
 from labd.resort.bus_record import BusRecord
 from labd.resort.frames import FrameReader, InstructionPacket, ParsingError, StatusPacket, decode
+from labd.resort.pty_port import PtyPort
 from labd.resort.registers import BAUD_RATES
 from labd.resort.transactions import Answer, carry_out, complain_of_checksum
 from labd.resort.virtual_servo import VirtualServo
@@ -72,8 +71,7 @@ class VirtualBus:
         self._reader = FrameReader()
         self._read_at_s = 0.0
         self._waiting: list[tuple[float, Answer, bool]] = []
-        self._master = self._slave = -1
-        self._path = ""
+        self._port: PtyPort | None = None
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
@@ -93,22 +91,23 @@ class VirtualBus:
     @property
     def path(self) -> str:
         """The pseudo-terminal that hosts open; empty while unplugged."""
-        return self._path
+        port = self._port
+        return port.path if port else ""
 
     @property
     def is_plugged(self) -> bool:
         """Whether there is something to open."""
-        return self._master >= 0
+        return self._port is not None
 
     def start(self) -> str:
         """Begin to serve; gives the path for hosts."""
         with self.lock:
             self.plug()
-            self._note("opened", path=self._path, seed=self.seed, servos=[servo.state() for servo in self.servos])
+            self._note("opened", path=self.path, seed=self.seed, servos=[servo.state() for servo in self.servos])
             self._changed = True
             self._thread = threading.Thread(target=self._run, name="virtual-bus", daemon=True)
             self._thread.start()
-            return self._path
+            return self.path
 
     def stop(self) -> None:
         """End, remove the link, close everything; a second call does nothing."""
@@ -133,37 +132,23 @@ class VirtualBus:
     def plug(self) -> str:
         """Put the adapter in: a new pseudo-terminal, and the link onto it; nothing where it is in."""
         with self.lock:
-            if self.is_plugged:
-                return self._path
-            self._master, self._slave = os.openpty()
-            tty.setraw(self._slave, termios.TCSANOW)
-            os.set_blocking(self._master, False)
-            self._path = os.ttyname(self._slave)
-            self._reader = FrameReader()
-            if self.link is not None:
-                waiting = self.link.with_name(self.link.name + ".new")
-                waiting.unlink(missing_ok=True)
-                waiting.symlink_to(self._path)
-                waiting.replace(self.link)
-            self._selector.register(self._master, selectors.EVENT_READ)
-            self._note("plugged", path=self._path)
-            self._wake()
-            return self._path
+            if self._port is None:
+                self._port = PtyPort(self.link)
+                self._reader = FrameReader()
+                self._selector.register(self._port.master, selectors.EVENT_READ)
+                self._note("plugged", path=self._port.path)
+                self._wake()
+            return self._port.path
 
     def unplug(self) -> None:
         """Pull the adapter: hosts see a hang-up, the link goes; the motors keep power and go on."""
         with self.lock:
-            if not self.is_plugged:
-                return
-            if self.link is not None and self.link.is_symlink():
-                self.link.unlink()
-            self._selector.unregister(self._master)
-            os.close(self._master)
-            os.close(self._slave)
-            self._master = self._slave = -1
-            self._path = ""
-            self._waiting.clear()
-            self._note("unplugged")
+            if self._port is not None:
+                self._selector.unregister(self._port.master)
+                self._port.close()
+                self._port = None
+                self._waiting.clear()
+                self._note("unplugged")
 
     def servo(self, servo_id: int) -> VirtualServo:
         """The motor of that id.
@@ -180,7 +165,7 @@ class VirtualBus:
         """The facts for checks, now."""
         with self.lock:
             return {
-                "path": self._path,
+                "path": self.path,
                 "plugged": self.is_plugged,
                 "seed": self.seed,
                 "frames_received": self.frames_received,
@@ -206,7 +191,7 @@ class VirtualBus:
                 for key, _ in ready:
                     if key.fd == self._wake_read:
                         _drain(self._wake_read)
-                    elif key.fd == self._master:
+                    elif self._port is not None and key.fd == self._port.master:
                         self._receive()
                 self._send_due()
                 moment = min((m for s in self.servos if (m := s.next_event_s()) is not None), default=None)
@@ -246,9 +231,8 @@ class VirtualBus:
 
     def _receive(self) -> None:
         """Take bytes from the host and carry the packets out."""
-        try:
-            data = os.read(self._master, 4096)
-        except (BlockingIOError, OSError):
+        data = self._port.read() if self._port else b""
+        if not data:
             return
         now, real = self.clock.monotonic(), time.monotonic()
         if self._reader.is_inside_packet and real - self._read_at_s > STALE_PACKET_S:
@@ -284,7 +268,7 @@ class VirtualBus:
         """The servos that understand the speed the host has set."""
         if not self.check_baud:
             return self.servos
-        speed = termios.tcgetattr(self._slave)[5]
+        speed = self._port.speed if self._port else 0
         return [s for s in self.servos if getattr(termios, f"B{BAUD_RATES[s.table['baud_rate']]}", None) == speed]
 
     def _queue(self, answers: list[Answer]) -> None:
@@ -315,10 +299,9 @@ class VirtualBus:
         if self.faults.strikes("duplicated"):
             copies, facts = 2, {"fault": "duplicated"}
         for _ in range(copies):
-            try:
-                os.write(self._master, data)
-            except OSError as error:
-                facts = {"problem": f"not taken by the pseudo-terminal: {error.strerror}"}
+            problem = self._port.write(data) if self._port else "unplugged"
+            if problem:
+                facts = {"problem": problem}
             self.frames_sent += 1
             self._frame("tx", data, StatusPacket(answer.servo_id, answer.error), self.clock.monotonic(), **facts)
 

@@ -16,15 +16,14 @@ from typing import Any
 from labd.clock import Clock, SystemClock
 from labd.resort import physics
 from labd.resort.control_table import ControlTable
+from labd.resort.measurements import measure
 from labd.resort.motor import Motor, Surroundings
+from labd.resort.position_frame import PositionFrame
 from labd.resort.profiles import POSITION_MODES, profile_of_move, speed_of_mode
 from labd.resort.registers import (
     BUS_WATCHDOG_UNIT_S,
-    DRIVE_MODE_REVERSE,
     DRIVE_MODE_TORQUE_BY_GOAL,
     MODELS,
-    RPM_PER_VELOCITY_UNIT,
-    STEPS_PER_TURN,
     HardwareError,
     Model,
     OperatingMode,
@@ -84,8 +83,7 @@ class VirtualServo:
             surroundings,
             steps_per_s_of_velocity(self.model.velocity_limit),
         )
-        self._frame = 0.0
-        """Present Position = shaft (reversed or not) + this; folding a turn away changes it and not the shaft."""
+        self._frame = PositionFrame(self.table)
         self._fed_s = now
         self._aim: tuple[int, float] | None = None
         """Mode and goal of the move that is under way."""
@@ -144,7 +142,7 @@ class VirtualServo:
                 "model": self.model.name,
                 "firmware": self.firmware,
                 "position": table["present_position"],
-                "shaft": round(self._shaft(self.motor.position_at(now))),
+                "shaft": round(self._frame.shaft_of(self.motor.position_at(now))),
                 "goal": table["goal_position"],
                 "velocity": table["present_velocity"],
                 "moving": table["present_velocity"] != 0,
@@ -463,32 +461,14 @@ class VirtualServo:
         self.table["goal_position"] = round(self.motor.position_at(now))
         self._show(now)
 
-    def _offset(self) -> int:
-        """Homing Offset as far as it counts: in mode 3 one beyond a quarter turn is ignored."""
-        offset = self.table["homing_offset"]
-        return 0 if self.table["operating_mode"] == OperatingMode.POSITION and abs(offset) > 1024 else offset
-
-    def _sign(self) -> int:
-        return -1 if self.table["drive_mode"] & DRIVE_MODE_REVERSE else 1
-
-    def _shaft(self, position: float) -> float:
-        """The shaft's own angle in steps, whatever offset, direction and folding make of it."""
-        return self._sign() * (position - self._frame)
-
     def _fold(self, now: float) -> None:
         """Take whole turns away from Present Position."""
-        position = round(self.motor.position_at(now))
-        turns = (position - self._offset()) // STEPS_PER_TURN
-        self._frame -= turns * STEPS_PER_TURN
-        self.motor.rest(float(position - turns * STEPS_PER_TURN), now)
+        self.motor.rest(self._frame.fold(self.motor.position_at(now)), now)
         self._show(now)
 
     def _reframe(self, name: str, value: int, now: float) -> None:
         """Another Homing Offset or direction: the shaft stays, its reading changes."""
-        shaft, offset = self._shaft(self.motor.position_at(now)), self._offset()
-        self.table[name] = value
-        self._frame += self._offset() - offset
-        self.motor.rest(self._sign() * shaft + self._frame, now)
+        self.motor.rest(self._frame.change(name, value, self.motor.position_at(now)), now)
 
     def _end_move(self, how: str, now: float) -> None:
         """Count and tell the end of a move; nothing where none was going."""
@@ -513,38 +493,9 @@ class VirtualServo:
 
     def _show(self, now: float) -> None:
         """Put what can be measured into the registers."""
-        table, motor = self.table, self.motor
-        voltage = round(motor.voltage_at(now) * 10)
+        measure(self.table, self.motor, now)
+        voltage, table = self.table["present_input_voltage"], self.table
         if not table["min_voltage_limit"] <= voltage <= table["max_voltage_limit"]:
             self._latch(now, HardwareError.INPUT_VOLTAGE)
-        position, planned, load = motor.position_at(now), motor.motion.position_at(now), motor.load_at(now)
-        table["present_position"] = _wrap32(round(position))
-        table["present_velocity"] = _velocity(motor.velocity_at(now))
-        table["velocity_trajectory"] = _velocity(motor.motion.velocity_at(now))
-        table["position_trajectory"] = _wrap32(round(planned))
-        table["present_pwm"] = round(885 * load)
-        if self.model.has_current:
-            table["present_current"] = round(load * self.model.registers["current_limit"].maximum)
-        else:
-            table["present_load"] = round(load * 1000)
-        table["present_input_voltage"] = max(0, voltage)
-        table["present_temperature"] = max(0, min(255, round(motor.warmth.celsius_at(now))))
-        table["realtime_tick"] = int(now * 1000) % 32768
-        ongoing = motor.torque and bool(motor.motion.segments)
-        table["moving"] = int(ongoing or abs(table["present_velocity"]) > table["moving_threshold"])
-        in_position = table["operating_mode"] in POSITION_MODES and abs(table["goal_position"] - position) < 10
-        lagging = abs(planned - position) >= 20
-        shape = int(motor.motion.shape) if ongoing else 0
-        table["moving_status"] = in_position | ongoing << 1 | lagging << 3 | shape
         if self._shut_down:
             table["led"] = int(now) % 2
-
-
-def _velocity(steps_per_s: float) -> int:
-    """Steps per second in units of 0.229 rpm."""
-    return round(steps_per_s * 60 / STEPS_PER_TURN / RPM_PER_VELOCITY_UNIT)
-
-
-def _wrap32(value: int) -> int:
-    """Two's complement of 32 bits."""
-    return (value + 2**31) % 2**32 - 2**31

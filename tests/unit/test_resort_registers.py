@@ -32,6 +32,12 @@ def test_every_default_is_within_its_range_and_fits_its_bytes(model):
         (1020, "XM430-W350", True, 2.69, 200, 80, 52),
         (1200, "XL330-M288", True, 1.0, 445, 70, 53),
         (1220, "XC330-T288", True, 1.0, 320, 70, 52),
+        (1030, "XM430-W210", True, 2.69, 330, 80, 52),
+        (1070, "XC430-W150", False, None, 460, 80, 52),
+        (1120, "XM540-W270", True, 2.69, 128, 80, 52),
+        (1190, "XL330-M077", True, 1.0, 1620, 70, 53),
+        (1210, "XC330-T181", True, 1.0, 510, 70, 52),
+        (1240, "XC330-M288", True, 1.0, 350, 70, 52),
     ],
 )
 def test_model_facts(number, name, has_current, unit_ma, velocity_limit, temperature_limit, shutdown):
