@@ -92,7 +92,7 @@ def is_checkout(root: Path) -> bool:
 
 
 def requirements(root: Path, wanted: list[str]) -> list[str]:
-    """What these dependency groups ask for, included groups resolved; `labd[...]` stands for this checkout."""
+    """What these dependency groups ask for, included groups resolved."""
     groups = _project(root)["dependency-groups"]
 
     def of(name: str) -> list[str]:
@@ -178,10 +178,7 @@ def _fill(root: Path, folder: Path, group: str, uv: str | None, lock: int | None
         else:
             _run([sys.executable, "-m", "venv", str(folder)], lock)
     making.touch()
-    arguments: list[str] = []
-    for line in requirements(root, groups):
-        own = re.fullmatch(r"labd(\[.*\])?", line)
-        arguments += ["--editable", f"{root}{own.group(1) or ''}"] if own else [line]
+    arguments = ["--editable", str(root), *requirements(root, groups)]
     if uv:
         _run([uv, "pip", "install", "--quiet", "--python", str(python), *arguments], lock)
     else:

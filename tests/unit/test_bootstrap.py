@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ description = "{description}"
 dependencies = ["aiohttp>={aiohttp}"]
 
 [dependency-groups]
-demo = ["labd[resort]"]
+demo = ["pyserial>=3"]
 dev = [{{ include-group = "demo" }}, "pytest>=8"]
 """
 
@@ -67,7 +68,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 
 
 def test_a_group_is_read_with_the_groups_it_includes(checkout: Checkout) -> None:
-    assert bootstrap.requirements(checkout.root, ["dev"]) == ["labd[resort]", "pytest>=8"]
+    assert bootstrap.requirements(checkout.root, ["dev"]) == ["pyserial>=3", "pytest>=8"]
+
+
+def test_the_demo_has_what_its_extras_ask_for() -> None:
+    root = Path(__file__).resolve().parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert bootstrap.requirements(root, ["demo"]) == sorted(extras["resort"] + extras["shell"])
 
 
 def test_the_first_run_says_so_and_makes_the_folder(checkout: Checkout) -> None:
@@ -80,10 +87,10 @@ def test_the_first_run_says_so_and_makes_the_folder(checkout: Checkout) -> None:
     ]
 
 
-def test_this_checkout_goes_in_editable_with_the_extras_of_the_group(checkout: Checkout) -> None:
+def test_this_checkout_goes_in_editable_beside_the_packages_of_the_group(checkout: Checkout) -> None:
     checkout.make("dev")
     installed = checkout.log.read_text().splitlines()[1]
-    assert installed.endswith(f"--editable {checkout.root}[resort] pytest>=8")
+    assert installed.endswith(f"--editable {checkout.root} pyserial>=3 pytest>=8")
 
 
 def test_the_second_run_installs_nothing_and_says_nothing(checkout: Checkout) -> None:
@@ -114,7 +121,7 @@ def test_the_packages_of_the_tests_join_those_of_the_demo(checkout: Checkout) ->
     assert checkout.asked() == []
     checkout.project(aiohttp="4")
     checkout.make("demo")
-    assert checkout.log.read_text().endswith(f"--editable {checkout.root}[resort] pytest>=8\n")
+    assert checkout.log.read_text().endswith(f"--editable {checkout.root} pyserial>=3 pytest>=8\n")
 
 
 def test_an_interrupted_run_is_repaired(checkout: Checkout) -> None:
