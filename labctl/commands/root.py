@@ -135,6 +135,8 @@ def run(arguments: Sequence[str], call: Invocation | None = None) -> int:
         where = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx is not None else "labctl"
         own.tell(f"labctl: {fault.format_message()}\n  next: {where} --help")
         return exits.USAGE
+    except SystemExit:  # click's answer to a reader that went away; nothing else ends so outside its standalone mode
+        raise BrokenPipeError from None
     except (click.Abort, KeyboardInterrupt):
         own.tell("labctl: interrupted")
         return exits.INTERRUPTED

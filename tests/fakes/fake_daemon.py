@@ -5,7 +5,9 @@ Not a model of labd: it accepts everything, keeps jobs in a list, and runs none.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import socketserver
 import threading
 from http.server import BaseHTTPRequestHandler
@@ -120,6 +122,7 @@ class FakeDaemon:
         steps: What a submitted job becomes at each look that waits (`?wait=`): field changes, one set a look.
         errors: `"METHOD /path" -> (status, body)`, answered before anything else.
         holds_streams: Whether an event stream stays open behind the last event.
+        slow: Paths that are answered so many seconds later.
         hangs: Paths that are taken and not answered until the daemon is closed.
         requests: `(method, path, query, body, headers)` of everything that was asked.
     """
@@ -128,6 +131,7 @@ class FakeDaemon:
         self.steps: list[Json] = [{"state": "running", "attempt": 1}, {"state": "succeeded", "result": {"hotel": "B"}}]
         self.errors: dict[str, tuple[int, Any]] = {}
         self.hangs: set[str] = set()
+        self.slow: dict[str, float] = {}
         self.requests: list[tuple[str, str, dict[str, str], Any, dict[str, str]]] = []
         self.jobs: dict[int, Json] = {}
         self.schedules: dict[str, Json] = {}
@@ -312,6 +316,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             self.daemon.released.wait(30)
             return
+        if parts.path in self.daemon.slow:
+            self.daemon.released.wait(self.daemon.slow[parts.path])
         if parts.path == "/api/v1/events":
             self._stream(query)
             return
@@ -343,13 +349,34 @@ class _Handler(BaseHTTPRequestHandler):
             self.daemon.released.wait(30)
 
 
-class _TcpServer(socketserver.ThreadingTCPServer):
+class _Connections(socketserver.ThreadingMixIn):
+    """Cuts what is still open at the end, as a daemon that ends does."""
+
     daemon_threads = True
+    block_on_close = True
+    _open: set[Any]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.__dict__.setdefault("_open", set()).add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)  # type: ignore[misc]
+
+    def server_close(self) -> None:
+        for request in list(self.__dict__.get("_open", ())):
+            with contextlib.suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+        super().server_close()
+
+
+class _TcpServer(_Connections, socketserver.TCPServer):
     allow_reuse_address = True
 
 
-class _UnixServer(socketserver.ThreadingUnixStreamServer):
-    daemon_threads = True
+class _UnixServer(_Connections, socketserver.UnixStreamServer):
+    """A server on a socket in the file system."""
 
     def get_request(self) -> Any:
         """A connection with an address of the form that http.server writes into its log."""

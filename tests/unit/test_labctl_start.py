@@ -1,0 +1,91 @@
+"""The start of labctl: what is not imported on the way of the commands that must be fast, and on other platforms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from labctl.commands.root import COMMANDS, cli
+from labctl.quick import quick
+
+HEAVY = "{'rich', 'aiohttp', 'asyncio', 'prompt_toolkit', 'click', 'msgspec', 'structlog', 'dataclasses', 'inspect'}"
+LOOK = f"""
+import sys
+from labctl.__main__ import answer
+code = answer(sys.argv[1:])
+print(code, sorted({HEAVY} & set(sys.modules)))
+"""
+
+
+def run(program: str, *words: str, home: Path) -> str:
+    environ = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LABD_HOST": f"unix:{home}/nobody.sock"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "Traceback" not in ended.stderr
+    return ended.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status"], ["--json", "status"], ["resort", "position"], ["resort", "status", "--json"], ["resort", "stop"]],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported_on_the_way(words: list[str], tmp_path: Path) -> None:
+    assert run(LOOK, *words, home=tmp_path) == "3 []"
+
+
+def test_the_other_commands_import_no_asyncio_and_no_table_package(tmp_path: Path) -> None:
+    told = run(LOOK, "job", "list", home=tmp_path)
+    assert told.startswith("3 ")
+    assert not {"rich", "aiohttp", "asyncio", "prompt_toolkit"} & set(told.replace("'", " ").replace(",", " ").split())
+
+
+def test_the_modules_load_where_there_are_no_unix_sockets(tmp_path: Path) -> None:
+    program = """
+import socket, sys
+del socket.AF_UNIX
+from labctl.__main__ import answer
+import labctl.async_client, labctl.orchestrator, labctl.commands.root
+print(answer(["status"]))
+"""
+    assert run(program, home=tmp_path) == "3"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["job", "list"],
+        ["status", "extra"],
+        ["status", "--help"],
+        ["status", "--device", "left"],
+        ["resort", "stop", "--direct"],
+        ["resort", "position", "--device"],
+        ["resort", "activate", "B"],
+    ],
+    ids=" ".join,
+)
+def test_a_command_line_that_is_not_understood_to_the_last_word_goes_to_click(words: list[str]) -> None:
+    assert quick(words) is None
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_group_in_the_table_loads_and_has_help(name: str) -> None:
+    import click
+
+    command = cli.get_command(click.Context(cli), name)  # type: ignore[attr-defined]
+    assert command is not None
+    assert command.help
+    for inner in getattr(command, "commands", {}).values():
+        assert inner.help
+        assert {"--json", "--host"} <= {word for parameter in inner.params for word in parameter.opts}
