@@ -65,6 +65,13 @@ EVENTS: dict[str, str] = {
     "device.warning": "a reading is beyond its limit, or a protection is missing",
     "device.hold_unconfirmed": "a move ended badly and the motor could not be confirmed at rest",
     "device.stop_unconfirmed": "torque-off could not be read back yet; it is sent again and again",
+    "device.stop_latched": "somebody pressed stop; motion is refused until a reset by name",
+    "device.stop_confirmed": "torque reads off and the motor rests",
+    "device.stop_reset": "a person ended the stop",
+    "device.connect_failed": "labd could not make the carousel ready by itself; somebody must look",
+    "device.read_failed": "a reading for a status was not to be had; the last one is shown",
+    "device.hold_failed": "the carousel could not be brought to rest at the end of the daemon",
+    "device.note_not_stored": "whether torque was released on purpose could not be kept on disk",
     "connection.failed": "an unexpected exception reached the connection supervisor",
 }
 

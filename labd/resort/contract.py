@@ -42,13 +42,6 @@ class Reply:
     retry_after: str | None = None
 
 
-def observed_activity(now: Situation, torque_was_released: bool) -> str:
-    """idle, running or unknown; a port that was closed after torque was read back as off leaves an idle carousel."""
-    if now.state == "ready":
-        return "running" if now.moving else "idle"
-    return "idle" if now.state == "closed" and torque_was_released else "unknown"
-
-
 def equipment_status(now: Situation, activity: str, warnings: tuple[str, ...], simulated: bool) -> str:
     """The contract's one word; holds its invariants for every situation."""
     if now.latched_by is not None:
@@ -131,13 +124,13 @@ class DeviceContract:
 
     async def status(self) -> dict[str, Any]:
         """The envelope."""
-        state = await self.device.observe()
+        state = await self.device.seen.look()
         now = self.device.situation(queues=False)
         known = status_of(self.device, state)
-        activity = observed_activity(now, state is not None and not state.torque_enabled and not state.moving)
+        activity = self.device.seen.activity()
         warnings = () if state is None or now.state != "ready" else state.warnings
         refusal = decide(now)["go_home"]
-        error = self.device.last_error
+        error = self.device.seen.last_error
         read_at = None if state is None else iso(state.read_at)
         return {
             **self.probe(),
@@ -148,7 +141,7 @@ class DeviceContract:
             "required_actions": required_actions(now),
             "allowed_actions": allowed_actions(now),
             "activity": activity,
-            "activity_since": iso(self.device.activity_since),
+            "activity_since": iso(self.device.seen.activity_since),
             "device_time": iso(self._clock.wall()),
             "uptime_seconds": round(self._clock.monotonic() - self._started_mono, 3),
             "components": {

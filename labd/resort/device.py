@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-import structlog
-
-from labd.clock import iso
 from labd.engine.job import Caller, Cause
 from labd.engine.registry import JobContext
-from labd.errors import DeviceError, LabdError
 from labd.resort.allowed import Situation, decide, require
 from labd.resort.angles import Goal
 from labd.resort.carousel import Carousel, MoveProgress, ServoState
 from labd.resort.latch import StopLatch
+from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of
+from labd.resort.self_connection import SelfConnection
 from labd.resort.settings import OPERATING_MODES, ResortSettings
 from labd.resort.stop_switch import StopSwitch
 from labd.wing import Host
 
-FRESH_S = 0.2  # a reading younger than this answers everybody who asks, so eight pollers cost one transaction
 HOLDING_EVENTS = {
+    "device.not_opened": ("device_lost", "the carousel could not be reached while this waited"),
     "device.lost": ("device_lost", "the carousel was lost while this waited"),
     "device.reopened": ("device_lost", "the carousel was lost and came back while this waited"),
     "device.watchdog_tripped": ("watchdog_tripped", "the motor stopped itself because nobody fed its watchdog"),
 }
 CLEARING_EVENTS = {"device.connected", "device.reopened"}
-
-T = TypeVar("T")
-log = structlog.get_logger("resort")
 
 
 class ResortDevice:
@@ -49,23 +44,18 @@ class ResortDevice:
         self.port = port
         self.resource = f"resort:{name}"
         self.link_resource = f"resort:{name}/link"
-        self.released_key = f"resort:{name}:released"  # a person released the torque; outlives a restart
         self.geometry = settings.geometry()
         self.simulated = settings.driver == "simulated"
         self.carousel = Carousel(settings.drive(port), host.clock, self.take_event)
         self.latch = StopLatch(name, host.engine, host.state_dir, host.runtime_dir, host.clock, host.engine.wake)
-        self.last_error: dict[str, Any] | None = None
-        self.activity_since = host.clock.wall()
         self.busy_job: int | None = None
         self.attention: dict[str, str] = {}
         self._engine = host.engine
-        self._clock = host.clock
-        self._activity = "unknown"
-        self._reading: asyncio.Task[ServoState] | None = None
-        self._read_mono = float("-inf")
-        self._connecting: asyncio.Task[None] | None = None
-        self._released_on_purpose = False
+        self.seen = Observation(self.carousel, host.clock, self.situation)
         self.switch = StopSwitch(name, self.resources, self.carousel, self.latch, host.engine, self.publish)
+        self.self_connection = SelfConnection(
+            name, settings.auto_connect, host.engine, self._connect_quietly, self._may_connect
+        )
         host.engine.add_gate(self.resource, self.gate)  # before any job can start: closed until the latch was read
 
     @property
@@ -83,7 +73,8 @@ class ResortDevice:
         """The facts that decide what may be done now."""
         carousel, state = self.carousel, self.carousel.snapshot
         known = state if carousel.state == "ready" else None
-        record = self.latch.record
+        record, stopped_at = self.latch.record, self.switch.confirmed_at
+        rests = stopped_at is not None and (known is None or known.read_at <= stopped_at)
         return Situation(
             device=self.name,
             state=carousel.state,
@@ -92,11 +83,11 @@ class ResortDevice:
             latched_by=None if record is None else record.by,
             latched_reason="" if record is None else record.reason,
             stop_running=self.switch.pending,
-            torque_enabled=None if known is None else known.torque_enabled,
+            torque_enabled=None if known is None else known.torque_enabled and not rests,
             operating_mode=None if known is None else known.operating_mode,
             wanted_mode=OPERATING_MODES[self.settings.mode],
             hardware_errors=() if known is None else known.hardware_errors,
-            moving=carousel.moving or (known is not None and known.moving),
+            moving=not rests and (carousel.moving or (known is not None and known.moving)),
             busy_job=self.busy_job,
             queues=queues,
         )
@@ -114,53 +105,52 @@ class ResortDevice:
         refusal = decide(self.situation())["go_home"]
         return None if refusal is None else Cause(refusal.kind, refusal.message, refusal.fields)
 
-    async def observe(self) -> ServoState | None:
-        """The state as fresh as it can be had at no cost to others; the last known where the motor does not answer."""
-        if self.carousel.state == "ready" and self._clock.monotonic() - self._read_mono > FRESH_S:
-            if self._reading is None or self._reading.done():
-                self._reading = asyncio.get_running_loop().create_task(self._read())
-            try:
-                await asyncio.shield(self._reading)
-            except LabdError as fault:
-                log.debug("device.read_failed", device=self.name, error=fault.message)
-        self.note_activity()
-        return self.carousel.snapshot
-
-    async def _read(self) -> ServoState:
-        state = await self.carousel.read_state()
-        self._read_mono = self._clock.monotonic()
-        return state
-
-    def note_activity(self) -> str:
-        """idle, running or unknown, by what the motor shows; keeps when it last changed."""
-        now = self.situation()
-        activity = "unknown" if now.state != "ready" else "running" if now.moving else "idle"
-        if activity != self._activity:
-            self._activity = activity
-            self.activity_since = self._clock.wall()
-        return activity
-
     # verbs
 
     async def connect(self, configure: bool = False) -> dict[str, Any]:
         """Ready for motion: goal is where it stands, then torque on."""
-        state = await self._guarded(self.carousel.connect(configure))
-        await self._remember_released(False)
+        state = await self.seen.guarded(self.carousel.connect(configure))
+        await self.self_connection.remember_released(False)
         self._engine.wake()
         answer = position_of(self.name, self.geometry, state)
         return {**answer, "torque_enabled": state.torque_enabled, "model": state.model_name, "notes": list(state.notes)}
 
+    async def _connect_quietly(self) -> None:
+        await self.seen.guarded(self.carousel.connect())
+        self._engine.wake()
+
+    def _may_connect(self) -> bool:
+        return self.carousel.state == "ready" and not self.latch.latched and self.busy_job is None
+
+    @asynccontextmanager
+    async def used_by(self, job_id: int, action: str) -> AsyncIterator[None]:
+        """The time in which a job has the carousel; checks once more that the action is allowed.
+
+        Raises:
+            Refused: Why it is not.
+        """
+        await self.self_connection.settled()
+        self.require(action)
+        self.busy_job = job_id
+        try:
+            yield
+        finally:
+            self.busy_job = None
+            self.seen.activity()
+            if self.situation().torque_enabled is False:  # it was lost and came back while the job had it
+                self.self_connection.begin()
+
     async def disconnect(self) -> dict[str, Any]:
         """Torque off on purpose; labd does not connect by itself again until somebody asks."""
-        await self._remember_released(True)
+        await self.self_connection.remember_released(True)
         if self.carousel.state != "closed":
-            await self._guarded(self.carousel.disconnect())
+            await self.seen.guarded(self.carousel.disconnect())
         self._engine.wake()
         return {"device": self.name, "connected": False, "torque_enabled": False}
 
     async def move(self, angle_deg: float, ctx: JobContext, hotel: str | None = None) -> dict[str, Any]:
         """Turn the carousel to an angle by the shortest way and say where it came to rest."""
-        state = await self._guarded(self.carousel.read_state())
+        state = await self.seen.guarded(self.carousel.read_state())
         goal = self.geometry.goal(angle_deg, state.position_steps)
         ctx.log(self._intention(goal, hotel, state))
         total_deg = abs(goal.travel_deg)
@@ -170,9 +160,9 @@ class ResortDevice:
             here_deg = self.geometry.carousel_deg(progress.position_steps)
             ctx.progress(round(min(done_deg, total_deg), 1), round(total_deg, 1), f"at {here_deg:.1f} degrees")
 
-        self.note_activity()
-        result = await self._guarded(self.carousel.move_to(goal.steps, on_progress=tell))
-        self.note_activity()
+        self.seen.activity()
+        result = await self.seen.guarded(self.carousel.move_to(goal.steps, on_progress=tell))
+        self.seen.activity()
         self.attention.pop("watchdog_tripped", None)
         here = self.geometry.hotel_at(result.end_steps)
         return {
@@ -193,7 +183,7 @@ class ResortDevice:
 
     async def set_speed(self, speed_rpm: float) -> dict[str, Any]:
         """Speed of the moves to come, until labd starts again."""
-        await self._guarded(self.carousel.set_speed(speed_rpm))
+        await self.seen.guarded(self.carousel.set_speed(speed_rpm))
         return {"device": self.name, "speed": speed_rpm}
 
     async def hold(self, caller: Caller) -> dict[str, Any]:
@@ -201,64 +191,44 @@ class ResortDevice:
         self.require("hold")
         self._engine.audit(caller, "resort.hold", self.resource, {"device": self.name})
         self.hold_queued("hold", "the carousel was told to hold while this waited")
-        state = await self._guarded(self.carousel.hold())
-        self.note_activity()
+        state = await self.seen.guarded(self.carousel.hold())
+        self.seen.activity()
         return {**position_of(self.name, self.geometry, state), "torque_enabled": state.torque_enabled, "held": True}
 
     async def position(self) -> dict[str, Any]:
         """Where it stands now, read from the motor."""
         self.require("get_current_position")
-        return position_of(self.name, self.geometry, await self._guarded(self._read()))
+        return position_of(self.name, self.geometry, await self.seen.read())
 
     async def health(self) -> dict[str, Any]:
         """How the motor is now, read from it."""
         self.require("get_motor_health")
-        return health_of(self.name, await self._guarded(self._read()), self.simulated)
-
-    async def _guarded(self, work: Awaitable[T]) -> T:
-        """Await the driver; what the device did wrong is kept as `last_error`. A refusal is not the device's error."""
-        try:
-            return await work
-        except DeviceError as fault:
-            self.note_error(fault.code, fault.message)
-            raise
-
-    def note_error(self, code: str, message: str, severity: str = "error") -> None:
-        """Keep the newest error of the device."""
-        at = iso(self._clock.wall())
-        self.last_error = {"code": code, "message": message, "severity": severity, "at": at}
+        return health_of(self.name, await self.seen.read(), self.simulated)
 
     # life
 
     async def start(self) -> None:
         """Read the latch, then open; a carousel that is not there is no error."""
         await self.latch.load()
-        self._released_on_purpose = bool(await self._engine.stored_value(self.released_key))
+        await self.self_connection.load()
         if self.latch.latched:
             self.carousel.latch_stop()
-        if self.wants_connection or self.latch.latched:
+        if self.self_connection.wanted or self.latch.latched:
             await self.carousel.open()
         if self.latch.latched:
             self.switch.follow(self.carousel.stop_now())
         self._engine.wake()
-        self._connect_by_itself()
-
-    @property
-    def wants_connection(self) -> bool:
-        """Whether labd connects without being asked."""
-        return self.settings.auto_connect and not self._released_on_purpose
+        self.self_connection.begin()
 
     async def drain(self) -> None:
         """Bring the carousel to rest; torque stays."""
         if self.carousel.state == "ready" and self.situation().moving and not self.latch.latched:
-            await self._guarded(self.carousel.hold())
+            await self.seen.guarded(self.carousel.hold())
 
     async def close(self) -> None:
         """Let go of the port; a second call does nothing."""
-        for task in (self._connecting, self._reading):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        await self.self_connection.close()
+        await self.seen.close()
         await self.latch.close()
         await self.carousel.close()
 
@@ -271,30 +241,13 @@ class ResortDevice:
         """
         self.require("reset")
         await self.switch.reset(by, reason, caller)
-        problem = None
-        if self.wants_connection and self.carousel.state == "ready":
-            try:
-                await self._guarded(self.carousel.connect())
-            except LabdError as fault:
-                problem = fault.message
+        self.self_connection.begin()
+        await self.self_connection.settled()
         self._engine.wake()
-        state = await self.observe()
+        state = await self.seen.look()
         torque_enabled = None if state is None else state.torque_enabled
-        answer = {
-            "device": self.name,
-            "stop_latched": False,
-            "by": by,
-            "reason": reason,
-            "torque_enabled": torque_enabled,
-        }
-        return answer if problem is None else {**answer, "note": problem}
-
-    async def _remember_released(self, released: bool) -> None:
-        self._released_on_purpose = released
-        try:
-            await self._engine.store_value(self.released_key, True if released else None)
-        except LabdError as fault:  # a full disk must not keep anybody from releasing the torque
-            log.warning("device.note_not_stored", device=self.name, released=released, error=fault.message)
+        answer = {"device": self.name, "stop_latched": False, "by": by, "reason": reason}
+        return {**answer, "torque_enabled": torque_enabled, "note": self.self_connection.problem or ""}
 
     def hold_queued(self, code: str, reason: str) -> list[int]:
         """Queued motion waits for a person from now on."""
@@ -311,28 +264,16 @@ class ResortDevice:
         self.publish(kind, facts)
         if kind in HOLDING_EVENTS:
             self.hold_queued(*HOLDING_EVENTS[kind])
-        if kind == "device.lost":
-            self.note_error("device_lost", str(facts.get("problem") or f"resort {self.name}: the port is gone"))
+        if kind == "device.stop_unconfirmed":
+            self.switch.alarmed = True
+            self.seen.note_error("stop_unconfirmed", str(facts.get("problem")), "critical")
+        elif kind == "device.lost":
+            self.seen.note_error("device_lost", str(facts.get("problem") or f"resort {self.name}: the port is gone"))
         elif kind == "device.watchdog_tripped":
             text = f"resort {self.name}: the motor's watchdog stopped it {facts.get('when', '')} because nobody fed it"
             self.attention["watchdog_tripped"] = text + "; look whether the carousel is free, then move it again"
-            self.note_error("watchdog_tripped", self.attention["watchdog_tripped"], "warning")
-        self.note_activity()
+            self.seen.note_error("watchdog_tripped", self.attention["watchdog_tripped"], "warning")
+        self.seen.activity()
         self._engine.wake()
         if kind in CLEARING_EVENTS:
-            self._connect_by_itself()
-
-    def _connect_by_itself(self) -> None:
-        if not self.wants_connection or self.latch.latched or self.carousel.state != "ready":
-            return
-        if self._connecting is None or self._connecting.done():
-            self._connecting = asyncio.get_running_loop().create_task(self._connect_quietly())
-
-    async def _connect_quietly(self) -> None:
-        try:
-            await self._guarded(self.carousel.connect())
-            self.attention.pop("not_connected", None)
-        except LabdError as fault:
-            self.attention["not_connected"] = fault.message
-            log.warning("device.connect_failed", device=self.name, error=fault.message)
-        self._engine.wake()
+            self.self_connection.begin()

@@ -167,6 +167,10 @@ class StopLatch:
             f"the stop is latched in memory only, neither a restart of labd nor a power cut would be survived ({why})"
         )
 
+    def now(self) -> float:
+        """The instant, for those who compare with that of the latch."""
+        return self._clock.wall()
+
     async def load(self) -> None:
         """Read all three places; any of them is enough. Then the others are written too."""
         found: dict[str, LatchRecord] = {}

@@ -42,9 +42,9 @@ def status_of(device: ResortDevice, state: ServoState | None) -> dict[str, Any]:
         "watchdog": watchdog_of(None if state is None else state.watchdog),
         "warnings": [] if state is None else list(state.warnings),
         "hardware_errors": [] if state is None else list(state.hardware_errors),
-        "activity": device.note_activity(),
-        "activity_since": iso(device.activity_since),
-        "last_error": device.last_error,
+        "activity": device.seen.activity(),
+        "activity_since": iso(device.seen.activity_since),
+        "last_error": device.seen.last_error,
         "simulated": device.simulated,
     }
 
@@ -65,6 +65,8 @@ def attention_of(device: ResortDevice) -> list[dict[str, str]]:
         )
     if now.state in ("lost", "faulty"):
         found[f"device_{now.state}"] = f"resort {device.name}: {device.carousel.problem or now.state}"
+    if device.self_connection.problem is not None:
+        found["not_connected"] = device.self_connection.problem
     state = device.carousel.snapshot
     if state is not None and now.state == "ready":
         if not state.watchdog.supported:

@@ -75,7 +75,7 @@ def motion_of(
         "position_steps": None if known is None else known.position_steps,
         "active_hotel": None if known is None else geometry.hotel_at(known.position_steps),
         "moving": situation.moving,
-        "torque_enabled": None if known is None else known.torque_enabled,
+        "torque_enabled": situation.torque_enabled,
         "goal_deg": None if goal_steps is None else round(geometry.carousel_deg(goal_steps), 2),
         "allowed_actions": allowed_actions(situation),
     }

@@ -117,7 +117,7 @@ class ResortService:
     async def device_status(self, name: str | None) -> dict[str, Any]:
         """The status of one carousel, fresh from the motor where it answers."""
         device = self.device(name)
-        status = status_of(device, await device.observe())
+        status = status_of(device, await device.seen.look())
         status["claimed_by"] = self.contracts[device.name].claims.holder()
         return status
 
@@ -134,7 +134,7 @@ class ResortService:
         pairs = zip(chosen, cancelled, strict=True)
         answers = await asyncio.gather(*(device.switch.answer(jobs) for device, jobs in pairs))
         for device in chosen:
-            device.note_activity()
+            device.seen.activity()
         return answers[0] if len(answers) == 1 else _combined(answers)
 
 

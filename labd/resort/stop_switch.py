@@ -52,6 +52,8 @@ class StopSwitch:
         self._publish = publish
         self._following: Future[StopReport] | None = None
         self._confirmed = True
+        self.alarmed = False
+        self.confirmed_at: float | None = None  # torque and velocity read 0 then; nothing read before it counts
 
     @property
     def pending(self) -> bool:
@@ -110,11 +112,14 @@ class StopSwitch:
     def _alarm(self, report: StopReport) -> None:
         facts = {"attempts": report.attempts, "problem": report.problem}
         log.error("device.stop_unconfirmed", device=self.device, **facts)
-        self._publish("device.stop_unconfirmed", facts)
+        if not self.alarmed:  # the driver tells it too, once it has tried for a while
+            self.alarmed = True
+            self._publish("device.stop_unconfirmed", facts)
 
     def follow(self, future: Future[StopReport]) -> None:
         """Note when the stop is confirmed, which may be long after the answer."""
-        self._confirmed = False
+        self._confirmed = self.alarmed = False
+        self.confirmed_at = None
         self._following = future
         loop = asyncio.get_running_loop()
 
@@ -130,6 +135,7 @@ class StopSwitch:
         report = future.result()
         self._confirmed = report.confirmed
         if report.confirmed:
+            self.confirmed_at = self._latch.now()
             self._publish("device.stop_confirmed", {"attempts": report.attempts, "wire_ms": report.wire_ms})
         self._engine.wake()
 
@@ -158,5 +164,5 @@ class StopSwitch:
             raise
         self._carousel.release_stop()
         self._confirmed = True
-        self._following = None
+        self._following = self.confirmed_at = None
         self._publish("device.stop_reset", {"by": by, "reason": reason})

@@ -6,7 +6,7 @@ Every task checks at submission and again at its start with the function that al
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
@@ -15,7 +15,7 @@ from labd.engine.job import Caller
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from labd.resort.device import ResortDevice
     from labd.resort.service import ResortService
@@ -92,11 +92,11 @@ def resort_tasks(service: ResortService) -> list[TaskSpec | StopSpec]:
         task("set_speed", verbs.set_speed, "Set the speed of the moves to come, until labd starts again.",
              precheck=allowed("set_speed"), resources=link, timeout_s=CONFIRMING_S),
         task("get_current_position", verbs.get_current_position, "Read where a carousel stands.", **reading),
-        task("get_motor_health", verbs.get_motor_health, "Read how a motor is: heat, voltage, current, errors.", **reading),
+        task("get_motor_health", verbs.get_motor_health, "Read a motor's heat, voltage, current and errors.", **reading),
         StopSpec(
             name="resort.emergency_stop",
             function=verbs.emergency_stop,
-            description="Torque off at once, latched until a person resets it; all if none is named.",
+            description="Torque off now, latched until reset; all carousels if none is named.",
             aliases=aliases_of("emergency_stop"),
             wing="resort",
         ),
@@ -109,19 +109,15 @@ class ResortVerbs:
     def __init__(self, service: ResortService) -> None:
         self._service = service
 
-    @contextmanager
-    def _using(self, ctx: JobContext, name: str | None, action: str) -> Iterator[ResortDevice]:
+    @asynccontextmanager
+    async def _using(self, ctx: JobContext, name: str | None, action: str) -> AsyncIterator[ResortDevice]:
         device = self._service.device(name)
-        device.require(action)
-        device.busy_job = ctx.job.id
-        try:
+        async with device.used_by(ctx.job.id, action):
             yield device
-        finally:
-            device.busy_job = None
 
     async def connect(self, ctx: JobContext, configure: bool = False, device: Device = None) -> dict[str, Any]:
         """Goal where it stands, then torque on; `configure` may change the operating mode with torque off."""
-        with self._using(ctx, device, "configure" if configure else "connect") as carousel:
+        async with self._using(ctx, device, "configure" if configure else "connect") as carousel:
             if configure:
                 ctx.log(f"if the motor is not in {carousel.settings.mode} mode, torque goes off while that is changed")
             answer = await carousel.connect(configure)
@@ -131,28 +127,28 @@ class ResortVerbs:
 
     async def disconnect(self, ctx: JobContext, device: Device = None) -> dict[str, Any]:
         """Torque off, confirmed."""
-        with self._using(ctx, device, "disconnect") as carousel:
+        async with self._using(ctx, device, "disconnect") as carousel:
             return await carousel.disconnect()
 
     async def activate_hotel(self, ctx: JobContext, hotel: Hotel, device: Device = None) -> dict[str, Any]:
         """A hotel to the door."""
-        with self._using(ctx, device, "activate_hotel") as carousel:
+        async with self._using(ctx, device, "activate_hotel") as carousel:
             name = carousel.geometry.hotel_named(hotel)
             return await carousel.move(carousel.geometry.hotels[name], ctx, name)
 
     async def move_to_angle(self, ctx: JobContext, degrees: Degrees, device: Device = None) -> dict[str, Any]:
         """A place of the carousel to the door."""
-        with self._using(ctx, device, "move_to_angle") as carousel:
+        async with self._using(ctx, device, "move_to_angle") as carousel:
             return await carousel.move(degrees, ctx)
 
     async def go_home(self, ctx: JobContext, device: Device = None) -> dict[str, Any]:
         """The home angle to the door."""
-        with self._using(ctx, device, "go_home") as carousel:
+        async with self._using(ctx, device, "go_home") as carousel:
             return await carousel.move(carousel.settings.home_deg, ctx)
 
     async def set_speed(self, ctx: JobContext, speed: SpeedRpm, device: Device = None) -> dict[str, Any]:
         """Profile velocity of the moves to come."""
-        with self._using(ctx, device, "set_speed") as carousel:
+        async with self._using(ctx, device, "set_speed") as carousel:
             return await carousel.set_speed(speed)
 
     async def get_current_position(self, ctx: JobContext, device: Device = None) -> dict[str, Any]:

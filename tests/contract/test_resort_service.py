@@ -1,0 +1,345 @@
+"""The resort wing as jobs, stop and status, on the virtual bus through the real engine and the real dynamixel_sdk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from labd.clock import SystemClock
+from labd.engine.engine import Engine
+from labd.engine.job import Caller, Job, JobState, Submission
+from labd.engine.registry import Registry
+from labd.errors import InvalidArguments, NotConnected, StopLatched, StoreFull, UnknownDevice
+from labd.resort.contract import Reply
+from labd.resort.device import ResortDevice
+from labd.resort.service import ResortService
+from labd.resort.settings import ResortSettings, ResortWingSettings
+from labd.resort.simulator import VirtualBus
+from labd.wing import Host
+
+ALICE = Caller("unix:alice", frozenset({"read", "operate"}))
+FAST: dict[str, Any] = {"driver": "simulated", "speed": 55.0, "acceleration": 600.0}
+SLOW = {**FAST, "speed": 3.0}
+DEADLINE_S = 10.0
+
+
+class Daemon:
+    """Engine and wing as `app.py` puts them together, over one state folder."""
+
+    def __init__(self, root: Path, carousels: dict[str, dict[str, Any]]) -> None:
+        state, runtime = root / "state", root / "run"
+        state.mkdir(exist_ok=True)
+        runtime.mkdir(exist_ok=True)
+        clock, random = SystemClock(), Random(1)
+        self.engine = Engine(state, Registry(), clock, random)
+        tables = {name: ResortSettings(**table) for name, table in carousels.items()}
+        self._host = Host(self.engine, state, runtime, clock, random)
+        self._tables = ResortWingSettings(carousels=tables)
+        self.service: ResortService
+
+    async def start(self, ready: bool = True) -> Daemon:
+        await self.engine.open()
+        self.service = ResortService(self._tables, self._host)
+        for spec in self.service.tasks():
+            self.engine.registry.add(spec)
+        await self.service.start()
+        await self.engine.start()
+        if ready:
+            for device in self.service.devices.values():
+                await until(lambda device=device: device.gate() is None)
+        return self
+
+    async def stop(self) -> None:
+        await self.engine.drain(1.0)
+        await self.service.drain()
+        await self.service.stop()
+        await self.engine.close()
+
+    @property
+    def device(self) -> ResortDevice:
+        return self.service.device(None)
+
+    @property
+    def bus(self) -> VirtualBus:
+        return self.service._buses[self.device.name]
+
+    async def submit(self, verb: str, **args: Any) -> Job:
+        return (await self.engine.submit_one(Submission(task=f"resort.{verb}", args=args), ALICE))[0]
+
+    async def done(self, verb: str, **args: Any) -> Job:
+        job = await self.submit(verb, **args)
+        return await self.engine.wait(job.id, DEADLINE_S)
+
+    async def moving(self) -> None:
+        await until(lambda: self.bus.servo(self.device.settings.servo_id).state()["moving"])
+
+    async def control(self, action: str, **args: Any) -> Reply:
+        contract = self.service.contracts[self.device.name]
+        token, wait_s = args.pop("token", None), args.pop("wait_s", 0.0)
+        return await contract.control(action, args, token, wait_s, ALICE)
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110 - the motor's thread and the driver's tell nobody
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def daemons(tmp_path: Path) -> AsyncIterator[Callable[..., Daemon]]:
+    """Makes daemons over one state folder; all are stopped in the end."""
+    made: list[Daemon] = []
+
+    def make(**carousels: dict[str, Any]) -> Daemon:
+        made.append(Daemon(tmp_path, carousels or {"main": FAST}))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        if daemon.engine.journal.is_open:
+            await daemon.stop()
+
+
+async def test_activating_a_b_and_d_goes_the_short_way(daemons: Any) -> None:
+    daemon = await daemons().start()
+    travelled = []
+    for hotel in ("A", "B", "D", "a"):
+        job = await daemon.done("activate_hotel", hotel=hotel)
+        assert (job.state, job.error, job.simulated) == (JobState.SUCCEEDED, None, True)
+        assert job.result["hotel"] == hotel.upper()
+        travelled.append(round(job.result["travelled_deg"]))
+        status = await daemon.service.device_status(None)
+        assert status["active_hotel"] == hotel.upper()
+        assert not status["moving"]
+    assert travelled[:2] == [0, 90]
+    assert abs(travelled[2]) == 180
+    assert abs(travelled[3]) == 90
+    assert daemon.bus.servo(1).state()["torque"]
+
+
+async def test_angle_home_speed_position_and_health(daemons: Any) -> None:
+    daemon = await daemons(main={**FAST, "offset_deg": 30.0, "direction": -1, "home_deg": 10.0}).start()
+    assert (await daemon.done("move_to_angle", degrees=725)).result["position_deg"] == pytest.approx(5, abs=1)
+    assert (await daemon.done("go_home")).result["position_deg"] == pytest.approx(10, abs=1)
+    assert (await daemon.done("set_speed", speed=20)).result == {"device": "main", "speed": 20}
+    position = (await daemon.done("get_current_position")).result
+    assert position["position_deg"] == pytest.approx(10, abs=1)
+    health = (await daemon.done("get_motor_health")).result
+    assert (health["model"], health["current_ma"], health["simulated"]) == ("XL430-W250", None, True)
+    assert health["load_percent"] is not None
+    assert health["voltage_v"] > 6
+    assert (await daemon.service.device_status(None))["speed"] == 20
+
+
+async def test_an_unknown_hotel_is_refused_at_submission(daemons: Any) -> None:
+    daemon = await daemons().start()
+    with pytest.raises(InvalidArguments, match="no hotel is named 'E'"):
+        await daemon.submit("activate_hotel", hotel="E")
+
+
+async def test_a_stop_in_mid_move_latches_cancels_and_needs_a_reset_by_name(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    going = await daemon.submit("activate_hotel", hotel="C")
+    await daemon.moving()
+    waiting = await daemon.submit("activate_hotel", hotel="A")
+    answer = await daemon.service.emergency_stop(None, ALICE, "plate fell")
+    assert (answer["confirmed"], answer["latched"], answer["latched_durably"], answer["note"]) == (True, True, True, "")
+    assert answer["cancelled_jobs"] == [going.id, waiting.id]
+    assert answer["wire_ms"] < 100
+    servo = daemon.bus.servo(1).state()
+    assert not servo["torque"]
+    for job in (going, waiting):
+        ended = await daemon.engine.wait(job.id, DEADLINE_S)
+        assert ended.state is JobState.CANCELLED
+        assert ended.error is not None
+        assert ended.error.code == "stop_latched"
+    with pytest.raises(StopLatched, match="stopped by unix:alice \\(plate fell\\)"):
+        await daemon.submit("go_home")
+    status = await daemon.service.device_status(None)
+    assert status["stop_latched"]
+    assert status["latch"]["durable"]
+    assert "stop_latched" in {line["code"] for line in daemon.service.status()["attention"]}
+    with pytest.raises(InvalidArguments, match="needs the name of a person and a reason"):
+        await daemon.device.reset("", "free", ALICE)
+    reset = await daemon.device.reset("alice", "free again", ALICE)
+    assert (reset["stop_latched"], reset["torque_enabled"]) == (False, True)
+    assert (await daemon.done("set_speed", speed=55)).error is None
+    assert (await daemon.done("activate_hotel", hotel="D")).result["hotel"] == "D"
+    actions = {entry.action for entry in await daemon.engine.audit_page(None, 50)}
+    assert {"resort.stop", "resort.reset"} <= actions
+
+
+async def test_a_stop_name_at_the_job_door_is_no_queued_job(daemons: Any) -> None:
+    daemon = await daemons().start()
+    await daemon.engine.pause_queue("standard", ALICE, "lunch")
+    job, _ = await daemon.engine.submit_one(Submission(task="emergency-stop/emergency-stop"), ALICE)
+    assert daemon.device.latch.latched
+    ended = await daemon.engine.wait(job.id, DEADLINE_S)
+    assert ended.result["confirmed"]
+
+
+async def test_a_stop_survives_the_daemon_and_motion_waits_for_the_reset(daemons: Any) -> None:
+    first = await daemons().start()
+    await first.service.emergency_stop(None, ALICE, "night")
+    await first.stop()
+    second = await daemons().start(ready=False)
+    await until(lambda: second.device.carousel.state == "ready")
+    assert second.device.latch.latched
+    with pytest.raises(StopLatched):
+        await second.submit("activate_hotel", hotel="B")
+    await until(lambda: not second.device.switch.pending)
+    assert not second.bus.servo(1).state()["torque"]
+    await second.device.reset("bob", "morning", ALICE)
+    assert (await second.done("activate_hotel", hotel="B")).state is JobState.SUCCEEDED
+    await second.stop()
+    third = await daemons().start()
+    assert not third.device.latch.latched
+
+
+async def test_a_stop_works_where_nothing_can_be_written(daemons: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    daemon = await daemons().start()
+    (tmp_path / "state" / "resort-main.stop-latched").mkdir()
+    monkeypatch.setattr(type(daemon.engine.journal), "refuse_if_full", _full)
+    answer = await daemon.service.emergency_stop(None, ALICE)
+    assert (answer["confirmed"], answer["latched_durably"]) == (True, False)
+    assert "a power cut would not be survived" in answer["note"]
+    cause = daemon.device.gate()
+    assert cause is not None
+    assert cause.code == "stop_latched"
+    monkeypatch.undo()
+    (tmp_path / "state" / "resort-main.stop-latched").rmdir()
+    assert await daemon.device.latch.wait_durable(DEADLINE_S)
+
+
+def _full(_journal: Any) -> None:
+    raise StoreFull("no space left on the device")
+
+
+async def test_unplugged_in_mid_move_holds_what_waited_until_a_person_releases_it(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    going = await daemon.submit("activate_hotel", hotel="B")
+    await daemon.moving()
+    waiting = await daemon.submit("activate_hotel", hotel="A")
+    daemon.bus.unplug()
+    await until(lambda: daemon.device.carousel.state == "lost")
+    ended = await daemon.engine.wait(going.id, DEADLINE_S)
+    assert ended.state is JobState.FAILED
+    assert ended.error is not None
+    assert ended.error.code == "device_lost"
+    with pytest.raises(NotConnected, match="labd reconnects by itself"):
+        await daemon.submit("go_home")
+    daemon.bus.plug()
+    await until(lambda: daemon.device.gate() is None)
+    held = await daemon.engine.job(waiting.id)
+    assert (held.state, held.hold is not None and held.hold.code) == (JobState.QUEUED, "device_lost")
+    await daemon.done("set_speed", speed=55)
+    await daemon.engine.release(waiting.id, ALICE)
+    ended = await daemon.engine.wait(waiting.id, DEADLINE_S)
+    assert ended.error is None, ended.error
+
+
+async def test_a_stop_without_a_port_is_unconfirmed_alarms_and_lands_when_the_port_is_back(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    await daemon.submit("activate_hotel", hotel="C")
+    await daemon.moving()
+    daemon.bus.unplug()
+    answer = await daemon.service.emergency_stop(None, ALICE)
+    assert (answer["confirmed"], answer["latched"]) == (False, True)
+    assert "cut the power" in answer["note"]
+    assert "stop_unconfirmed" in {line["code"] for line in daemon.service.status()["attention"]}
+    daemon.bus.plug()
+    await until(lambda: not daemon.device.switch.pending)
+    assert not daemon.bus.servo(1).state()["torque"]
+    assert "stop_unconfirmed" not in {line["code"] for line in daemon.service.status()["attention"]}
+
+
+async def test_hold_stops_where_it_is_and_keeps_torque(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    going = await daemon.submit("activate_hotel", hotel="C")
+    await daemon.moving()
+    answer = await daemon.device.hold(ALICE)
+    assert (answer["torque_enabled"], answer["held"]) == (True, True)
+    ended = await daemon.engine.wait(going.id, DEADLINE_S)
+    assert ended.state in (JobState.FAILED, JobState.CANCELLED)
+    assert not daemon.bus.servo(1).state()["moving"]
+    assert not daemon.device.latch.latched
+
+
+async def test_disconnect_releases_on_purpose_also_over_a_restart(daemons: Any) -> None:
+    first = await daemons().start()
+    assert (await first.done("disconnect")).result == {"device": "main", "connected": False, "torque_enabled": False}
+    assert not first.bus.servo(1).state()["torque"]
+    with pytest.raises(NotConnected, match="run `labctl resort connect`"):
+        await first.submit("go_home")
+    await first.stop()
+    second = await daemons().start(ready=False)
+    assert second.device.carousel.state == "closed"
+    assert (await second.done("connect")).result["torque_enabled"]
+    assert (await second.done("go_home")).state is JobState.SUCCEEDED
+
+
+async def test_two_carousels_on_one_host_are_stopped_alone_or_together(daemons: Any) -> None:
+    daemon = await daemons(left=FAST, right=FAST).start()
+    with pytest.raises(UnknownDevice, match="say which: --device left or right"):
+        await daemon.submit("go_home")
+    left, right = await asyncio.gather(
+        daemon.done("activate_hotel", hotel="B", device="left"),
+        daemon.done("activate_hotel", hotel="D", device="right"),
+    )
+    assert (left.result["device"], right.result["device"]) == ("left", "right")
+    await daemon.service.emergency_stop("left", ALICE)
+    assert (await daemon.done("go_home", device="right")).state is JobState.SUCCEEDED
+    answer = await daemon.service.emergency_stop(None, ALICE)
+    assert [part["device"] for part in answer["devices"]] == ["left", "right"]
+    assert answer["confirmed"]
+    assert all(device.latch.latched for device in daemon.service.devices.values())
+
+
+async def test_what_the_lab_sees_and_may_do(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    contract = daemon.service.contracts["main"]
+    status = await contract.status()
+    assert (status["equipment_id"], status["protocol_version"], status["activity"]) == ("resort", "1.2", "idle")
+    assert status["equipment_status"] == "dry_run"
+    claim = await contract.claims.claim("alice", "s1", 30)
+    refused = await daemon.control("go_home")
+    assert (refused.status, refused.body["claimed_by"]["owner"]) == (423, "alice")
+    accepted = await daemon.control("activate_hotel", hotel="C", token=claim["claim_token"])
+    assert accepted.status == 202
+    await daemon.moving()
+    await until(lambda: daemon.device.situation().moving)
+    status = await contract.status()
+    assert status["activity"] == "running"
+    assert "activate_hotel" not in status["allowed_actions"]
+    busy = await daemon.control("activate_hotel", hotel="A", token=claim["claim_token"])
+    assert (busy.status, busy.body["kind"], busy.retry_after) == (412, "busy", "1")
+    assert (await daemon.control("stop", reason="test")).status == 200
+    status = await contract.status()
+    assert (status["equipment_status"], status["activity"], status["required_actions"]) == ("e_stop", "idle", ["reset"])
+    assert status["last_error"] is None
+    assert status["details"]["claimed_by"]["owner"] == "alice"
+
+
+async def test_every_door_accepts_what_is_listed_and_refuses_the_rest(daemons: Any) -> None:
+    daemon = await daemons().start()
+    contract = daemon.service.contracts["main"]
+    arguments: dict[str, dict[str, Any]] = {
+        "activate_hotel": {"hotel": "A"},
+        "move_to_angle": {"degrees": 0},
+        "set_speed": {"speed": 30},
+        "reset": {"by": "alice", "reason": "test"},
+    }
+    order = "reset go_home hold disconnect go_home connect activate_hotel move_to_angle set_speed get_motor_health "
+    order += "stop connect go_home hold get_current_position reset go_home"
+    for action in order.split():
+        listed = (await contract.status())["allowed_actions"]
+        error = daemon.device.seen.last_error
+        reply = await daemon.control(action, **arguments.get(action, {}), wait_s=DEADLINE_S)
+        assert (reply.status == 412) == (action not in listed), (action, listed, reply)
+        assert reply.status in (200, 412), reply
+        assert daemon.device.seen.last_error == error
