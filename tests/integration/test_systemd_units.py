@@ -6,17 +6,24 @@ the system-call and address-family rules, loaded through libseccomp, let the dae
 
 from __future__ import annotations
 
+import contextlib
+import http.client
+import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import requires, requires_program
 from tests.fakes import seccomp_exec
+from tests.fakes.service_manager import Notice, ServiceManager, service_manager
 
 ROOT = Path(__file__).parents[2]
 CONTRIB = ROOT / "contrib" / "systemd"
@@ -215,3 +222,122 @@ print("all parts work")
 def test_the_parts_of_a_daemon_work_under_the_rules(state_dir: Path) -> None:
     answered = run(*launcher(sys.executable, "-W", "error", "-c", PARTS_OF_THE_DAEMON, state_dir))
     assert (answered.stdout, answered.stderr) == ("all parts work\n", "")
+
+
+def ask(door: Path, method: str, path: str, body: object = None) -> tuple[int, object]:
+    """One request over the daemon's socket."""
+    with contextlib.closing(SocketConnection(door)) as connection:
+        connection.request(
+            method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+        )
+        answer = connection.getresponse()
+        content = answer.read()
+        return answer.status, json.loads(content) if "json" in answer.headers["Content-Type"] else content.decode()
+
+
+class SocketConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=40)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(40)
+        self.sock.connect(str(self._path))
+
+
+def until(manager: ServiceManager, field: str) -> Notice:
+    """The next datagram with that field."""
+    while field not in (notice := manager.receive(30)).fields:
+        pass
+    return notice
+
+
+def falls_silent(manager: ServiceManager, for_s: float) -> bool:
+    """Whether there comes a time of that length without a datagram; what is already under way is read first."""
+    for _ in range(100):
+        try:
+            manager.receive(for_s)
+        except TimeoutError:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def daemon_under_the_rules(
+    folder: Path, manager: ServiceManager, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`labd run` on the demo's settings, started as the unit would start it."""
+    command = launcher(sys.executable, "-m", "labd", "run", "--config", ROOT / "etc/labd.demo.toml")
+    command += ["--state", folder / "state", "--socket", folder / "labd.sock"]
+    environ = {**os.environ, "NOTIFY_SOCKET": manager.address, **variables}
+    with (folder / "log").open("wb") as log:
+        running = subprocess.Popen(command, stderr=log, stdout=log, env=environ, cwd=ROOT)
+        try:
+            yield running
+        except BaseException:
+            print((folder / "log").read_text())
+            raise
+        finally:
+            if running.poll() is None:
+                running.kill()
+            running.wait(10)
+
+
+def test_the_daemon_moves_the_carousel_under_the_rules(state_dir: Path) -> None:
+    door = state_dir / "labd.sock"
+    with (
+        service_manager(state_dir / "notify") as manager,
+        daemon_under_the_rules(state_dir, manager, WATCHDOG_USEC="3000000") as running,
+    ):
+        ready = until(manager, "READY")
+        assert ready.pid == running.pid
+        assert until(manager, "WATCHDOG").pid == running.pid
+        assert ask(door, "GET", "/healthz") == (200, "ok")
+        for task, args in (("resort.connect", {}), ("resort.move_to_angle", {"degrees": 20})):
+            status, job = ask(door, "POST", "/api/v1/jobs", {"task": task, "args": args})
+            assert status == 201, job
+            assert isinstance(job, dict)
+            _, job = ask(door, "GET", f"/api/v1/jobs/{job['id']}?wait=30")
+            assert isinstance(job, dict)
+            assert job["state"] == "succeeded", job
+        labctl = launcher(sys.executable, "-m", "labctl", "--host", f"unix:{door}", "--json", "resort", "status")
+        told = json.loads(run(*labctl, cwd=ROOT).stdout)
+        assert told["simulated"]
+        assert abs(told["position_deg"] - 20) < 1
+        running.send_signal(signal.SIGHUP)
+        assert "MONOTONIC_USEC" in until(manager, "RELOADING").fields
+        until(manager, "READY")
+        running.terminate()
+        until(manager, "STOPPING")
+        assert running.wait(30) == 0
+
+
+def test_a_daemon_that_hangs_is_no_longer_fed(state_dir: Path) -> None:
+    with (
+        service_manager(state_dir / "notify") as manager,
+        daemon_under_the_rules(state_dir, manager, WATCHDOG_USEC="600000") as running,
+    ):
+        until(manager, "READY")
+        until(manager, "WATCHDOG")
+        running.send_signal(signal.SIGSTOP)
+        assert falls_silent(manager, 0.7)  # longer than the period: the manager would have ended it
+        running.send_signal(signal.SIGCONT)
+        until(manager, "WATCHDOG")
+
+
+def test_faulty_settings_end_with_the_code_that_prevents_restarts(state_dir: Path) -> None:
+    (state_dir / "labd.toml").write_text("[api]\nlisten = 7\n")
+    command = [sys.executable, "-m", "labd", "run", "--config", state_dir / "labd.toml", "--state", state_dir / "state"]
+    ended = run(*command, cwd=ROOT)
+    (code,) = seccomp_exec.values_of(CONTRIB / "labd.service", "RestartPreventExitStatus")
+    assert (ended.returncode, int(code)) == (os.EX_CONFIG, os.EX_CONFIG), ended.stderr
+
+
+@pytest.mark.slow
+def test_the_whole_demo_with_its_child_processes_works_under_the_rules() -> None:
+    toured = run(*launcher(sys.executable, "-m", "labd", "demo", "--exit"), cwd=ROOT)
+    assert toured.returncode == 0, toured.stdout + toured.stderr
+    assert "every step succeeded" in toured.stdout + toured.stderr
