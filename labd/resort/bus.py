@@ -43,6 +43,7 @@ class DynamixelLine:
     def __init__(self, path: str, baud_rate: int, reply_timeout_s: float, monotonic: Callable[[], float]) -> None:
         self.name = path
         self.written_at = 0.0
+        self.quiet_s = min(reply_timeout_s, LONGEST_QUIET_S)
         self._baud_rate = baud_rate
         self._reply_timeout_s = reply_timeout_s
         self._monotonic = monotonic
@@ -93,15 +94,14 @@ class DynamixelLine:
             except (OSError, termios.error):
                 pass  # the adapter is gone; the descriptor is closed all the same
 
-    def quiet(self) -> None:
-        """Read away what arrives late, until nothing comes for one reply time: a late reply must not answer the next
-        question.
-        """
-        if self._port is not None:
-            try:
-                self._port.drain(min(self._reply_timeout_s, LONGEST_QUIET_S))
-            except (OSError, termios.error):
-                pass  # the next transaction reports it
+    def drain(self, wait_s: float) -> bool:
+        """Read away what arrives within `wait_s`; whether there was anything."""
+        if self._port is None:
+            return False
+        try:
+            return bool(self._port.drain(wait_s))
+        except (OSError, termios.error):
+            return False  # the next transaction reports it
 
     def ping(self, servo_id: int) -> int:
         """Model number of the servo."""
@@ -291,12 +291,8 @@ def _port_class() -> Any:
             self.received += data
             return data
 
-        def drain(self, quiet_s: float) -> None:
-            for _ in range(64):
-                if not self._readable(quiet_s * 1000):
-                    return
-                if not self.ser.read(1024):
-                    return
+        def drain(self, wait_s: float) -> bytes:
+            return bytes(self.ser.read(1024)) if self._readable(wait_s * 1000) else b""
 
         def _readable(self, timeout_ms: float) -> bool:
             poller = select.poll()

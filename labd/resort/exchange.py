@@ -31,6 +31,7 @@ class Line(Protocol):
 
     name: str
     written_at: float
+    quiet_s: float
 
     def open(self) -> None:
         """Open for this process alone."""
@@ -49,8 +50,8 @@ class Line(Protocol):
         """What to poll for a hang-up; None where there is nothing."""
         ...
 
-    def quiet(self) -> None:
-        """Read away what still comes from a failed transaction."""
+    def drain(self, wait_s: float) -> bool:
+        """Read away what arrives within `wait_s`; whether there was anything."""
         ...
 
     def ping(self, servo_id: int) -> int:
@@ -100,7 +101,7 @@ class Exchange:
             try:
                 return transaction(self._bus.line)
             except (DeviceTimeout, DeviceCorrupt) as fault:
-                self._bus.line.quiet()
+                self._bus.quiet_line()
                 if not left:
                     fault.message += f", {self._tries} tries; check power, cable, baud rate and servo id"
                     fault.args = (fault.message,)

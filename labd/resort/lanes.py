@@ -28,6 +28,8 @@ from labd.resort.stopping import StopReport, StopTicket, StopWork
 
 T = TypeVar("T")
 TORQUE_ENABLE = 64
+DRAIN_SLICE_S = 0.005
+LONGEST_DRAIN_SLICES = 100
 MOTION_REGISTERS = range(100, 120)  # goals and profile
 
 
@@ -231,7 +233,6 @@ class Bus:
             self.line_lost(fault)
         except LabdError as fault:
             work.failed(fault.message, self._monotonic())
-            self.line.quiet()
         if work.worth_telling(self._monotonic()):
             self._on_stop_unconfirmed(work.servo_id, work.report())
         return False
@@ -261,6 +262,20 @@ class Bus:
         """To be run in a lane: close; torque stays as it is."""
         self.line.close()
         self._leases.clear()
+
+    def quiet_line(self) -> None:
+        """After a failed transaction: read away late bytes until none come for `quiet_s`, so that a late reply does not
+        answer the next question. A stop does not wait for that.
+        """
+        silent_s = 0.0
+        for _ in range(LONGEST_DRAIN_SLICES):
+            if silent_s >= self.line.quiet_s or self._stop_is_due():
+                return
+            silent_s = 0.0 if self.line.drain(DRAIN_SLICE_S) else silent_s + DRAIN_SLICE_S
+
+    def _stop_is_due(self) -> bool:
+        now = self._monotonic()
+        return any(work.due_at <= now for work in list(self._stops.values()))
 
     def line_lost(self, fault: DeviceLost) -> None:
         """The line is gone: close it and tell."""
@@ -310,6 +325,8 @@ class Bus:
                 elif not request.withdrawn:
                     self._serve(request)
         finally:
+            if not self._ending:  # something ended the thread; nothing is sent any more
+                self._on_lost(self.not_open())
             with self._lock:
                 self._ended = True
                 left = [request for lane in self._lanes.values() for request in lane]

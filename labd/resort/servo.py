@@ -35,6 +35,7 @@ MOTION = (104, 43)
 STATUS_RETURN_LEVEL = 68
 STUFFED = b"\xff\xff\xfd"
 OUTSIDE_STEPS = 5
+LOOKS_TO_REST = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,8 +328,12 @@ class DynamixelServo:
         """Clear a tripped watchdog without a jerk.
 
         A trip zeroes the profile (0 is as fast as it can) and locks the goal. So the profile goes first, in case the
-        motor takes up its old goal when the trip is cleared, then the clearing, then goal := present.
+        motor takes up its old goal when the trip is cleared, then the clearing, then goal := present; all of it once the
+        motor has run out, or it would turn back to where it was when the goal was taken.
         """
+        for _ in range(LOOKS_TO_REST):
+            if self.read_motion(x).velocity == 0:
+                break
         try:
             self.write_profile(x, velocity, acceleration)
         except DeviceFault:

@@ -45,9 +45,13 @@ class StopTicket:
     sent: Future[float] = field(default_factory=Future)
     confirmed: Future[StopReport] = field(default_factory=Future)
 
+    def __post_init__(self) -> None:
+        self.sent.set_running_or_notify_cancel()  # a caller that gives up waiting must not cancel the stop
+        self.confirmed.set_running_or_notify_cancel()
+
     def report(self) -> StopReport:
         """What is known now."""
-        if self.confirmed.done() and not self.confirmed.cancelled():
+        if self.confirmed.done():
             return self.confirmed.result()
         return StopReport(False, self.attempts, self.wire_ms, self.problem)
 

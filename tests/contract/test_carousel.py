@@ -74,9 +74,9 @@ async def test_wrong_mode_under_torque_is_refused_and_configure_says_what_it_cha
     with pytest.raises(ModeMismatch) as refusal:
         await carousel.connect()
     assert str(refusal.value) == (
-        f"servo 1 on {rig.link}: operating mode 3 (position), labd drives it in 4 (extended_position), and torque is on "
-        "and locks the mode; `labctl resort connect --configure` switches torque off (support what hangs on it), sets "
-        "the mode, then switches torque on at the present position"
+        f"servo 1 on {rig.link}: operating mode 3 (position), labd drives it in 4 (extended_position), and torque is "
+        "on and locks the mode; `labctl resort connect --configure` switches torque off (support what hangs on it), "
+        "sets the mode, then switches torque on at the present position"
     )
     assert rig.servo.torque_enabled
     state = await carousel.connect(configure=True)
@@ -260,7 +260,7 @@ async def test_stalled_move_fails_with_where_and_the_motor_pushes_no_more(rig: R
 
 async def test_time_over_is_a_failure_and_the_motor_is_held(rig: Rig) -> None:
     carousel = await ready(rig, move_timeout_s=0.2)
-    with pytest.raises(MoveTimeout, match="the limit was 0.2 s"):
+    with pytest.raises(MoveTimeout, match=r"the limit was 0\.2 s"):
         await carousel.move_to(9000)
     state = await carousel.read_state()
     assert abs(state.goal_steps - state.position_steps) <= carousel.settings.tolerance_steps
