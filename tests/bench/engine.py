@@ -1,0 +1,144 @@
+"""How much of the disk's own speed the engine keeps, and how fast the doors take work in.
+
+`engine_to_floor`: 20,000 durable no-op inline jobs in process, from the first submission to the last result on disk,
+against the floor measured before and after. `doors`: the same daemon's Unix socket with a process of its own as the
+client: single submissions with 64 in flight, and lists of 100, each answered after its fsync.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import sqlite3
+import statistics
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from labd import app
+from labd.clock import SystemClock
+from labd.engine.engine import Engine, EngineOptions
+from labd.engine.job import INTERNAL, Submission
+from labd.engine.registry import Registry, TaskSpec
+from tests.bench import floor
+from tests.bench.daemon import Daemon
+from tests.bench.raw_http import NOOP, Caller, run_flood
+from tests.bench.report import Report, arguments, say, spread, work_folder
+from tests.fakes.bench_wing import TestWing
+
+JOBS = 20_000
+LIST = 500
+CALLERS = 4
+CONCURRENCY = 1000
+IN_FLIGHT = 64
+PER_LIST = 100
+SETTINGS = f"[queue.standard]\nconcurrency = {CONCURRENCY}\n"
+
+
+async def run_jobs(folder: Path, jobs: int) -> float:
+    """Jobs a second of an engine with a new database; checks in the file that all have succeeded.
+
+    Why four callers with lists of 500: each waits for its own commit, as callers do, and the journal is never idle.
+    """
+    registry = Registry()
+    for spec in TestWing(None).tasks():
+        if isinstance(spec, TaskSpec):
+            registry.add(spec)
+    engine = Engine(folder, registry, SystemClock(), Random(1), EngineOptions(queues={"standard": (2, CONCURRENCY)}))
+    await engine.open()
+    await engine.start()
+    left = jobs
+
+    async def caller() -> None:
+        nonlocal left
+        while left > 0:
+            count = min(LIST, left)
+            left -= count
+            await engine.submit([Submission("test.noop") for _ in range(count)], INTERNAL)
+
+    begin = time.monotonic()
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    while engine.counts()["succeeded"] < jobs:
+        await asyncio.sleep(0.002)
+    await engine.journal.commit()
+    took_s = time.monotonic() - begin
+    await engine.close()
+    with sqlite3.connect(folder / "labd.db") as opened:
+        ended = opened.execute("SELECT count(*) FROM jobs WHERE state = 'succeeded'").fetchone()[0]
+    opened.close()
+    if ended != jobs:
+        raise RuntimeError(f"{ended} of {jobs} jobs have succeeded on disk")
+    return jobs / took_s
+
+
+def engine_to_floor(report: Report, folder: Path, jobs: int, rounds: int) -> None:
+    """Floor, engine, floor, engine, ..., floor; the medians."""
+    sys.setswitchinterval(app.SWITCH_INTERVAL_S)  # as the daemon sets them
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    floors, engines = [floor.jobs_per_s(folder, jobs)], []
+    for number in range(rounds):
+        state = folder / f"engine-{number}"
+        state.mkdir()
+        engines.append(asyncio.run(run_jobs(state, jobs)))
+        floors.append(floor.jobs_per_s(folder, jobs))
+        say(f"engine {engines[-1]:.0f} jobs/s, floor {floors[-1]:.0f} jobs/s")
+    ratio = statistics.median(engines) / statistics.median(floors)
+    report.figures["jobs"] = jobs
+    report.figures["floor_jobs_per_s"] = {"median": statistics.median(floors), "spread": spread(floors), "all": floors}
+    report.figures["engine_jobs_per_s"] = {"median": statistics.median(engines), "spread": spread(engines), "all": engines}
+    report.ratios["engine_to_floor"] = ratio
+    report.goal("engine_to_floor", ratio, at_least=0.25)
+
+
+def doors(report: Report, folder: Path, singles: int, lists: int) -> None:
+    """Submissions a second over the socket, with the queue paused and with it running."""
+    listed = json.dumps([{"task": "test.noop"}] * PER_LIST)
+    figures: dict[str, Any] = {}
+    with Daemon(folder, SETTINGS) as daemon, Caller(daemon.socket) as caller:
+        run_flood(daemon.socket, NOOP, 200, 8)
+        for state in ("paused", "running"):
+            caller.post(f"/api/v1/queues/standard/{'pause' if state == 'paused' else 'resume'}", {"reason": "bench"} if state == "paused" else None)
+            _until_idle(caller, may_queue=state == "paused")
+            single = run_flood(daemon.socket, NOOP, singles, IN_FLIGHT)
+            _until_idle(caller, may_queue=state == "paused")
+            many = run_flood(daemon.socket, listed, lists, 4)
+            many["jobs_per_s"] = many["requests_per_s"] * PER_LIST
+            figures[state] = {"single": single, "list": many}
+            say(f"queue {state}: {single['requests_per_s']:.0f} single/s, {many['jobs_per_s']:.0f} jobs/s in lists")
+            for found in (single, many):
+                if set(found["statuses"]) != {"201"}:
+                    raise RuntimeError(f"not every submission was accepted: {found['statuses']}")
+    report.figures["doors"] = figures
+    report.goal("single_submissions_per_s", figures["paused"]["single"]["requests_per_s"], at_least=3500)
+    report.goal("list_jobs_per_s", figures["paused"]["list"]["jobs_per_s"], at_least=20_000)
+
+
+def _until_idle(caller: Caller, *, may_queue: bool) -> None:
+    """Wait until nothing runs (and nothing waits)."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        counts = caller.get("/api/v1/status")["jobs"]
+        if not counts["running"] and (may_queue or not counts["queued"]):
+            return
+        time.sleep(0.1)
+    raise RuntimeError("the daemon did not get through its jobs within 120 s")
+
+
+def main() -> None:
+    """Print the report."""
+    given = arguments("engine", jobs=0)
+    jobs = given.jobs or (5_000 if given.short else JOBS)
+    report = Report("engine", given.short)
+    with work_folder(given.folder) as folder:
+        engine_to_floor(report, folder, jobs, 1 if given.short else 3)
+    with work_folder(given.folder) as folder:
+        doors(report, folder, 3_000 if given.short else 20_000, 100 if given.short else 500)
+    report.print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""`labd run` with the wing of benches and tests beside the real ones; nothing else differs.
+
+    python -m tests.fakes.bench_daemon --config FILE --state DIR --socket PATH
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from labd import app, settings
+from tests.fakes.bench_wing import wing
+
+
+def main() -> int:
+    """Serve until a signal; the exit code of `labd run`."""
+    parser = argparse.ArgumentParser(prog="bench_daemon")
+    for name in ("--config", "--state", "--socket"):
+        parser.add_argument(name, type=Path, required=True)
+    given = parser.parse_args()
+    wings = {**app.factories(), "test": wing}
+
+    def load() -> settings.Settings:
+        return settings.load(wings, config=given.config, overrides={"state_dir": str(given.state), "socket": str(given.socket)})
+
+    return app.run(load, wings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
