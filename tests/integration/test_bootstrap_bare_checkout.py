@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import requires
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("pyproject.toml", "README.md", "LICENSE", "labd", "labctl", "tests")
+COPIED = ("pyproject.toml", "README.md", "LICENSE", "labd", "labctl", "etc", "tests")
 
 
 def bare_python() -> str:
