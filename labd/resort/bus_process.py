@@ -44,8 +44,9 @@ def serve(
         raise AlreadyServing(f"{link} exists and is no symbolic link; choose another --link", path=str(link))
     lock = _lock(link)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    # First the descriptor, then the handlers: a signal in between would be taken and never seen.
     signal.set_wakeup_fd(wake_write)
+    before = {number: signal.signal(number, _ignore) for number in (signal.SIGTERM, signal.SIGINT)}
     selector = selectors.DefaultSelector()
     selector.register(wake_read, selectors.EVENT_READ)
     try:

@@ -3,7 +3,8 @@
 `FILE` holds one JSON object a line: `frame` for every packet in either direction, and one kind for each change of a
 servo (`torque`, `goal`, `move_started`, `move_ended`, `watchdog_tripped`, ...). All have `seq`, `mono` (seconds of
 CLOCK_MONOTONIC, which all processes of a Linux host share) and `wall`. `FILE.state.json` holds the state as of the
-last change. Why unbuffered lines: the record must tell the truth up to the moment of a `kill -9`.
+last change. Why unbuffered lines: the record must tell the truth up to the moment of a `kill -9`. A full disk costs
+lines and not the bus: `seq` shows the gap, and `missed` in the next line its length.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class BusRecord:
         self.state_path = path.with_name(path.name + ".state.json")
         self._clock = clock
         self._seq = 0
+        self._missed = 0
+        self._torn = False
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def line(self, kind: str, mono: float | None = None, **facts: Any) -> None:
@@ -43,8 +46,23 @@ class BusRecord:
         self._seq += 1
         now = self._clock.monotonic()
         at = now if mono is None else mono
-        head = {"seq": self._seq, "kind": kind, "mono": round(at, 6), "wall": round(self._clock.wall() - now + at, 6)}
-        os.write(self._file, json.dumps({**head, **facts}, separators=(",", ":")).encode() + b"\n")
+        head: dict[str, Any] = {
+            "seq": self._seq,
+            "kind": kind,
+            "mono": round(at, 6),
+            "wall": round(self._clock.wall() - now + at, 6),
+        }
+        if self._missed:
+            head["missed"] = self._missed
+        data = json.dumps({**head, **facts}, separators=(",", ":")).encode() + b"\n"
+        if self._torn:
+            data = b"\n" + data
+        try:
+            written = os.write(self._file, data)
+        except OSError:
+            written = 0
+        self._torn = self._torn if not written else written < len(data)
+        self._missed = 0 if written == len(data) else self._missed + 1
 
     def frame(
         self, direction: str, data: bytes, packet: Packet | None, servos: list[VirtualServo], mono: float, **facts: Any
@@ -62,8 +80,11 @@ class BusRecord:
         now = self._clock.monotonic()
         whole = {"seq": self._seq, "mono": now, "wall": self._clock.wall(), **state}
         waiting = self.state_path.with_name(self.state_path.name + ".new")
-        waiting.write_text(json.dumps(whole, indent=1) + "\n")
-        waiting.replace(self.state_path)
+        try:
+            waiting.write_text(json.dumps(whole, indent=1) + "\n")
+            waiting.replace(self.state_path)
+        except OSError:
+            return  # a full disk; the next change tries again
 
     def close(self) -> None:
         """No more lines."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from labd.resort.registers import EEPROM_END, Model, OperatingMode, Register, StatusError
 
 TABLE_END = 256
+LONGEST_READ_BYTES = 1000
+"""What fits, with header and checksum, into the 1024 bytes that dynamixel_sdk takes."""
 GOAL_REGISTERS = frozenset({"goal_pwm", "goal_current", "goal_velocity", "goal_position"})
 GAINS = (
     "velocity_i_gain",
@@ -96,8 +98,10 @@ class ControlTable:
 
         Raises:
             Refusal: Access Error where no byte of it belongs to an item, so that a host that asks an XL430 for a
-                current is told.
+                current is told; Data Length Error where the answer would be no packet.
         """
+        if length > LONGEST_READ_BYTES:
+            raise Refusal(StatusError.DATA_LENGTH_ERROR)
         if not any(at in self._defined for at in range(address, address + length)):
             raise Refusal(StatusError.ACCESS_ERROR)
         return bytes(self._memory[address : address + length]).ljust(length, b"\x00")

@@ -184,7 +184,8 @@ class LivingServo:
                 table.reset_for_mode()
                 if value == OperatingMode.POSITION:
                     self._fold(now)
-                table["goal_position"] = round(self.motor.position_at(now))
+                self._show(now)
+                table["goal_position"] = table["present_position"]
         elif name.startswith("goal_"):
             table[name] = value
             self.counts.goal_writes += 1
@@ -258,7 +259,7 @@ class LivingServo:
         self._shut_down = False
         self.registered = None
         self._fold(now)
-        self.table["goal_position"] = round(self.motor.position_at(now))
+        self.table["goal_position"] = self.table["present_position"]
         self._show(now)
 
     def _fold(self, now: float) -> None:

@@ -17,7 +17,8 @@ class Surroundings:
     """What acts on the motor from outside.
 
     Args:
-        supply_v: Voltage of the supply, before the motor's own load pulls it down.
+        supply_v: Voltage of the supply, before the motor's own load pulls it down; 0 to 100.
+        ambient_celsius: -50 to 150.
         stalled: The shaft is held fast.
         wall: A position that cannot be passed; None is none.
         load: Outer torque as a share of the motor's own, 0 to 1.
@@ -30,6 +31,13 @@ class Surroundings:
     wall: int | None = None
     load: float = 0.0
     overload_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        # A value that no register can show would end the bus's thread at the next look, far from whoever set it.
+        for name, low, high in (("supply_v", 0, 100), ("ambient_celsius", -50, 150), ("load", 0, 1)):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} of a virtual servo is {low} to {high}, not {value}")
 
 
 @dataclass(frozen=True, slots=True)

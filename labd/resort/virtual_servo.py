@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from labd.resort.living_servo import LivingServo
+from labd.resort.registers import EXTENDED_POSITION_LIMIT
 
 
 class VirtualServo(LivingServo):
@@ -91,7 +92,9 @@ class VirtualServo(LivingServo):
         self.surround(stalled=stalled)
 
     def push(self, steps: int) -> bool:
-        """Turn the shaft by hand; a motor under torque does not give way, then False."""
+        """Turn the shaft by hand, up to 256 turns; a motor under torque does not give way, then False."""
+        if abs(steps) > EXTENDED_POSITION_LIMIT:
+            raise ValueError(f"a hand turns it by up to {EXTENDED_POSITION_LIMIT} steps, not {steps}")
         with self.lock:
             now = self.advance()
             if self.motor.torque:
@@ -102,7 +105,9 @@ class VirtualServo(LivingServo):
             return True
 
     def warm(self, celsius: float) -> None:
-        """Set the temperature; it goes on from there by load and ambient."""
+        """Set the temperature, -50 to 250; it goes on from there by load and ambient."""
+        if not -50 <= celsius <= 250:
+            raise ValueError(f"a winding has -50 to 250 degrees Celsius here, not {celsius}")
         with self.lock:
             now = self.advance()
             self.motor.warmth = replace(self.motor.warmth, at_s=now, celsius=celsius)
@@ -111,6 +116,8 @@ class VirtualServo(LivingServo):
 
     def hardware_error(self, bits: int) -> None:
         """Latch hardware errors, as the motor itself does; those in Shutdown (63) take the torque away."""
+        if not 0 <= bits <= 0xFF:
+            raise ValueError(f"hardware errors are bits of one byte, not {bits}")
         with self.lock:
             self._latch(self.advance(), bits)
             self.advance()

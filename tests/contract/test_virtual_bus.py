@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
+import resource
 import select
 import signal
 import socket
@@ -21,9 +23,10 @@ from serial import SerialException
 
 from labd.resort import simulator
 from labd.resort.bus_control import answer_line
-from labd.resort.frames import StatusPacket, decode
-from labd.resort.registers import HardwareError, StatusError
+from labd.resort.frames import InstructionPacket, StatusPacket, decode
+from labd.resort.registers import HardwareError, Instruction, StatusError
 from labd.resort.simulator import VirtualBus
+from labd.resort.transactions import carry_out
 from labd.resort.virtual_servo import VirtualServo
 from tests.fakes.virtual_bus import HandClock, Host, host_on, virtual_bus
 
@@ -310,17 +313,17 @@ def test_an_unheard_instruction_is_a_timeout_and_the_write_is_not_done():
 
 def test_a_corrupt_answer_never_passes_as_good():
     with virtual_bus() as bus, host_on(bus) as host:
-        for _ in range(20):
+        for _ in range(10):
             bus.faults.next("corrupt")
             result = host.packets.readTxRx(host.port, 1, 132, 4)[1]
             assert result in (TIMEOUT, CORRUPT)
-        assert bus.faults.counts["corrupt"] == 20
+        assert bus.faults.counts["corrupt"] == 10
         assert host.read(1, 132, 4) == 0
 
 
 def test_a_late_answer_comes_after_the_timeout():
     with virtual_bus() as bus, host_on(bus) as host:
-        bus.faults.late_s = 0.05
+        bus.faults.late_s = 0.4
         bus.faults.next("late")
         assert host.packets.readTxRx(host.port, 1, 132, 4)[1] == TIMEOUT
         ready, _, _ = select.select([host.port.ser.fileno()], [], [], 5.0)
@@ -340,7 +343,7 @@ def test_a_seed_makes_the_same_faults_again():
     def results(seed: int) -> list[int]:
         with virtual_bus(seed=seed) as bus, host_on(bus) as host:
             bus.faults.chance("lost", 0.3)
-            return [host.packets.readTxRx(host.port, 1, 132, 4)[1] for _ in range(20)]
+            return [host.packets.readTxRx(host.port, 1, 132, 4)[1] for _ in range(12)]
 
     assert results(5) == results(5)
     assert TIMEOUT in results(5)
@@ -450,6 +453,77 @@ _CHANGES = {"torque", "goal", "move_started", "move_ended"}
 
 def _lines(record: Path) -> list[dict]:
     return [json.loads(line) for line in record.read_text().splitlines()]
+
+
+def test_a_full_disk_costs_lines_and_says_how_many(tmp_path):
+    record = tmp_path / "bus.jsonl"
+    with virtual_bus(record=record) as bus, host_on(bus) as host:
+        host.read(1, 0, 2)
+        with bus.lock:
+            limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+            before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (record.stat().st_size + 5, limit[1]))
+        try:
+            assert host.read(1, 0, 2) == 1060
+        finally:
+            with bus.lock:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+                signal.signal(signal.SIGXFSZ, before)
+        host.read(1, 0, 2)
+    texts = [text for text in record.read_text().splitlines() if text.endswith("}")]
+    lines = [json.loads(text) for text in texts]
+    assert [line["missed"] for line in lines if "missed" in line] == [2]
+
+
+def test_threads_that_meddle_do_not_stop_the_bus():
+    with virtual_bus(*three()) as bus, host_on(bus) as host:
+        done = threading.Event()
+
+        def meddle() -> None:
+            for number in range(200):
+                bus.servo(2).surround(load=number / 200)
+                bus.servo(7).push(1)
+                bus.state()
+            done.set()
+
+        meddler = threading.Thread(target=meddle)
+        meddler.start()
+        while not done.is_set():
+            assert host.read(1, 0, 2) == 1060
+        meddler.join()
+        assert bus.servo(7).position == 2200
+
+
+def test_rubbish_on_the_line_is_survived():
+    rng = random.Random(3)
+    with virtual_bus(*three()) as bus, host_on(bus) as host:
+        for _ in range(50):
+            host.port.ser.write(rng.randbytes(rng.randrange(1, 40)))
+        host.port.ser.write(b"\x00" * 1100)
+        host.port.ser.flush()
+        assert host.packets.ping(host.port, 1) == (1060, 0, 0)
+
+
+def test_no_packet_however_odd_ends_the_bus():
+    rng = random.Random(11)
+    clock = HandClock()
+    servos = [VirtualServo(model, number, clock=clock) for number, model in enumerate((1060, 1020, 1200), 1)]
+    addresses = [item.address for item in servos[0].model.registers.values()]
+    for _ in range(5000):
+        instruction = rng.choice([*Instruction, 0x77])
+        address = rng.choice([*addresses, rng.randrange(700)])
+        params = address.to_bytes(2, "little") + rng.randbytes(rng.randrange(9))
+        packet = InstructionPacket(rng.choice([1, 2, 3, 9, 254]), instruction, rng.choice([params, params[2:]]))
+        clock.forward(rng.choice([0.0, 0.01, 3.0]))
+        for servo in servos:
+            servo.advance()
+            servo.feed_watchdog(clock.monotonic())
+        for answer in carry_out(packet, servos):
+            assert answer.data.startswith(b"\xff\xff\xfd\x00")
+        if rng.random() < 0.01:
+            servos[0].hardware_error(rng.randrange(256))
+            servos[1].surround(wall=rng.randrange(4096), stalled=rng.random() < 0.5, load=rng.random())
+    assert all(servo.state() for servo in servos)
 
 
 # Commands and the process.

@@ -50,11 +50,25 @@ def virtual_bus(*servos: VirtualServo, clock: Clock | None = None, seed: int = 1
         yield bus
 
 
+class PatientPort(PortHandler):  # type: ignore[misc]
+    """The vendor's port, waiting longer for an answer.
+
+    Its 34 ms are right for a wire, and short for two threads of one process on a busy host: 54 ms were seen.
+    """
+
+    patience_ms = 150.0
+
+    def setPacketTimeout(self, packet_length: int) -> None:  # noqa: N802 - the vendor's name
+        """Wait for a packet of that many bytes."""
+        super().setPacketTimeout(packet_length)
+        self.packet_timeout += self.patience_ms
+
+
 class Host:
     """The unmodified dynamixel_sdk on a path, with exceptions in place of codes."""
 
     def __init__(self, path: str, baud_rate: int = 1_000_000) -> None:
-        self.port = PortHandler(path)
+        self.port = PatientPort(path)
         self.port.baudrate = baud_rate
         assert self.port.openPort()
         self.packets = PacketHandler(2.0)
