@@ -60,10 +60,10 @@ def difference_deg(to_deg: float, from_deg: float) -> float:
 
 
 def hotel_angles(hotels: Iterable[str], explicit: Mapping[str, float]) -> dict[str, float]:
-    """Degrees of each hotel: as told, or spread evenly from 0.
+    """Degrees of each hotel: as told, or else where it stands when all are spread evenly from 0.
 
     Raises:
-        GoalRefused: A hotel twice or without a name, or angles for some hotels only or for unknown ones.
+        GoalRefused: A hotel twice or without a name, or an angle for a hotel that is not there.
     """
     names = list(hotels)
     if not names or any(not name.strip() for name in names):
@@ -72,15 +72,10 @@ def hotel_angles(hotels: Iterable[str], explicit: Mapping[str, float]) -> dict[s
     twice = sorted({name for name in names if folded.count(name.casefold()) > 1})
     if twice:
         raise GoalRefused(f"hotels has {' and '.join(twice)} more than once (A and a count as the same)")
-    if not explicit:
-        return {name: index * 360.0 / len(names) for index, name in enumerate(names)}
-    missing = [name for name in names if name not in explicit]
     unknown = [name for name in explicit if name not in names]
-    if missing or unknown:
-        parts = [f"has no angle for {', '.join(missing)}"] if missing else []
-        parts += [f"names {', '.join(unknown)}, which hotels does not list"] if unknown else []
-        raise GoalRefused(f"hotel_angles {' and '.join(parts)}")
-    return {name: wrap_deg(explicit[name]) for name in names}
+    if unknown:
+        raise GoalRefused(f"hotel_angles names {', '.join(unknown)}, which hotels does not list: {', '.join(names)}")
+    return {name: wrap_deg(explicit.get(name, index * 360.0 / len(names))) for index, name in enumerate(names)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 
-from labd.api.endpoint import Endpoint
 from labd.clock import Clock, iso
 from labd.engine.job import Caller
 from labd.engine.registry import StopSpec, TaskSpec
@@ -73,7 +72,7 @@ class ResortService:
         """The verbs as tasks."""
         return resort_tasks(self)
 
-    def endpoints(self) -> list[Endpoint]:
+    def endpoints(self) -> list[Any]:
         """The routes of the wing and of the lab's device contract."""
         return resort_endpoints(self)
 

@@ -92,7 +92,7 @@ def resort_tasks(service: ResortService) -> list[TaskSpec | StopSpec]:
         task("set_speed", verbs.set_speed, "Set the speed of the moves to come, until labd starts again.",
              precheck=allowed("set_speed"), resources=link, timeout_s=CONFIRMING_S),
         task("get_current_position", verbs.get_current_position, "Read where a carousel stands.", **reading),
-        task("get_motor_health", verbs.get_motor_health, "Read a motor's heat, voltage, current and errors.", **reading),
+        task("get_motor_health", verbs.get_motor_health, "Read a motor's heat, voltage, load and errors.", **reading),
         StopSpec(
             name="resort.emergency_stop",
             function=verbs.emergency_stop,

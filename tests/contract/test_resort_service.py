@@ -5,89 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 
-from labd.clock import SystemClock
-from labd.engine.engine import Engine
-from labd.engine.job import Caller, Job, JobState, Submission
-from labd.engine.registry import Registry
-from labd.errors import InvalidArguments, NotConnected, StopLatched, StoreFull, UnknownDevice
-from labd.resort.contract import Reply
-from labd.resort.device import ResortDevice
-from labd.resort.service import ResortService
-from labd.resort.settings import ResortSettings, ResortWingSettings
-from labd.resort.simulator import VirtualBus
-from labd.wing import Host
-
-ALICE = Caller("unix:alice", frozenset({"read", "operate"}))
-FAST: dict[str, Any] = {"driver": "simulated", "speed": 55.0, "acceleration": 600.0}
-SLOW = {**FAST, "speed": 3.0}
-DEADLINE_S = 10.0
-
-
-class Daemon:
-    """Engine and wing as `app.py` puts them together, over one state folder."""
-
-    def __init__(self, root: Path, carousels: dict[str, dict[str, Any]]) -> None:
-        state, runtime = root / "state", root / "run"
-        state.mkdir(exist_ok=True)
-        runtime.mkdir(exist_ok=True)
-        clock, random = SystemClock(), Random(1)
-        self.engine = Engine(state, Registry(), clock, random)
-        tables = {name: ResortSettings(**table) for name, table in carousels.items()}
-        self._host = Host(self.engine, state, runtime, clock, random)
-        self._tables = ResortWingSettings(carousels=tables)
-        self.service: ResortService
-
-    async def start(self, ready: bool = True) -> Daemon:
-        await self.engine.open()
-        self.service = ResortService(self._tables, self._host)
-        for spec in self.service.tasks():
-            self.engine.registry.add(spec)
-        await self.service.start()
-        await self.engine.start()
-        if ready:
-            for device in self.service.devices.values():
-                await until(lambda device=device: device.gate() is None)
-        return self
-
-    async def stop(self) -> None:
-        await self.engine.drain(1.0)
-        await self.service.drain()
-        await self.service.stop()
-        await self.engine.close()
-
-    @property
-    def device(self) -> ResortDevice:
-        return self.service.device(None)
-
-    @property
-    def bus(self) -> VirtualBus:
-        return self.service._buses[self.device.name]
-
-    async def submit(self, verb: str, **args: Any) -> Job:
-        return (await self.engine.submit_one(Submission(task=f"resort.{verb}", args=args), ALICE))[0]
-
-    async def done(self, verb: str, **args: Any) -> Job:
-        job = await self.submit(verb, **args)
-        return await self.engine.wait(job.id, DEADLINE_S)
-
-    async def moving(self) -> None:
-        await until(lambda: self.bus.servo(self.device.settings.servo_id).state()["moving"])
-
-    async def control(self, action: str, **args: Any) -> Reply:
-        contract = self.service.contracts[self.device.name]
-        token, wait_s = args.pop("token", None), args.pop("wait_s", 0.0)
-        return await contract.control(action, args, token, wait_s, ALICE)
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():  # noqa: ASYNC110 - the motor's thread and the driver's tell nobody
-            await asyncio.sleep(0.01)
+from labd.engine.job import JobState, Submission
+from labd.errors import InvalidArguments, ModeMismatch, NotConnected, StopLatched, StoreFull, UnknownDevice
+from tests.fakes.resort_daemon import ALICE, DEADLINE_S, FAST, SLOW, Daemon, until
 
 
 @pytest.fixture
@@ -343,3 +267,72 @@ async def test_every_door_accepts_what_is_listed_and_refuses_the_rest(daemons: A
         assert (reply.status == 412) == (action not in listed), (action, listed, reply)
         assert reply.status in (200, 412), reply
         assert daemon.device.seen.last_error == error
+
+
+async def test_a_motor_found_with_a_tripped_watchdog_is_reported_and_older_motion_waits(daemons: Any) -> None:
+    def tripped(bus: Any) -> None:
+        bus.servo(1).table["torque_enable"] = 1
+        bus.servo(1).table["bus_watchdog"] = -1
+
+    first = await daemons().start()
+    await first.engine.pause_queue("standard", ALICE, "keep one waiting")
+    waiting = await first.submit("go_home")
+    await first.stop()
+    second = daemons()
+    await second.start(ready=False, before=tripped)
+    await until(lambda: "watchdog_tripped" in {line["code"] for line in second.service.status()["attention"]})
+    await until(lambda: second.device.gate() is None)
+    await second.engine.resume_queue("standard", ALICE)
+    held = await second.engine.job(waiting.id)
+    assert held.hold is not None
+    assert held.hold.code == "watchdog_tripped"
+    assert (await second.service.device_status(None))["watchdog"]["trips"] == 1
+    await second.engine.release(waiting.id, ALICE)
+    assert (await second.engine.wait(waiting.id, DEADLINE_S)).state is JobState.SUCCEEDED
+    assert "watchdog_tripped" not in {line["code"] for line in second.service.status()["attention"]}
+
+
+async def test_why_names_the_stop_that_holds_a_job(daemons: Any) -> None:
+    daemon = await daemons().start()
+    await daemon.engine.pause_queue("standard", ALICE, "lunch")
+    job = await daemon.submit("go_home")
+    daemon.device.latch.set("bob", "smoke")  # the latch alone: a stop would have cancelled the job
+    causes = {cause.code for cause in await daemon.engine.why(job.id)}
+    assert {"queue_paused", "stop_latched"} <= causes
+
+
+async def test_a_motor_in_another_mode_with_torque_on_is_refused_until_configured(daemons: Any) -> None:
+    def wrong_mode(bus: Any) -> None:
+        bus.servo(1).table["operating_mode"] = 3
+        bus.servo(1).table["torque_enable"] = 1
+
+    daemon = await daemons().start(ready=False, before=wrong_mode)
+    await until(lambda: daemon.device.self_connection.problem)
+    assert "configure" in daemon.device.self_connection.problem
+    with pytest.raises(ModeMismatch, match="--configure` releases torque, sets it and holds again"):
+        await daemon.submit("connect")
+    job = await daemon.done("connect", configure=True)
+    assert job.error is None
+    assert any("operating mode" in note for note in job.result["notes"])
+    assert daemon.bus.servo(1).state()["operating_mode"] == 4
+    assert (await daemon.done("go_home")).state is JobState.SUCCEEDED
+
+
+async def test_a_stalled_move_fails_and_says_where(daemons: Any) -> None:
+    daemon = await daemons(main={**FAST, "stall_s": 0.3}).start()
+    daemon.bus.servo(1).surround(stalled=True)
+    job = await daemon.done("activate_hotel", hotel="B")
+    assert (job.state, job.error is not None and job.error.code) == (JobState.FAILED, "move_stalled")
+    status = await daemon.service.device_status(None)
+    assert status["last_error"]["code"] == "move_stalled"
+
+
+async def test_a_cancelled_move_is_held_before_the_job_ends(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    job = await daemon.submit("activate_hotel", hotel="C")
+    await daemon.moving()
+    await daemon.engine.cancel(job.id, ALICE, "changed my mind")
+    ended = await daemon.engine.wait(job.id, DEADLINE_S)
+    assert ended.state is JobState.CANCELLED
+    servo = daemon.bus.servo(1).state()
+    assert (servo["moving"], servo["torque"]) == (False, True)

@@ -38,6 +38,7 @@ def test_hotels_without_angles_stand_evenly_from_zero() -> None:
 
 def test_told_angles_wrap() -> None:
     assert hotel_angles("AB", {"A": -90.0, "B": 450.0}) == {"A": 270.0, "B": 90.0}
+    assert hotel_angles("ABCD", {"B": 91.5}) == {"A": 0.0, "B": 91.5, "C": 180.0, "D": 270.0}
 
 
 @pytest.mark.parametrize(
@@ -46,8 +47,7 @@ def test_told_angles_wrap() -> None:
         ([], {}, "at least one name"),
         (["A", " "], {}, "none of them empty"),
         (["A", "a"], {}, "A and a more than once"),
-        (["A", "B"], {"A": 0.0}, "no angle for B"),
-        (["A"], {"A": 0.0, "E": 9.0}, "names E"),
+        (["A", "B"], {"A": 0.0, "E": 9.0}, "names E, which hotels does not list: A, B"),
     ],
 )
 def test_a_faulty_hotel_list_names_the_hotels(hotels: list[str], explicit: dict[str, float], words: str) -> None:

@@ -72,7 +72,7 @@ def test_tables_that_are_keys_make_no_carousel() -> None:
         ('[resort]\nmode = "velocity"', "labd.toml: resort.mode: must be one of extended_position, position"),
         ("[resort]\nlease_s = 0.5", "labd.toml: resort: lease_s 0.5 must be shorter than watchdog_period_s 0.5"),
         ("[resort]\noffset_deg = nan", "labd.toml: resort: degrees must be finite numbers"),
-        ('[resort]\nhotels = ["A", "B"]\nhotel_angles = {A = 0}', "labd.toml: resort: hotel_angles has no angle for B"),
+        ('[resort]\nhotels = ["A", "B"]\nhotel_angles = {E = 0}', "labd.toml: resort: hotel_angles names E, which"),
         ("[resort.Left]\nspeed = 1", "labd.toml: resort.Left: the name of a carousel is a-z"),
         (
             '[resort.left]\ndevice = "/dev/a"\n[resort.right]\ndevice = "/dev/a"',
