@@ -17,7 +17,8 @@ Overlap = Literal["skip", "queue_one", "parallel"]
 MAX_RUNS_LIMIT = 1000
 MAX_INTERVAL_S = 366 * 86_400.0
 MAX_JITTER_S = 86_400.0
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_TAG = re.compile(r"[A-Za-z0-9_.:/@+-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")  # with "schedule:" in front it must fit a resource's name
 
 
 class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,7 +59,7 @@ def check(spec: ScheduleSpec) -> ScheduleSpec:
             raise refuse(field, value, f"must lie between {low:g} and {high:g}")
 
     if not _NAME.fullmatch(spec.name):
-        raise refuse("name", spec.name, "takes 1 to 64 letters, digits, dots, dashes and underscores, no dash in front")
+        raise refuse("name", spec.name, "takes 1 to 50 letters, digits, dots, dashes and underscores, no dash in front")
     if not spec.task or len(spec.task) > 200:
         raise refuse("task", spec.task, "takes the name or alias of a task, 1 to 200 characters")
     if (spec.cron is None) == (spec.interval_s is None):
@@ -91,4 +92,7 @@ def check(spec: ScheduleSpec) -> ScheduleSpec:
         within("priority", spec.priority, 0, 9)
     if len(spec.tags) > 32:
         raise refuse("tags", len(spec.tags), "at most 32 tags")
+    for tag in spec.tags:
+        if not _TAG.fullmatch(tag):
+            raise refuse("tags", tag, "a tag has 1 to 64 letters, digits or _.:/@+-")
     return spec

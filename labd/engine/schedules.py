@@ -112,6 +112,16 @@ def start(spec: ScheduleSpec, now: float, state: ScheduleState | None = None) ->
     return ScheduleState(settled=settled, next_run_at=_next_open(spec, settled, now), last_run_at=last_run_at)
 
 
+def needs_look(state: ScheduleState, now: float) -> bool:
+    """Whether `due` must be asked now: a run is due, or the clock was later when `next_run_at` was worked out.
+
+    Why the second: a clock that believed in 2040 put `next_run_at` there; back in the present, it would wait for 2040.
+    """
+    if state.next_run_at is None:
+        return False
+    return state.next_run_at <= now or any(now < last < state.next_run_at for _, last in state.settled)
+
+
 def due(
     spec: ScheduleSpec, state: ScheduleState, now: float, running_count: int, queued_count: int, seed: str = ""
 ) -> Plan:
@@ -145,11 +155,8 @@ def due(
     settled = _settle(state.settled, first_settled, now)
     last_run_at = fires[-1].at if fires else state.last_run_at
     next_run_at = _next_open(spec, settled, now)
-    return Plan(
-        tuple(fires),
-        tuple(skipped),
-        ScheduleState(settled=settled, next_run_at=next_run_at, last_run_at=last_run_at),
-    )
+    after = ScheduleState(settled=settled, next_run_at=next_run_at, last_run_at=last_run_at)
+    return Plan(tuple(fires), tuple(skipped), after)
 
 
 def _overlap(spec: ScheduleSpec, running: int, queued: int) -> str:
