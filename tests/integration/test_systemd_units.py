@@ -315,6 +315,27 @@ def test_the_daemon_moves_the_carousel_under_the_rules(state_dir: Path) -> None:
         assert running.wait(30) == 0
 
 
+def test_the_daemon_serves_on_the_socket_that_systemd_opened(state_dir: Path) -> None:
+    tool = requires_program("systemd-socket-activate", "apt-get install systemd")
+    door = state_dir / "outside.sock"
+    (name,) = seccomp_exec.values_of(CONTRIB / "labd.socket", "FileDescriptorName")
+    command = [tool, "-l", door, f"--fdname={name}", sys.executable, "-m", "labd", "run"]
+    command += ["--config", ROOT / "etc/labd.demo.toml", "--state", state_dir / "state"]
+    with (state_dir / "log").open("wb") as log:
+        running = subprocess.Popen(command, stdout=log, stderr=subprocess.PIPE, cwd=ROOT)
+        try:
+            assert running.stderr is not None
+            assert b"Listening" in running.stderr.readline()
+            assert ask(door, "GET", "/healthz") == (200, "ok")  # waits in the backlog until the daemon serves
+            running.terminate()
+            _, told = running.communicate(timeout=30)
+            assert running.returncode == 0, told
+        finally:
+            running.kill()
+            running.wait(10)
+    assert door.is_socket()  # it belongs to systemd, so the daemon leaves it
+
+
 def test_a_daemon_that_hangs_is_no_longer_fed(state_dir: Path) -> None:
     with (
         service_manager(state_dir / "notify") as manager,
