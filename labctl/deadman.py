@@ -1,7 +1,7 @@
-"""What is known of a motor's own watchdog when its daemon no longer answers.
+"""What is known of a motor, its own watchdog above all, when its daemon no longer answers.
 
-Why a file: at the moment it is needed nobody can be asked. Each answer that names the period leaves it in the user's
-cache folder; a daemon on this host may also leave it beside its socket.
+Why a file: at the moment it is needed nobody can be asked. Every status of a carousel leaves it in the user's cache
+folder, under the daemon's address.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ def remember(url: str, status: Mapping[str, Any], environ: Mapping[str, str] | N
         return
     path = cache_file(os.environ if environ is None else environ)
     known = _read(path)
-    fresh = {"supported": bool(watchdog.get("supported")), "period_s": watchdog.get("period_s")}
+    fresh = {
+        "supported": bool(watchdog.get("supported")),
+        "period_s": watchdog.get("period_s"),
+        "port": status.get("port"),
+        "servo_id": status.get("servo_id"),
+        "baud_rate": status.get("baud_rate"),
+    }
     entry = known.setdefault(url, {})
     name = str(status.get("device") or "")
     if entry.get(name) == fresh:
@@ -54,6 +60,15 @@ def sentence(url: str, device: str | None = None, environ: Mapping[str, str] | N
         "if labd is dead, the motor's own watchdog ends a move within about half a second where it has one"
         " (this motor's period is not known here)"
     )
+
+
+def motor(url: str, device: str | None = None, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Port, servo id and baud rate that a daemon of this host last told; empty where it is not clear which."""
+    if not url.startswith("unix:"):
+        return {}
+    known = _read(cache_file(os.environ if environ is None else environ)).get(url, {})
+    entries = [entry for name, entry in known.items() if device in (None, name) and entry.get("port")]
+    return {key: entries[0].get(key) for key in ("port", "servo_id", "baud_rate")} if len(entries) == 1 else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,61 +9,109 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from labctl import exits
-from labctl.terminal import tell
+from labctl import deadman, exits, render
+from labctl.invocation import Invocation
 
 LIMIT_S = 20.0
+MODULE = "labd.resort.direct"
 
 
-def stop(device: str | None, port: str | None, baud: int | None, servo_id: int | None) -> int:
-    """Run `python -m labd.resort.direct` and show its answer; returns the exit code."""
-    words = [sys.executable, "-m", "labd.resort.direct"]
-    if port is None:
-        known = _configured(device)
-        if known is None:
-            tell(
-                "labctl: --direct needs the port: this host's labd settings name none"
-                " (`labd check --json`); say --port /dev/serial/by-id/..."
-            )
-            return exits.UNREACHABLE
-        port = str(known["port"])
-        baud = baud if baud is not None else known.get("baud_rate")
-        servo_id = servo_id if servo_id is not None else known.get("servo_id")
-    words += ["--port", port]
-    words += ["--baud", str(baud)] if baud is not None else []
-    words += ["--servo-id", str(servo_id)] if servo_id is not None else []
-    try:
-        ended = subprocess.run(words, timeout=LIMIT_S, check=False)
-    except subprocess.TimeoutExpired:
-        tell(f"labctl: {port}: no end after {LIMIT_S:g} s; CUT POWER")
+class Motor(NamedTuple):
+    """What must be known to reach a motor; None takes the driver's default."""
+
+    port: str | None = None
+    baud_rate: int | None = None
+    servo_id: int | None = None
+
+    def filled(self, facts: Mapping[str, Any]) -> Motor:
+        """The same, with what is not said taken from `facts`; another port's facts are not mixed in."""
+        if self.port is not None and facts.get("port") != self.port:
+            return self
+        return Motor(
+            self.port or facts.get("port"),
+            self.baud_rate if self.baud_rate is not None else facts.get("baud_rate"),
+            self.servo_id if self.servo_id is not None else facts.get("servo_id"),
+        )
+
+
+def stop(call: Invocation, device: str | None, motor: Motor, config: str | None) -> int:
+    """Run the direct stop and show its answer; returns the exit code, 0 only if torque off was read back.
+
+    Args:
+        motor: What was said on the command line. The rest comes from what this daemon last told (on the same host
+            only), else from the settings that `labd check --json` finds.
+        config: The daemon's settings file, where it is not the usual one.
+    """
+    if config is None:
+        motor = motor.filled(deadman.motor(call.client.url, device))
+    if motor.port is None or motor.baud_rate is None:
+        motor = motor.filled(_configured(device, config))
+    if motor.port is None:
+        call.tell(
+            "labctl: --direct needs to know one port, and this host's settings name none or several"
+            " (`labd check --json`)\n  next: CUT POWER, or say --port /dev/serial/by-id/... or --device NAME"
+        )
         return exits.UNREACHABLE
-    return exits.DONE if ended.returncode == 0 else exits.UNREACHABLE
-
-
-def _configured(device: str | None) -> dict[str, Any] | None:
-    """The carousel in this host's settings, from `labd check --json`."""
-    words = [sys.executable, "-m", "labd", "check", "--json"]
+    words = [sys.executable, "-m", MODULE, "--port", motor.port]
+    words += ["--baud-rate", str(motor.baud_rate)] if motor.baud_rate is not None else []
+    words += ["--servo-id", str(motor.servo_id)] if motor.servo_id is not None else []
+    call.tell(f"opening {motor.port} from here")
     try:
-        ended = subprocess.run(words, timeout=LIMIT_S, check=False, capture_output=True)
-        wings = json.loads(ended.stdout)
-    except (subprocess.TimeoutExpired, ValueError):
-        return None
-    return _find(wings, device)
+        ended = subprocess.run(words, timeout=LIMIT_S, check=False, capture_output=True, text=True)
+    except subprocess.TimeoutExpired:
+        call.tell(f"labctl: {motor.port}: no end after {LIMIT_S:g} s; CUT POWER")
+        return exits.UNREACHABLE
+    answer = _object(ended.stdout)
+    if answer is None:
+        last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        call.tell(f"labctl: {MODULE} did not run: {render.printable(last)}; CUT POWER")
+        return exits.UNREACHABLE
+    call.emit(answer, lambda: sentence(motor, answer))
+    return exits.DONE if ended.returncode == 0 and answer.get("confirmed") else exits.UNREACHABLE
 
 
-def _find(document: Any, device: str | None) -> dict[str, Any] | None:
-    wings = document.get("wings", {}) if isinstance(document, dict) else {}
+def sentence(motor: Motor, answer: Mapping[str, Any]) -> str:
+    """What the direct stop did."""
+    if answer.get("confirmed"):
+        return (
+            f"{motor.port}: STOPPED DIRECTLY, torque is off (read back)\n"
+            "labd does not know of it: this stop is not latched; look at the daemon before it starts again"
+        )
+    problem = render.printable(str(answer.get("problem"))).removesuffix("; cut power")
+    return f"{problem if str(motor.port) in problem else f'{motor.port}: {problem}'}; NOT STOPPED: CUT POWER"
+
+
+def carousel(settings: Any, device: str | None) -> dict[str, Any]:
+    """The motor of one carousel in the settings of `labd check --json`; empty where it is not clear which."""
+    wings = settings.get("wings") if isinstance(settings, dict) else None
     table = wings.get("resort") if isinstance(wings, dict) else None
-    devices = table.get("devices", table) if isinstance(table, dict) else None
-    if isinstance(devices, dict) and "port" in devices:
-        return devices if devices["port"] else None
-    if isinstance(devices, dict):
-        devices = [{"name": name, **one} for name, one in devices.items() if isinstance(one, dict)]
+    carousels = table.get("carousels") if isinstance(table, dict) else None
     fitting = [
         one
-        for one in devices or []
-        if isinstance(one, dict) and one.get("port") and device in (None, one.get("name"), one.get("device"))
+        for name, one in (carousels or {}).items()
+        if device in (None, name) and isinstance(one, dict) and one.get("driver") != "simulated"
     ]
-    return fitting[0] if len(fitting) == 1 else None
+    if len(fitting) != 1:
+        return {}
+    one = fitting[0]
+    return {"port": one.get("device"), "baud_rate": one.get("baud_rate"), "servo_id": one.get("servo_id")}
+
+
+def _configured(device: str | None, config: str | None) -> dict[str, Any]:
+    words = [sys.executable, "-m", "labd", "check", "--json", *(["--config", config] if config else [])]
+    try:
+        ended = subprocess.run(words, timeout=LIMIT_S, check=False, capture_output=True, text=True)
+    except subprocess.TimeoutExpired:
+        return {}
+    return carousel(_object(ended.stdout), device)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

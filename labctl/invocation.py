@@ -22,7 +22,6 @@ _NEXT_STEPS = {
     "unknown_job": "labctl job list",
     "unknown_queue": "labctl queue list",
     "unknown_schedule": "labctl schedule list",
-    "invalid_arguments": "labctl task show TASK",
 }
 
 
@@ -77,7 +76,7 @@ def tell_error(error: LabdError) -> int:
     """Print an error and its next step; returns the exit code."""
     tell(f"labctl: {render.printable(error.message or error.code)}")
     step = _NEXT_STEPS.get(str(error.details.get("code", error.code)))
-    if step and step.split(" --")[0] not in error.message:
+    if step and "`labctl " not in error.message:
         tell(f"  next: {step}")
     problems = error.details.get("problems")
     for problem in problems if isinstance(problems, list) else []:

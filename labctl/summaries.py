@@ -87,7 +87,7 @@ def stop(answer: Json) -> str:
     if answer.get("confirmed"):
         text = f"{name}: STOPPED, torque is off (read back)"
         if answer.get("wire_ms") is not None:
-            text += f", {answer['wire_ms']:g} ms to the wire"
+            text += f", {answer['wire_ms']:.1f} ms to the wire"
     else:
         text = f"{name}: STOP SENT BUT NOT CONFIRMED; labd goes on sending it; if anything still moves, cut power"
     if answer.get("note"):

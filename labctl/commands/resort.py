@@ -120,8 +120,11 @@ def status(call: Invocation, device: str | None) -> int:
 @click.option("--reason", metavar="TEXT")
 @click.option("--direct", "use_direct", is_flag=True, help="Open the port from here if labd does not answer.")
 @click.option("--port", metavar="PATH", help="For --direct; else from the daemon's settings on this host.")
-@click.option("--baud", type=int, help="For --direct.")
+@click.option("--baud", "--baud-rate", "baud", type=int, help="For --direct.")
 @click.option("--servo-id", type=int, help="For --direct.")
+@click.option(
+    "--config", metavar="FILE", help="For --direct: the daemon's settings, where they are not the usual ones."
+)
 @click.pass_obj
 def stop(
     call: Invocation,
@@ -131,6 +134,7 @@ def stop(
     port: str | None,
     baud: int | None,
     servo_id: int | None,
+    config: str | None,
 ) -> int:
     """Stop now: torque off, read back, latched until a reset. Never queued.
 
@@ -138,7 +142,8 @@ def stop(
     """
     from labctl.stop import stop as stop_now
 
-    way = (lambda: direct.stop(device, port, baud, servo_id)) if use_direct else None
+    motor = direct.Motor(port, baud, servo_id)
+    way = (lambda: direct.stop(call, device, motor, config)) if use_direct else None
     return stop_now(call, device, reason, way)
 
 

@@ -60,17 +60,25 @@ def test_the_result_of_a_run_that_did_not_complete_is_its_error(
 
 
 @pytest.mark.parametrize(
-    ("document", "device", "port"),
+    ("carousels", "device", "port"),
     [
-        ({"wings": {"resort": {"port": "/dev/a", "baud_rate": 57600}}}, None, "/dev/a"),
-        ({"wings": {"resort": {"left": {"port": "/dev/l"}, "right": {"port": "/dev/r"}}}}, "right", "/dev/r"),
-        ({"wings": {"resort": {"left": {"port": "/dev/l"}, "right": {"port": "/dev/r"}}}}, None, None),
-        ({"wings": {}}, None, None),
-        ([], None, None),
+        ({"main": {"device": "/dev/a", "baud_rate": 57600}}, None, "/dev/a"),
+        ({"left": {"device": "/dev/l"}, "right": {"device": "/dev/r"}}, "right", "/dev/r"),
+        ({"left": {"device": "/dev/l"}, "right": {"device": "/dev/r"}}, None, None),
+        ({"main": {"device": "/dev/a", "driver": "simulated"}}, None, None),
+        ({}, None, None),
+        (None, None, None),
     ],
 )
 def test_the_port_for_a_direct_stop_is_taken_only_where_it_is_clear(
-    document: object, device: str | None, port: str | None
+    carousels: object, device: str | None, port: str | None
 ) -> None:
-    found = direct._find(document, device)
-    assert (found or {}).get("port") == port
+    settings = {"wings": {"resort": {"carousels": carousels}}}
+    assert direct.carousel(settings, device).get("port") == port
+
+
+def test_what_is_said_goes_before_what_is_known_and_ports_are_not_mixed() -> None:
+    known = {"port": "/dev/a", "baud_rate": 1_000_000, "servo_id": 7}
+    assert direct.Motor().filled(known) == ("/dev/a", 1_000_000, 7)
+    assert direct.Motor("/dev/a", None, 2).filled(known) == ("/dev/a", 1_000_000, 2)
+    assert direct.Motor("/dev/b").filled(known) == ("/dev/b", None, None)
