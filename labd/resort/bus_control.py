@@ -44,6 +44,7 @@ def obey(bus: VirtualBus, command: dict[str, Any]) -> dict[str, Any]:
         "warm": _warm,
         "hardware_error": _hardware_error,
         "reboot": _reboot,
+        "trip_watchdog": _trip_watchdog,
     }
     if name not in commands:
         raise KeyError(f"no command {name!r}; known: {', '.join(commands)}")
@@ -110,6 +111,12 @@ def _hardware_error(bus: VirtualBus, args: dict[str, Any]) -> dict[str, Any]:
 def _reboot(bus: VirtualBus, args: dict[str, Any]) -> dict[str, Any]:
     servo = _servo(bus, args)
     servo.reboot()
+    return servo.state()
+
+
+def _trip_watchdog(bus: VirtualBus, args: dict[str, Any]) -> dict[str, Any]:
+    servo = _servo(bus, args)
+    servo.trip_watchdog()
     return servo.state()
 
 

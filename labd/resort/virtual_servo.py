@@ -122,6 +122,14 @@ class VirtualServo(LivingServo):
             self._latch(self.advance(), bits)
             self.advance()
 
+    def trip_watchdog(self) -> None:
+        """Trip the Bus Watchdog now, as silence would have; nothing on a firmware that has none."""
+        with self.lock:
+            now = self.advance()
+            if self.table.has("bus_watchdog"):
+                self._trip(now)
+                self.advance()
+
     # What the bus may do.
 
     def feed_watchdog(self, now: float) -> None:
