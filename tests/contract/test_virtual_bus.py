@@ -542,6 +542,7 @@ def test_commands_and_their_refusals():
         assert do(do="push", servo=2, steps=10) == {"ok": True, "moved": True}
         assert do(do="hardware_error", servo=2, bits=4)["hardware_error"] == 4
         assert do(do="reboot", servo=2)["hardware_error"] == 0
+        assert do(do="trip_watchdog", servo=2)["watchdog"] == -1
         assert do(do="warm", servo=2, celsius=60)["temperature_celsius"] == 60
         assert do(do="fault", kind="lost", next=2)["next"] == {"lost": 2}
         assert do(do="fault", kind="late", chance=0.5, late_s=0.2)["chances"] == {"late": 0.5}
@@ -555,6 +556,8 @@ def test_commands_and_their_refusals():
         assert do(do="fault", kind="fire")["error"].startswith("no fault 'fire'; known: unheard, lost")
         assert do(do="surround", servo=1, colour=1)["error"].startswith("cannot set colour; known: ambient_celsius")
         assert do(do="dance")["error"].startswith("no command 'dance'; known: state, plug")
+        assert do(do="warm", servo=1, celsius=900)["error"].startswith("a winding has -50 to 250 degrees")
+        assert do(do="surround", servo=1, load=2)["error"] == "load of a virtual servo is 0 to 1, not 2"
         assert not json.loads(answer_line(bus, b"{"))["ok"]
         assert not json.loads(answer_line(bus, b"[]"))["ok"]
 
