@@ -14,7 +14,7 @@ import click
 from labd.archive import Manifest
 from labd.backup import back_up_resting, back_up_running
 from labd.clock import SystemClock
-from labd.errors import AlreadyServing, DaemonUnreachable, LabdError, SettingsFault
+from labd.errors import DaemonUnreachable, LabdError, SettingsFault
 from labd.restore import restore as restore_archive
 from labd.settings import Settings, load
 
@@ -41,8 +41,8 @@ def backup(file: Path, config: Path | None, state: Path | None, socket_path: Pat
         except DaemonUnreachable as unreachable:
             try:
                 manifest = back_up_resting(settings.state_dir, file, clock)
-            except AlreadyServing as held:
-                raise DaemonUnreachable(f"{unreachable.message}, but {held.message}") from held
+            except LabdError as fault:
+                raise LabdError(f"{unreachable.message}; without a daemon: {fault.message}") from fault
             source = f"the resting state folder {settings.state_dir}"
     except LabdError as fault:
         _fail(fault)

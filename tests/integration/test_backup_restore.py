@@ -459,6 +459,12 @@ def test_the_commands_say_what_they_did(state_dir: Path) -> None:
     assert "holds queued physical jobs" in restored.output
     again = CliRunner().invoke(backup_commands.restore, [str(archive), "--state", str(state_dir / "new")])
     assert again.exit_code == 1
+    nowhere = CliRunner().invoke(
+        backup_commands.backup, [str(state_dir / "x.tar"), "--config", str(config), "--state", str(state_dir / "none")]
+    )
+    assert nowhere.exit_code == 1
+    assert "labd: no daemon answers at" in nowhere.output
+    assert f"without a daemon: {state_dir / 'none'} holds no labd.db" in nowhere.output
     assert "labd: " in again.output
     assert "--force restores" in again.output
 

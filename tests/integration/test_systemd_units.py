@@ -267,14 +267,16 @@ def falls_silent(manager: ServiceManager, for_s: float) -> bool:
 
 @contextlib.contextmanager
 def daemon_under_the_rules(
-    folder: Path, manager: ServiceManager, **variables: str
+    folder: Path, manager: ServiceManager, wrapped_in: tuple[str | Path, ...] = (), **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """`labd run` on the demo's settings, started as the unit would start it."""
-    command = launcher(sys.executable, "-m", "labd", "run", "--config", ROOT / "etc/labd.demo.toml")
-    command += ["--state", folder / "state", "--socket", folder / "labd.sock"]
-    environ = {**os.environ, "NOTIFY_SOCKET": manager.address, **variables}
+    """`labd run` on the demo's settings, started as the unit would start it; its socket is `run/labd.sock`."""
+    program = launcher(sys.executable, "-m", "labd", "run", "--config", ROOT / "etc/labd.demo.toml")
+    places = {"STATE_DIRECTORY": str(folder / "state"), "RUNTIME_DIRECTORY": str(folder / "run")}
+    for place in places.values():
+        Path(place).mkdir()
+    environ = {**os.environ, **places, "NOTIFY_SOCKET": manager.address, **variables}
     with (folder / "log").open("wb") as log:
-        running = subprocess.Popen(command, stderr=log, stdout=log, env=environ, cwd=ROOT)
+        running = subprocess.Popen([*wrapped_in, *program], stderr=log, stdout=log, env=environ, cwd=ROOT)
         try:
             yield running
         except BaseException:
@@ -286,8 +288,19 @@ def daemon_under_the_rules(
             running.wait(10)
 
 
+def turn_the_carousel(door: Path) -> None:
+    """Connect and move, as jobs."""
+    for task, args in (("resort.connect", {}), ("resort.move_to_angle", {"degrees": 20})):
+        status, job = ask(door, "POST", "/api/v1/jobs", {"task": task, "args": args})
+        assert status == 201, job
+        assert isinstance(job, dict)
+        _, job = ask(door, "GET", f"/api/v1/jobs/{job['id']}?wait=30")
+        assert isinstance(job, dict)
+        assert job["state"] == "succeeded", job
+
+
 def test_the_daemon_moves_the_carousel_under_the_rules(state_dir: Path) -> None:
-    door = state_dir / "labd.sock"
+    door = state_dir / "run" / "labd.sock"
     with (
         service_manager(state_dir / "notify") as manager,
         daemon_under_the_rules(state_dir, manager, WATCHDOG_USEC="3000000") as running,
@@ -296,13 +309,7 @@ def test_the_daemon_moves_the_carousel_under_the_rules(state_dir: Path) -> None:
         assert ready.pid == running.pid
         assert until(manager, "WATCHDOG").pid == running.pid
         assert ask(door, "GET", "/healthz") == (200, "ok")
-        for task, args in (("resort.connect", {}), ("resort.move_to_angle", {"degrees": 20})):
-            status, job = ask(door, "POST", "/api/v1/jobs", {"task": task, "args": args})
-            assert status == 201, job
-            assert isinstance(job, dict)
-            _, job = ask(door, "GET", f"/api/v1/jobs/{job['id']}?wait=30")
-            assert isinstance(job, dict)
-            assert job["state"] == "succeeded", job
+        turn_the_carousel(door)
         labctl = launcher(sys.executable, "-m", "labctl", "--host", f"unix:{door}", "--json", "resort", "status")
         told = json.loads(run(*labctl, cwd=ROOT).stdout)
         assert told["simulated"]
@@ -312,6 +319,33 @@ def test_the_daemon_moves_the_carousel_under_the_rules(state_dir: Path) -> None:
         until(manager, "READY")
         running.terminate()
         until(manager, "STOPPING")
+        assert running.wait(30) == 0
+
+
+READ_ONLY_HOST = """
+mount --make-rprivate /
+mount --bind "$0" "$0"
+mount -o remount,bind,ro /
+exec setpriv --bounding-set=-all --inh-caps=-all --no-new-privs "$@"
+"""
+
+
+def test_it_needs_no_capability_and_writes_only_to_its_own_folders(state_dir: Path) -> None:
+    """Emulates ProtectSystem=strict, CapabilityBoundingSet= and NoNewPrivileges= by hand; needs root to make them."""
+    if os.geteuid() != 0 or run("unshare", "-m", "true").returncode or not shutil.which("setpriv"):
+        pytest.skip("requires mount namespaces (root with CAP_SYS_ADMIN) and setpriv; beyond what CI must have")
+    wrapped_in = ("unshare", "-m", "sh", "-ec", READ_ONLY_HOST, state_dir)
+    with (
+        service_manager(state_dir / "notify") as manager,
+        daemon_under_the_rules(state_dir, manager, wrapped_in) as running,
+    ):
+        until(manager, "READY")
+        status = Path(f"/proc/{running.pid}/status").read_text()
+        assert re.search(r"^CapBnd:\s0+$", status, re.MULTILINE), status
+        assert re.search(r"^CapEff:\s0+$", status, re.MULTILINE), status
+        assert "Seccomp:\t2" in status
+        turn_the_carousel(state_dir / "run" / "labd.sock")
+        running.terminate()
         assert running.wait(30) == 0
 
 
