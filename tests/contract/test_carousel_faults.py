@@ -146,6 +146,7 @@ async def test_unplugged_in_mid_move_the_motor_stops_and_comes_back_verified(rig
     facts = await rig.event("device.reopened", 3.0)
     assert facts["moved_while_away_steps"] > 0
     assert (await rig.event("device.watchdog_tripped"))["trips"] == 1
+    await rig.until(lambda: rig.servo.velocity == 0)
     state = await carousel.read_state()
     assert (state.velocity_rpm, state.watchdog.tripped, state.watchdog.trips) == (0.0, False, 1)
     assert rig.servo.register("profile_velocity") == carousel.settings.profile_velocity
@@ -222,6 +223,7 @@ async def test_hung_supervisor_lets_the_motor_stop_while_eight_clients_poll(rig:
     ends = await asyncio.gather(*pollers, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
     assert (await rig.event("device.watchdog_tripped"))["when"] == "during a move"
+    await rig.until(lambda: rig.servo.velocity == 0)
     state = await carousel.read_state()
     assert (state.velocity_rpm, state.torque_enabled, state.watchdog.tripped) == (0.0, True, False)
     assert abs(state.position_steps - tripped_at) <= carousel.settings.tolerance_steps
