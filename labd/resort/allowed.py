@@ -55,9 +55,9 @@ class Situation:
     busy_for_s: float | None = None
     queues: bool = True
 
-    def directly(self) -> Situation:
-        """The same for a door that cannot wait."""
-        return replace(self, queues=False)
+    def patient(self) -> Situation:
+        """The same for a door that can wait: being busy refuses nothing."""
+        return replace(self, queues=True)
 
 
 @dataclass(frozen=True, slots=True)

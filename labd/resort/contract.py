@@ -52,7 +52,7 @@ def equipment_status(now: Situation, activity: str, warnings: tuple[str, ...], s
         return "unknown"
     if now.state == "closed":
         return "requires_init"
-    refusal = decide(now)["go_home"]
+    refusal = decide(now.patient())["go_home"]
     if refusal is not None and refusal.kind == "hardware_error":
         return "error"
     if refusal is not None:
@@ -68,7 +68,7 @@ def required_actions(now: Situation) -> list[str]:
     """What must be done, in this order, before motion is allowed."""
     mode = "configure" if now.torque_enabled else "connect"
     wanted = {"stop_latched": ["reset"], "mode_mismatch": [mode], "torque_off": ["connect"]}
-    refusal = decide(now)["go_home"]
+    refusal = decide(now.patient())["go_home"]
     if refusal is None:
         return []
     if refusal.kind == "not_connected" and now.state == "closed":
@@ -129,7 +129,7 @@ class DeviceContract:
         known = status_of(self.device, state)
         activity = self.device.seen.activity()
         warnings = () if state is None or now.state != "ready" else state.warnings
-        refusal = decide(now)["go_home"]
+        refusal = decide(now.patient())["go_home"]
         error = self.device.seen.last_error
         read_at = None if state is None else iso(state.read_at)
         return {

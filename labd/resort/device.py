@@ -8,6 +8,7 @@ from typing import Any
 
 from labd.engine.job import Caller, Cause
 from labd.engine.registry import JobContext
+from labd.errors import ModeMismatch
 from labd.resort.allowed import Situation, decide, require
 from labd.resort.angles import Goal
 from labd.resort.carousel import Carousel, MoveProgress, ServoState
@@ -109,14 +110,23 @@ class ResortDevice:
 
     async def connect(self, configure: bool = False) -> dict[str, Any]:
         """Ready for motion: goal is where it stands, then torque on."""
-        state = await self.seen.guarded(self.carousel.connect(configure))
+        state = await self._make_ready(configure)
         await self.self_connection.remember_released(False)
         self._engine.wake()
         answer = position_of(self.name, self.geometry, state)
         return {**answer, "torque_enabled": state.torque_enabled, "model": state.model_name, "notes": list(state.notes)}
 
+    async def _make_ready(self, configure: bool) -> ServoState:
+        """Connect; a wrong mode is set without being asked where torque is off: nothing is locked and nothing drops."""
+        try:
+            return await self.seen.guarded(self.carousel.connect(configure))
+        except ModeMismatch as fault:
+            if configure or fault.details.get("torque_enabled", True):
+                raise
+        return await self.seen.guarded(self.carousel.connect(configure=True))
+
     async def _connect_quietly(self) -> None:
-        await self.seen.guarded(self.carousel.connect())
+        await self._make_ready(configure=False)
         self._engine.wake()
 
     def _may_connect(self) -> bool:
@@ -163,7 +173,7 @@ class ResortDevice:
         self.seen.activity()
         result = await self.seen.guarded(self.carousel.move_to(goal.steps, on_progress=tell))
         self.seen.activity()
-        self.attention.pop("watchdog_tripped", None)
+        self.attention.clear()
         here = self.geometry.hotel_at(result.end_steps)
         return {
             "device": self.name,
@@ -270,10 +280,14 @@ class ResortDevice:
         elif kind == "device.lost":
             self.seen.note_error("device_lost", str(facts.get("problem") or f"resort {self.name}: the port is gone"))
         elif kind == "device.watchdog_tripped":
-            text = f"resort {self.name}: the motor's watchdog stopped it {facts.get('when', '')} because nobody fed it"
+            text = f"resort {self.name}: the motor's watchdog stopped it, {facts.get('when', 'unseen')}: nobody fed it"
             self.attention["watchdog_tripped"] = text + "; look whether the carousel is free, then move it again"
             self.seen.note_error("watchdog_tripped", self.attention["watchdog_tripped"], "warning")
         self.seen.activity()
         self._engine.wake()
+        if facts.get("watchdog_found") == "armed":
+            text = f"resort {self.name}: a move of an earlier labd was still going on and was stopped"
+            self.hold_queued("move_cut_off", "a move of an earlier labd was cut off")
+            self.attention["move_cut_off"] = text + "; look whether the carousel is free, then move it again"
         if kind in CLEARING_EVENTS:
             self.self_connection.begin()

@@ -336,3 +336,19 @@ async def test_a_cancelled_move_is_held_before_the_job_ends(daemons: Any) -> Non
     assert ended.state is JobState.CANCELLED
     servo = daemon.bus.servo(1).state()
     assert (servo["moving"], servo["torque"]) == (False, True)
+
+
+async def test_a_watchdog_left_armed_by_a_dead_labd_ends_its_move_and_older_motion_waits(daemons: Any) -> None:
+    def armed(bus: Any) -> None:
+        bus.servo(1).table["torque_enable"] = 1
+        bus.servo(1).table["bus_watchdog"] = 127
+
+    first = await daemons().start()
+    await first.engine.pause_queue("standard", ALICE, "keep one waiting")
+    waiting = await first.submit("go_home")
+    await first.stop()
+    second = await daemons().start(before=armed)
+    assert "move_cut_off" in {line["code"] for line in second.service.status()["attention"]}
+    held = await second.engine.job(waiting.id)
+    assert held.hold is not None
+    assert held.hold.code == "move_cut_off"

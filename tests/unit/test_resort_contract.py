@@ -26,12 +26,6 @@ PINNED = {
     "e_stop": {"idle"},
     "degraded": {"idle", "running"},
 }
-    "busy": {"running"},
-    "ready": {"idle"},
-    "requires_init": {"idle"},
-    "e_stop": {"idle"},
-    "degraded": {"idle", "running"},
-}
 KNOWN = {*PINNED, "dry_run", "error", "unknown"}
 
 
@@ -50,6 +44,7 @@ def test_status_and_activity_never_contradict(
     [
         (READY, "ready", []),
         (replace(READY, moving=True), "busy", []),
+        (replace(READY, moving=True, busy_job=3, queues=False), "busy", []),
         (LATCHED, "e_stop", ["reset"]),
         (replace(LATCHED, moving=True, stop_running=True), "error", ["reset"]),
         (CLOSED, "requires_init", ["connect"]),
