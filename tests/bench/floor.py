@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 
 GROUP = 500
-SCHEMA = "CREATE TABLE jobs (id INTEGER PRIMARY KEY, task TEXT, state TEXT, created_at REAL, started_at REAL, finished_at REAL)"
+SCHEMA = (
+    "CREATE TABLE jobs (id INTEGER PRIMARY KEY, task TEXT, state TEXT, created_at REAL, started_at REAL, finished_at REAL)"
+)
+INSERT = "INSERT INTO jobs (id, task, state, created_at) VALUES (?, ?, 'queued', ?)"
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -27,46 +30,59 @@ def _remove(path: Path) -> None:
         path.with_name(name).unlink(missing_ok=True)
 
 
-def jobs_per_s(folder: Path, jobs: int) -> float:
-    """Jobs a second: insert, start and finish of each, in transactions of 500 jobs, on a plain narrow table."""
-    path = folder / "floor.db"
-    opened = _open(path)
-    try:
-        begin = time.monotonic()
-        for first in range(1, jobs + 1, GROUP):
-            numbers = range(first, min(first + GROUP, jobs + 1))
-            now = time.time()
-            opened.execute("BEGIN IMMEDIATE")
-            opened.executemany(
-                "INSERT INTO jobs (id, task, state, created_at) VALUES (?, ?, 'queued', ?)", [(n, "test.noop", now) for n in numbers]
-            )
-            opened.executemany("UPDATE jobs SET state = 'running', started_at = ? WHERE id = ?", [(now, n) for n in numbers])
-            opened.executemany("UPDATE jobs SET state = 'succeeded', finished_at = ? WHERE id = ?", [(now, n) for n in numbers])
-            opened.execute("COMMIT")
-        return jobs / (time.monotonic() - begin)
-    finally:
-        opened.close()
-        _remove(path)
+def jobs_per_s(folder: Path, jobs: int) -> tuple[float, float]:
+    """Jobs a second, and microseconds of processor time a job: insert, start and finish of each on a narrow table.
 
-
-def commits_s(folder: Path, commits: int, pause_s: float) -> list[float]:
-    """How long each of so many commits of one job took, seconds, with a pause before each.
-
-    Why the pause: a disk and a processor that were idle answer later than busy ones, and the daemon this is compared
-    with is idle before each request.
+    One job after the other, in transactions of 500 jobs; nothing is kept in memory, nothing is told to anybody.
     """
     path = folder / "floor.db"
     opened = _open(path)
-    found: list[float] = []
     try:
-        for number in range(1, commits + 1):
-            time.sleep(pause_s)
-            begin = time.monotonic()
-            opened.execute("BEGIN IMMEDIATE")
-            opened.execute("INSERT INTO jobs (id, task, state, created_at) VALUES (?, 'test.noop', 'queued', ?)", (number, begin))
-            opened.execute("COMMIT")
-            found.append(time.monotonic() - begin)
-        return found
+        begin, cpu = time.monotonic(), time.process_time()
+        for first in range(1, jobs + 1, GROUP):
+            _group(opened, first, min(first + GROUP - 1, jobs))
+        return jobs / (time.monotonic() - begin), (time.process_time() - cpu) / jobs * 1e6
     finally:
         opened.close()
         _remove(path)
+
+
+def _group(opened: sqlite3.Connection, first: int, last: int) -> int:
+    """One transaction of the floor; the last job's number."""
+    opened.execute("BEGIN IMMEDIATE")
+    for number in range(first, last + 1):
+        now = time.time()
+        opened.execute(INSERT, (number, "test.noop", now))
+        opened.execute("UPDATE jobs SET state = 'running', started_at = ? WHERE id = ?", (now, number))
+        opened.execute("UPDATE jobs SET state = 'succeeded', finished_at = ? WHERE id = ?", (now, number))
+    opened.execute("COMMIT")
+    return last
+
+
+class CommitMeter:
+    """Measures single commits of one job, one by one, so that they can alternate with what is compared with them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "floor.db"
+        self._opened = _open(self._path)
+        self._number = 0
+
+    def commit_s(self) -> float:
+        """How long one commit of one row took, seconds."""
+        self._number += 1
+        begin = time.monotonic()
+        self._opened.execute("BEGIN IMMEDIATE")
+        self._opened.execute(INSERT, (self._number, "test.noop", begin))
+        self._opened.execute("COMMIT")
+        return time.monotonic() - begin
+
+    def group_s(self) -> float:
+        """How long one transaction of 500 jobs took, insert, start and finish of each, seconds."""
+        begin = time.monotonic()
+        self._number = _group(self._opened, self._number + 1, self._number + GROUP)
+        return time.monotonic() - begin
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._opened.close()
+        _remove(self._path)
