@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from labd.api.connection import connection_of
 from labd.api.endpoint import Endpoint
 from labd.errors import BadRequest, BodyTooLarge, LengthRequired, RequestTimeout
 
@@ -74,7 +75,7 @@ class BodyReader:
             async with asyncio.timeout(self._timeout_s):
                 return await self._stream(request)
         except TimeoutError:
-            request.protocol.keep_alive(False)
+            connection_of(request).linger_no_more()
             raise RequestTimeout(f"the body did not arrive within {self._timeout_s:g} s") from None
 
     async def _stream(self, request: web.BaseRequest) -> bytes:

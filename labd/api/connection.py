@@ -90,7 +90,6 @@ class Connection(RequestHandler):
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
         """What aiohttp itself found wrong (malformed or too large requests), in labd's own form."""
-        self.force_close_after_answer()
         if isinstance(exc, LineTooLong):
             answer = answer_error(HeaderTooLarge(f"a header or the request line is too long: {exc.message}"))
         elif status < 500:
@@ -100,9 +99,9 @@ class Connection(RequestHandler):
         answer.force_close()
         return answer
 
-    def force_close_after_answer(self) -> None:
-        """No further request is read from this connection."""
-        self.keep_alive(False)
+    def linger_no_more(self) -> None:
+        """Close after the answer without reading what is left of the body: it has had its time."""
+        self._lingering_time = 0.0
 
     def _headers_late(self) -> None:
         self._header_deadline = None

@@ -38,9 +38,7 @@ def bind_unix(path: Path) -> socket.socket:
         door.setblocking(False)
     except OSError as fault:
         door.close()
-        raise SettingsFault(
-            f"socket {path}: {fault.strerror}; the folder must exist and be writable for labd"
-        ) from fault
+        raise SettingsFault(f"socket {path}: {fault.strerror}; its folder must exist and be writable") from fault
     return door
 
 

@@ -60,6 +60,11 @@ class ApiServer:
         """Every route that is served."""
         return self._dispatcher.endpoints
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open now."""
+        return 0 if self._door is None else len(self._door.connections)
+
     async def start(self) -> None:
         """Open the listeners; when it returns, requests are answered.
 
