@@ -79,6 +79,7 @@ class Connection:
                 await self._bus.run(Lane.POLL, self._bus.close_line)
             except DeviceLost:
                 pass  # the bus has ended and closed it
+        self.fault = None
         self._become("closed")
 
     def lost(self, fault: LabdError) -> None:

@@ -252,7 +252,7 @@ class Bus:
         if not self.line.is_open:
             self.line.open()
         with self._lock:
-            for servo_id in self._latched:
+            for servo_id in tuple(self._latched):
                 self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
             for work in self._stops.values():
                 work.due_at = 0.0
