@@ -57,14 +57,22 @@ class Invocation:
         else:
             say(text if isinstance(text, str) else text())
 
-    def listing(self, value: Any, columns: list[str], rows: list[list[str]], form: str = "table") -> None:
-        """The answer of a list command."""
+    def listing(
+        self,
+        value: Any,
+        columns: list[str],
+        rows: list[list[str]],
+        form: str = "table",
+        shown: list[str] | None = None,
+    ) -> None:
+        """The answer of a list command; `shown` are the columns that a table has room for."""
         if form == "json" or self.as_json:
             say(render.to_json(value))
         elif form == "csv":
             say(render.to_csv(columns, rows))
         else:
-            say(render.to_table(columns, rows))
+            places = [columns.index(name) for name in shown or columns]
+            say(render.to_table(shown or columns, [[row[at] for at in places] for row in rows]))
 
     @staticmethod
     def tell(text: str) -> None:

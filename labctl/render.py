@@ -33,12 +33,12 @@ def to_csv(columns: Sequence[str], rows: Iterable[Row]) -> str:
 
 
 def to_table(columns: Sequence[str], rows: Sequence[Row], stream: TextIO | None = None) -> str:
-    """A table: drawn by rich on a terminal, plain columns in a pipe."""
+    """A table: drawn by rich on a terminal that is wide enough, else plain columns."""
     stream = stream or sys.stdout
     if not rows:
         return "nothing to show"
     if stream.isatty():
-        return _rich_table(columns, rows)
+        return _rich_table(columns, rows) or plain_table(columns, rows)
     return plain_table(columns, rows)
 
 
@@ -141,20 +141,25 @@ def bar(share: float, width: int = 20) -> str:
 def _rich_table(columns: Sequence[str], rows: Sequence[Row]) -> str:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    console = Console()
+    fixed = sum(max(_width(row[at]) for row in (columns, *rows)) + 2 for at in range(len(columns) - 1))
+    if fixed + _LAST_COLUMN_AT_LEAST > console.width:
+        return ""  # folding every cell to a few signs is worse than long lines
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    for at, name in enumerate(columns):
+        table.add_column(name, overflow="fold", no_wrap=at < len(columns) - 1)
     for row in rows:
         table.add_row(*(Text(printable(one), style=_COLOURS.get(one, "")) for one in row))
-    console = Console()
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip("\n")
 
 
+_LAST_COLUMN_AT_LEAST = 8
 _COLOURS = {
     "succeeded": "green",
     "running": "cyan",

@@ -117,7 +117,7 @@ def ended(job: Json, seconds: float | None = None) -> str:
         text += f"\nit was cut off; look at the device, then `labctl job retry {job['id']}` or `job cancel`"
     result = job.get("result")
     if isinstance(result, Mapping):
-        text += "\n" + pairs(result, "  ")
+        text += "\n" + pairs({key: value for key, value in result.items() if value not in (None, [], "")}, "  ")
     elif result is not None:
         text += f"\n  {printable(cell(result))}"
     return text

@@ -1,12 +1,12 @@
-"""How a request reaches the daemon: HTTP/1.1 over a Unix socket, TCP or TLS, with the standard library alone.
+"""How a request reaches the daemon: over a Unix socket, TCP or TLS, with the standard library alone.
 
 Why no HTTP package: `labctl status` and, above all, `labctl resort stop` must be at the socket a blink after the key
-was pressed; an asyncio client costs several times the whole budget before its first byte.
+was pressed; an asyncio client costs several times the whole budget before its first byte. TLS is imported for https
+only.
 """
 
 from __future__ import annotations
 
-import http.client
 import select
 import socket
 import sys
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode, urlsplit
 
 from labctl.routes import Request
+from labctl.wire import Wire
 from labd.errors import BadRequest, DaemonUnreachable
 
 CONNECT_TIMEOUT_S = 5.0
@@ -32,6 +33,14 @@ class Address(NamedTuple):
     token: str | None = None
     ca_file: str | None = None
     source: str = ""
+
+    @property
+    def authority(self) -> str:
+        """What goes into the `Host` header."""
+        if self.kind == "unix":
+            return "localhost"
+        host = f"[{self.target}]" if ":" in self.target else self.target
+        return host if self.port == {"http": 80, "https": 443}[self.kind] else f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -89,28 +98,6 @@ def usual_sockets(environ: Mapping[str, str]) -> list[str]:
     return [str(path) for path in found]
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix stream socket."""
-
-    def __init__(self, path: str, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Open the socket; where the platform has none this is an `OSError` like any other."""
-        family = getattr(socket, "AF_UNIX", None)
-        if family is None:
-            raise OSError("this platform has no Unix sockets; use --host http://... or https://...")
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.settimeout(self.timeout)
-        try:
-            sock.connect(self._path)
-        except OSError:
-            sock.close()
-            raise
-        self.sock = sock
-
-
 class Transport:
     """One connection, kept open between requests; not for use by several threads.
 
@@ -130,7 +117,7 @@ class Transport:
         self._candidates = candidates
         self._connect_timeout_s = connect_timeout_s
         self._timeout_s = timeout_s
-        self._connection: http.client.HTTPConnection | None = None
+        self._wire: Wire | None = None
         self.address = candidates[0] if candidates else None
 
     def exchange(self, request: Request, timeout_s: float | None = None) -> Answer:
@@ -139,59 +126,53 @@ class Transport:
         Raises:
             DaemonUnreachable: Nobody there, no answer in time, or the connection broke.
         """
-        response = self._send(request, timeout_s)
+        wire = self._send(request, timeout_s)
         try:
-            body = response.read()
-        except (OSError, http.client.HTTPException) as fault:
+            body = wire.read()
+        except OSError as fault:
             self.close()
             raise self._broken(request, fault, timeout_s) from fault
-        if response.will_close:
+        if wire.closes:
             self.close()
-        return Answer(response.status, response.headers.get_content_type(), body)
+        return Answer(wire.status, wire.content_type, body)
 
     def stream(self, request: Request, timeout_s: float | None = None) -> tuple[Answer, Iterator[bytes]]:
         """Send a request and read its answer piece by piece; the connection is closed when the iterator is done.
 
         Returns:
-            The answer's head (its body is empty below status 400) and the lines or blocks as they come.
+            The answer's head (its body is empty below status 400) and the lines or blocks as they come; silence of
+            `timeout_s` ends them.
         """
-        response = self._send(request, timeout_s)
-        kind = response.headers.get_content_type()
-        if response.status >= 400:
-            answer = Answer(response.status, kind, response.read())
+        wire = self._send(request, timeout_s)
+        if wire.status >= 400:
+            answer = Answer(wire.status, wire.content_type, wire.read())
             self.close()
             return answer, iter(())
-        return Answer(response.status, kind, b""), self._pieces(request, response, kind, timeout_s)
+        return Answer(wire.status, wire.content_type, b""), self._pieces(request, wire, timeout_s)
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
-    def _pieces(
-        self, request: Request, response: http.client.HTTPResponse, kind: str, timeout_s: float | None
-    ) -> Iterator[bytes]:
+    def _pieces(self, request: Request, wire: Wire, timeout_s: float | None) -> Iterator[bytes]:
         try:
-            while True:
-                piece = response.readline() if kind == "text/event-stream" else response.read(65536)
-                if not piece:
-                    return
-                yield piece
+            yield from wire.lines() if wire.content_type == "text/event-stream" else wire.blocks()
         except TimeoutError:
             return
-        except (OSError, http.client.HTTPException) as fault:
+        except OSError as fault:
             raise self._broken(request, fault, timeout_s) from fault
         finally:
             self.close()
 
-    def _send(self, request: Request, timeout_s: float | None) -> http.client.HTTPResponse:
-        reused = self._connection is not None and not self._gone_stale()
-        connection = self._connection if reused and self._connection is not None else self._open()
+    def _send(self, request: Request, timeout_s: float | None) -> Wire:
+        wire = self._kept()
+        reused = wire is not None
+        if wire is None:
+            wire = self._open()
         assert self.address is not None
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
-        if connection.sock is not None:
-            connection.sock.settimeout(limit_s)
+        wire.sock.settimeout(self._timeout_s if timeout_s is None else timeout_s)
         headers = {"Accept": request.accept, "User-Agent": "labctl"}
         body: bytes | None = None
         if request.body is not None:
@@ -204,36 +185,32 @@ class Transport:
         if request.query:
             target += "?" + urlencode(request.query)
         try:
-            connection.request(request.method, target, body=body, headers=headers)
-            return connection.getresponse()
-        except (OSError, http.client.HTTPException) as fault:
+            wire.ask(request.method, target, headers, body)
+        except OSError as fault:
             self.close()
             # A kept connection that the daemon closed at this very moment: a read can be asked again, anything else
             # cannot, because the daemon may have taken it.
             if reused and request.method == "GET" and not isinstance(fault, TimeoutError):
                 return self._send(request, timeout_s)
             raise self._broken(request, fault, timeout_s) from fault
+        return wire
 
-    def _gone_stale(self) -> bool:
-        """Whether the kept connection was closed by the other side: an idle one must have nothing to read."""
-        sock = self._connection.sock if self._connection is not None else None
-        if sock is not None and not select.select([sock], [], [], 0)[0]:
-            return False
-        self.close()
-        return True
+    def _kept(self) -> Wire | None:
+        """The open connection, unless the other side closed it: an idle one must have nothing to read."""
+        if self._wire is not None and select.select([self._wire.sock], [], [], 0)[0]:
+            self.close()
+        return self._wire
 
-    def _open(self) -> http.client.HTTPConnection:
+    def _open(self) -> Wire:
         tried: list[str] = []
         for address in self._candidates:
-            connection = _connection(address, self._connect_timeout_s)
             try:
-                connection.connect()
+                sock = _connected(address, self._connect_timeout_s)
             except OSError as fault:
-                connection.close()
                 tried.append(f"{address.url} ({_plain(fault)})")
                 continue
-            self._connection, self.address = connection, address
-            return connection
+            self._wire, self.address = Wire(sock, address.authority), address
+            return self._wire
         raise unreachable(tried, self._candidates)
 
     def _broken(self, request: Request, fault: Exception, timeout_s: float | None) -> DaemonUnreachable:
@@ -264,15 +241,30 @@ def unreachable(tried: list[str], candidates: list[Address]) -> DaemonUnreachabl
     return DaemonUnreachable(text, tried=tried)
 
 
-def _connection(address: Address, timeout_s: float) -> http.client.HTTPConnection:
+def _connected(address: Address, timeout_s: float) -> socket.socket:
     if address.kind == "unix":
-        return _UnixConnection(address.target, timeout_s)
-    if address.kind == "https":
+        family = getattr(socket, "AF_UNIX", None)
+        if family is None:
+            raise OSError("this platform has no Unix sockets; use --host http://... or https://...")
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(timeout_s)
+            sock.connect(address.target)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+    sock = socket.create_connection((address.target, address.port), timeout_s)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if address.kind == "http":
+        return sock
+    try:
         import ssl
 
-        context = ssl.create_default_context(cafile=address.ca_file)
-        return http.client.HTTPSConnection(address.target, address.port, timeout=timeout_s, context=context)
-    return http.client.HTTPConnection(address.target, address.port, timeout=timeout_s)
+        return ssl.create_default_context(cafile=address.ca_file).wrap_socket(sock, server_hostname=address.target)
+    except OSError:
+        sock.close()
+        raise
 
 
 def _plain(fault: Exception) -> str:

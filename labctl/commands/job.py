@@ -14,6 +14,7 @@ from labctl.invocation import Invocation
 from labctl.terminal import say
 
 COLUMNS = ["id", "task", "state", "queue", "attempt", "submitted_by", "created_at", "finished_at", "tags", "args"]
+SHOWN = ["id", "task", "state", "queue", "created_at", "tags", "args"]
 STATES = ["queued", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled", "interrupted"]
 Json = dict[str, Any]
 
@@ -58,7 +59,7 @@ def submit(
         raise click.UsageError("say a TASK, or --file with a list of submissions")
     if file is not None:
         jobs = call.client.submit_many(arguments.submissions(file))
-        call.listing({"jobs": jobs}, COLUMNS, [_row(job) for job in jobs])
+        call.listing({"jobs": jobs}, COLUMNS, [_row(job) for job in jobs], shown=SHOWN)
         return exits.DONE
     assert task is not None
     if run_at is not None:
@@ -109,7 +110,7 @@ def list_(
         found += page["jobs"]
         if page.get("next") is None or not page["jobs"]:
             break
-    call.listing({"jobs": found, "next": page.get("next")}, COLUMNS, [_row(job) for job in found], form)
+    call.listing({"jobs": found, "next": page.get("next")}, COLUMNS, [_row(job) for job in found], form, SHOWN)
     return exits.DONE
 
 

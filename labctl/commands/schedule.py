@@ -15,6 +15,7 @@ from labd.errors import BadRequest
 F = TypeVar("F", bound=Callable[..., Any])
 Json = dict[str, Any]
 COLUMNS = ["name", "task", "when", "timezone", "paused", "next_run_at", "last_run_at", "args"]
+SHOWN = ["name", "task", "when", "paused", "next_run_at", "args"]
 FIELDS = [
     *("name", "task", "args", "cron", "interval_s", "anchor_at", "timezone", "misfire", "misfire_limit", "overlap"),
     *("overlap_limit", "jitter_s", "queue", "priority", "tags", "paused"),
@@ -54,7 +55,7 @@ def _rules(function: F) -> F:
 def list_(call: Invocation, form: str) -> int:
     """All schedules."""
     schedules = call.client.schedules()
-    call.listing({"schedules": schedules}, COLUMNS, [_row(one) for one in schedules], form)
+    call.listing({"schedules": schedules}, COLUMNS, [_row(one) for one in schedules], form, SHOWN)
     return exits.DONE
 
 

@@ -9,6 +9,7 @@ import contextlib
 import json
 import socket
 import socketserver
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -116,7 +117,7 @@ def new_job(number: int, task: str, args: Json, **fields: Any) -> Json:
 
 
 class FakeDaemon:
-    """Answers on a Unix socket (`path`) or on a free TCP port of the loopback.
+    """Answers on a Unix socket (`path`) or on a free TCP port of the loopback (with certificate and key: TLS).
 
     Attributes:
         steps: What a submitted job becomes at each look that waits (`?wait=`): field changes, one set a look.
@@ -127,7 +128,7 @@ class FakeDaemon:
         requests: `(method, path, query, body, headers)` of everything that was asked.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, tls: tuple[Path, Path] | None = None) -> None:
         self.steps: list[Json] = [{"state": "running", "attempt": 1}, {"state": "succeeded", "result": {"hotel": "B"}}]
         self.errors: dict[str, tuple[int, Any]] = {}
         self.hangs: set[str] = set()
@@ -149,6 +150,11 @@ class FakeDaemon:
         if path is None:
             tcp = _TcpServer(("127.0.0.1", 0), handler)
             self.url = f"http://127.0.0.1:{tcp.server_address[1]}"
+            if tls is not None:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(*tls)
+                tcp.socket = context.wrap_socket(tcp.socket, server_side=True)
+                self.url = f"https://localhost:{tcp.server_address[1]}"
             self._server: socketserver.BaseServer = tcp
         else:
             self._server = _UnixServer(str(path), handler)

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -496,3 +497,18 @@ def test_the_orchestrator_s_stop_has_already_happened(daemon: FakeDaemon) -> Non
 def test_execute_task_returns_the_result(daemon: FakeDaemon) -> None:
     with orchestrator.OrchestratorClient(daemon.url) as client:
         assert client.execute_task("mix_color", R=120) == {"echo": {"R": 120}}
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_tls_is_verified_against_the_kept_certificate(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate, key = home / "cert.pem", home / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    words += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"]
+    subprocess.run([*words, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+    with FakeDaemon(tls=(certificate, key)) as daemon:
+        code, _, err = labctl(capsys, "--host", daemon.url, "status")
+        assert code == 3
+        assert "certificate" in err
+        labctl(capsys, "host", "add", "pi", daemon.url, "--ca", str(certificate), "--token", "secret")
+        assert labctl(capsys, "status")[0] == 0
+        assert daemon.requests[-1][4]["Authorization"] == "Bearer secret"

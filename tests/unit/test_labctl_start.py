@@ -11,7 +11,7 @@ import pytest
 from labctl.commands.root import COMMANDS, cli
 from labctl.quick import quick
 
-HEAVY = "{'rich', 'aiohttp', 'asyncio', 'prompt_toolkit', 'click', 'msgspec', 'structlog', 'dataclasses', 'inspect'}"
+HEAVY = "{'rich', 'aiohttp', 'asyncio', 'prompt_toolkit', 'click', 'msgspec', 'structlog', 'dataclasses', 'inspect', 'ssl', 'email', 'http'}"
 LOOK = f"""
 import sys
 from labctl.__main__ import answer
