@@ -167,6 +167,7 @@ def _contract_endpoints(contract: DeviceContract) -> list[Endpoint]:
 
     anything = dict[str, Any]
     found = [
+        Endpoint("GET", root, probe, "read", "Who this device is", answer=anything, tags=tags),
         Endpoint("GET", f"{root}/", probe, "read", "Who this device is", answer=anything, tags=tags),
         Endpoint("GET", f"{root}/health", health, "read", "The service lives", answer=anything, tags=tags),
         Endpoint("GET", f"{root}/status", status, "read", "The lab's status envelope", answer=anything, tags=tags),

@@ -79,6 +79,8 @@ class StopSwitch:
 
     async def answer(self, cancelled_jobs: list[int]) -> dict[str, Any]:
         """What became of the stop within the time a person waits."""
+        if self._carousel.state == "closed":  # never opened, or released: the torque-off needs a port
+            await self._carousel.open()
         report, durable = await asyncio.gather(self._report(), self._latch.wait_durable(DURABLE_WITHIN_S))
         if not report.confirmed:
             self._alarm(report)

@@ -76,7 +76,9 @@ def resort_tasks(service: ResortService) -> list[TaskSpec | StopSpec]:
         }
         return TaskSpec(name=f"resort.{verb}", function=function, description=description, **kind)
 
-    moving: dict[str, Any] = {"effect": "physical", "resources": motion, "timeout_s": MOVING_S}
+    limits_s = [device.settings.move_timeout_s or 0.0 for device in service.devices.values()]
+    moving_s = max(MOVING_S, max(limits_s, default=0.0) + CONFIRMING_S)
+    moving: dict[str, Any] = {"effect": "physical", "resources": motion, "timeout_s": moving_s}
     linking: dict[str, Any] = {"effect": "physical", "resources": link, "timeout_s": CONFIRMING_S}
     reading: dict[str, Any] = {"queue": "monitoring", "timeout_s": 10.0}
     return [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from labd.engine.job import JobState, Submission
-from labd.errors import InvalidArguments, ModeMismatch, NotConnected, StopLatched, StoreFull, UnknownDevice
+from labd.errors import InvalidArguments, ModeMismatch, NotConnected, Refused, StopLatched, StoreFull, UnknownDevice
 from tests.fakes.resort_daemon import ALICE, DEADLINE_S, FAST, SLOW, Daemon, until
 
 
@@ -186,12 +187,16 @@ async def test_hold_stops_where_it_is_and_keeps_torque(daemons: Any) -> None:
     daemon = await daemons(main=SLOW).start()
     going = await daemon.submit("activate_hotel", hotel="C")
     await daemon.moving()
+    waiting = await daemon.submit("go_home")
     answer = await daemon.device.hold(ALICE)
     assert (answer["torque_enabled"], answer["held"]) == (True, True)
     ended = await daemon.engine.wait(going.id, DEADLINE_S)
     assert ended.state in (JobState.FAILED, JobState.CANCELLED)
     assert not daemon.bus.servo(1).state()["moving"]
     assert not daemon.device.latch.latched
+    held = await daemon.engine.job(waiting.id)
+    assert held.hold is not None
+    assert held.hold.code == "hold"
 
 
 async def test_disconnect_releases_on_purpose_also_over_a_restart(daemons: Any) -> None:
@@ -352,3 +357,78 @@ async def test_a_watchdog_left_armed_by_a_dead_labd_ends_its_move_and_older_moti
     held = await second.engine.job(waiting.id)
     assert held.hold is not None
     assert held.hold.code == "move_cut_off"
+
+
+async def test_the_job_door_accepts_what_the_status_lists_and_refuses_the_rest(daemons: Any) -> None:
+    daemon = await daemons().start()
+    await daemon.engine.pause_queue("standard", ALICE, "accepted is enough, nothing needs to run")
+    arguments: dict[str, dict[str, Any]] = {
+        "configure": {"configure": True},
+        "activate_hotel": {"hotel": "A"},
+        "move_to_angle": {"degrees": 0},
+        "set_speed": {"speed": 30},
+    }
+    jobs = ("connect", "configure", "disconnect", "activate_hotel", "move_to_angle", "go_home", "set_speed")
+
+    async def compare() -> set[str]:
+        listed = set((await daemon.service.device_status(None))["allowed_actions"])
+        accepted = set()
+        for action in jobs:
+            with suppress(Refused):
+                await daemon.submit("connect" if action == "configure" else action, **arguments.get(action, {}))
+                accepted.add(action)
+        assert accepted == listed & set(jobs)
+        return accepted
+
+    assert await compare() == set(jobs)
+    await daemon.device.disconnect()
+    assert await compare() == {"connect", "configure", "disconnect"}
+    await daemon.device.connect()
+    await daemon.service.emergency_stop(None, ALICE)
+    assert await compare() == {"disconnect", "set_speed"}
+    daemon.bus.unplug()
+    await until(lambda: daemon.device.carousel.state == "lost")
+    assert await compare() == set()
+
+
+async def test_every_name_of_the_seed_is_known(daemons: Any) -> None:
+    daemon = await daemons().start()
+    verbs = ("connect", "disconnect", "activate-hotel", "move-to-angle", "go-home", "set-speed", "get-current-position",
+             "get-motor-health", "emergency-stop")  # fmt: skip
+    for verb in verbs:
+        snake = verb.replace("-", "_")
+        for name in (verb, snake, f"{verb}/{verb}", f"resort.{snake}"):
+            assert daemon.engine.registry.find(name).name == f"resort.{snake}"
+
+
+async def test_an_absent_carousel_is_shown_and_refuses_motion_while_labd_serves(daemons: Any, tmp_path: Path) -> None:
+    absent = {"driver": "dynamixel", "device": str(tmp_path / "nowhere")}
+    daemon = await daemons(main=absent).start(ready=False)
+    await until(lambda: daemon.device.carousel.state == "lost")
+    status = await daemon.service.device_status(None)
+    assert (status["connected"], status["position_deg"], status["active_hotel"]) == (False, None, None)
+    with pytest.raises(NotConnected, match="nowhere"):
+        await daemon.submit("go_home")
+    assert "device_lost" in {line["code"] for line in daemon.service.status()["attention"]}
+    envelope = await daemon.service.contracts["main"].status()
+    assert (envelope["equipment_status"], envelope["activity"]) == ("unknown", "unknown")
+
+
+async def test_a_stop_reaches_a_carousel_whose_port_was_never_opened(daemons: Any) -> None:
+    def holding(bus: Any) -> None:
+        bus.servo(1).table["torque_enable"] = 1
+
+    daemon = await daemons(main={**FAST, "auto_connect": False}).start(ready=False, before=holding)
+    assert daemon.device.carousel.state == "closed"
+    answer = await daemon.service.emergency_stop(None, ALICE)
+    assert answer["confirmed"]
+    assert not daemon.bus.servo(1).state()["torque"]
+
+
+async def test_fifty_who_ask_for_the_status_cost_one_reading(daemons: Any) -> None:
+    daemon = await daemons().start()
+    await daemon.service.device_status(None)
+    before = daemon.bus.frames_received
+    answers = await asyncio.gather(*(daemon.service.device_status(None) for _ in range(50)))
+    assert len({answer["position_steps"] for answer in answers}) == 1
+    assert daemon.bus.frames_received - before <= 10
