@@ -17,17 +17,17 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from labd.clock import Clock
-from labd.errors import DeviceBusy, GoalRefused, LabdError, NotConnected, StopLatched
+from labd.errors import DeviceBusy, LabdError, NotConnected, StopLatched
 from labd.resort.bus import DynamixelLine
 from labd.resort.connecting import make_ready, settle_watchdog
 from labd.resort.connection import CarouselState, Connection, worth_reopening
-from labd.resort.drive import LARGEST_PROFILE, DriveSettings, warnings_of
+from labd.resort.drive import DriveSettings, check_goal, check_speed, plan_of, warnings_of
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus, Lane
+from labd.resort.looks import Motion, ServoState, WatchdogState
 from labd.resort.motion import MotionSupervisor
-from labd.resort.moves import MovePlan, MoveProgress, MoveResult
-from labd.resort.registers import RPM_PER_VELOCITY_UNIT
-from labd.resort.servo import DynamixelServo, Motion, ServoState, WatchdogState
+from labd.resort.moves import MoveProgress, MoveResult
+from labd.resort.servo import DynamixelServo
 from labd.resort.stopping import StopReport, StopTicket
 
 __all__ = [
@@ -202,10 +202,10 @@ class Carousel:
         """
         self._refuse_if_stopped("move")
         self._require_ready()
-        self._check_goal(goal_steps)
+        check_goal(self.settings, self._servo.identity, goal_steps)
         with self._claim("a move"):
             try:
-                return await self._supervisor.move(self._plan(goal_steps), on_progress)
+                return await self._supervisor.move(plan_of(self.settings, goal_steps), on_progress)
             except LabdError as fault:
                 self._seen_fault(fault)
                 raise
@@ -216,14 +216,7 @@ class Carousel:
         Raises:
             GoalRefused: Not above 0, or above the motor's Velocity Limit.
         """
-        identity = self._servo.identity
-        limit_rpm = (identity.velocity_limit if identity else LARGEST_PROFILE) * RPM_PER_VELOCITY_UNIT
-        if not 0 < speed_rpm <= limit_rpm:
-            raise GoalRefused(
-                f"speed {speed_rpm:g} rpm: must be above 0 and at most {limit_rpm:.1f} rpm, the motor's Velocity Limit",
-                speed_rpm=speed_rpm,
-                limit_rpm=round(limit_rpm, 1),
-            )
+        check_speed(self._servo.identity, speed_rpm)
         self.settings = replace(self.settings, speed_rpm=speed_rpm)
 
     async def hold(self) -> ServoState:
@@ -249,7 +242,7 @@ class Carousel:
             return await self.read_state()
         with self._claim("hold"):
             if (await self._read()).torque_enabled:
-                self._saw(await self._supervisor.rest(self._plan(0)))
+                self._saw(await self._supervisor.rest(plan_of(self.settings, 0)))
             return await self._read()
 
     def stop_now(self) -> Future[StopReport]:
@@ -279,34 +272,6 @@ class Carousel:
         self._bus.release(self.settings.servo_id)
 
     # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _plan(self, goal_steps: int) -> MovePlan:
-        settings = self.settings
-        return MovePlan(
-            goal=goal_steps,
-            tolerance=settings.tolerance_steps,
-            velocity=settings.profile_velocity,
-            acceleration=settings.profile_acceleration,
-            operating_mode=settings.operating_mode,
-            stall_s=settings.stall_s,
-            watchdog_period_s=settings.watchdog_period_s,
-            lease_s=settings.lease_s,
-            timeout_s=settings.move_timeout_s,
-        )
-
-    def _check_goal(self, goal_steps: int) -> None:
-        identity = self._servo.identity
-        if identity is None:
-            return
-        low, high = identity.goal_range(self.settings.operating_mode)
-        if not low <= goal_steps <= high:
-            raise GoalRefused(
-                f"servo {self.settings.servo_id} on {self.settings.port}: goal {goal_steps} steps is outside {low} to "
-                f"{high}, the range of operating mode {self.settings.operating_mode}",
-                goal_steps=goal_steps,
-                minimum_steps=low,
-                maximum_steps=high,
-            )
 
     async def _read(self) -> ServoState:
         motion = await self._run(Lane.POLL, self._servo.read_motion)

@@ -12,13 +12,14 @@ from labd.errors import ModeMismatch
 from labd.resort.drive import DriveSettings
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus
+from labd.resort.looks import Motion
 from labd.resort.registers import (
     DRIVE_MODE_TIME_BASED,
     DRIVE_MODE_TORQUE_BY_GOAL,
     OperatingMode,
     hardware_error_words,
 )
-from labd.resort.servo import DynamixelServo, Motion
+from labd.resort.servo import DynamixelServo
 
 MODE_WORDS: Mapping[int, str] = MappingProxyType({int(mode): mode.name.lower() for mode in OperatingMode})
 # A time-based profile reads labd's velocity as milliseconds; torque by goal undoes a stop with the next goal.

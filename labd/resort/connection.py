@@ -17,7 +17,8 @@ from labd.clock import Clock
 from labd.errors import DeviceBusy, DeviceError, DeviceLost, DeviceTimeout, LabdError
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus, Lane
-from labd.resort.servo import DynamixelServo, Identity, Motion
+from labd.resort.looks import Identity, Motion
+from labd.resort.servo import DynamixelServo
 
 log = structlog.get_logger()
 CarouselState = Literal["closed", "opening", "ready", "lost", "faulty"]

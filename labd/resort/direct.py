@@ -39,7 +39,10 @@ def direct_stop(port: str, baud_rate: int, servo_id: int, timeout_s: float = 5.0
     try:
         ticket = bus.stop(servo_id)
         opened: Future[None] = bus.submit(Lane.MOTION, bus.open_line)
-        opened.result(timeout_s)
+        try:
+            opened.result(timeout_s)
+        except TimeoutError:
+            return ticket.report()
         _wait(ticket.confirmed, bus, timeout_s)
         return ticket.report()
     finally:

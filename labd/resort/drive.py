@@ -1,11 +1,19 @@
-"""How one motor is reached and driven, and which of its readings deserve a warning: values and rules, no I/O."""
+"""How one motor is reached and driven, what may be asked of it, and which readings deserve a warning: no I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from labd.resort.registers import REV_PER_MIN2_PER_ACCELERATION_UNIT, Model, steps_of_degrees, velocity_of_rpm
-from labd.resort.servo import ServoState
+from labd.errors import GoalRefused
+from labd.resort.looks import Identity, ServoState
+from labd.resort.moves import MovePlan
+from labd.resort.registers import (
+    REV_PER_MIN2_PER_ACCELERATION_UNIT,
+    RPM_PER_VELOCITY_UNIT,
+    Model,
+    steps_of_degrees,
+    velocity_of_rpm,
+)
 
 LARGEST_PROFILE = 32767
 
@@ -66,6 +74,55 @@ class DriveSettings:
         """Counts of Profile Acceleration; never 0, which would mean at once."""
         counts = round(self.acceleration_rpm_per_s * 60.0 / REV_PER_MIN2_PER_ACCELERATION_UNIT)
         return min(LARGEST_PROFILE, max(1, counts))
+
+
+def plan_of(settings: DriveSettings, goal_steps: int) -> MovePlan:
+    """A move in the motor's counts."""
+    return MovePlan(
+        goal=goal_steps,
+        tolerance=settings.tolerance_steps,
+        velocity=settings.profile_velocity,
+        acceleration=settings.profile_acceleration,
+        operating_mode=settings.operating_mode,
+        stall_s=settings.stall_s,
+        watchdog_period_s=settings.watchdog_period_s,
+        lease_s=settings.lease_s,
+        timeout_s=settings.move_timeout_s,
+    )
+
+
+def check_goal(settings: DriveSettings, identity: Identity | None, goal_steps: int) -> None:
+    """Nothing, if the goal is legal in the operating mode.
+
+    Raises:
+        GoalRefused: With the range.
+    """
+    if identity is None:
+        return
+    low, high = identity.goal_range(settings.operating_mode)
+    if not low <= goal_steps <= high:
+        raise GoalRefused(
+            f"servo {settings.servo_id} on {settings.port}: goal {goal_steps} steps is outside {low} to {high}, the "
+            f"range of operating mode {settings.operating_mode}",
+            goal_steps=goal_steps,
+            minimum_steps=low,
+            maximum_steps=high,
+        )
+
+
+def check_speed(identity: Identity | None, speed_rpm: float) -> None:
+    """Nothing, if the motor may turn so fast.
+
+    Raises:
+        GoalRefused: Not above 0, or above the motor's Velocity Limit.
+    """
+    limit_rpm = (identity.velocity_limit if identity else LARGEST_PROFILE) * RPM_PER_VELOCITY_UNIT
+    if not 0 < speed_rpm <= limit_rpm:
+        raise GoalRefused(
+            f"speed {speed_rpm:g} rpm: must be above 0 and at most {limit_rpm:.1f} rpm, the motor's Velocity Limit",
+            speed_rpm=speed_rpm,
+            limit_rpm=round(limit_rpm, 1),
+        )
 
 
 def warnings_of(state: ServoState, settings: DriveSettings, model: Model) -> dict[str, str]:

@@ -4,9 +4,6 @@ Why a thread and not a lock: the SDK's port is no lock (its `is_using` is a plai
 order, and a stop must pass everything that waits. So one thread owns the line, everybody else leaves functions in a
 lane, and the thread looks at the stop lane before each single transaction: a stop waits for at most one of them. The
 re-sending of a stop lives in this thread too, so that a hung event loop cannot keep torque on.
-
-Why a lease: the motor's Bus Watchdog counts every packet on the bus, so status polls would keep a motor going whose
-supervisor hangs. While a move is under way nothing but a stop is sent unless the supervisor renewed its lease in time.
 """
 
 from __future__ import annotations
@@ -22,15 +19,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from labd.errors import DeviceBusy, DeviceLost, LabdError, StopLatched
+from labd.errors import DeviceLost, LabdError
 from labd.resort.exchange import Exchange, Line
+from labd.resort.gate import Gate
 from labd.resort.stopping import StopReport, StopTicket, StopWork
 
 T = TypeVar("T")
-TORQUE_ENABLE = 64
 DRAIN_SLICE_S = 0.005
 LONGEST_DRAIN_SLICES = 100
-MOTION_REGISTERS = range(100, 120)  # goals and profile
 
 
 class Lane(IntEnum):
@@ -73,8 +69,7 @@ class Bus:
         self._on_stop_unconfirmed = on_stop_unconfirmed
         self._lock = threading.Lock()
         self._lanes: dict[Lane, deque[_Request]] = {lane: deque() for lane in Lane}
-        self._latched: set[int] = set()
-        self._leases: dict[int, float] = {}
+        self._gate = Gate(line.name, monotonic)
         self._stops: dict[int, StopWork] = {}
         self._serving_stops = False
         self._ending = False
@@ -140,65 +135,46 @@ class Bus:
             request.withdrawn = True
             raise
 
-    # -- lease: the motion supervisor's sign of life -----------------------------------------------------------------
+    # -- the gate ----------------------------------------------------------------------------------------------------
 
     def renew_lease(self, servo_id: int, lease_s: float) -> None:
         """The supervisor of this motor lives; the bus may talk for `lease_s`."""
-        self._leases[servo_id] = self._monotonic() + lease_s
+        self._gate.renew_lease(servo_id, lease_s)
 
     def end_lease(self, servo_id: int) -> None:
         """No move of this motor is under way."""
-        self._leases.pop(servo_id, None)
+        self._gate.end_lease(servo_id)
 
     def before_transaction(self) -> None:
         """Serve stops, then refuse to talk on behalf of a supervisor that gives no sign of life."""
         self._serve_stops()
-        now = self._monotonic()
-        for servo_id, until in list(self._leases.items()):
-            if now > until:
-                raise DeviceBusy(
-                    f"servo {servo_id} on {self.line.name}: the motion supervisor gave no sign of life for "
-                    f"{now - until:.2f} s past its lease, so the bus sends nothing but stop and the motor's watchdog "
-                    "ends the move; stop or wait",
-                    servo_id=servo_id,
-                    port=self.line.name,
-                )
+        self._gate.refuse_without_lease()
+
+    def release(self, servo_id: int) -> None:
+        """Memory latch off; a stop that is not confirmed yet is still re-sent."""
+        self._gate.latched.discard(servo_id)
+
+    def is_latched(self, servo_id: int) -> bool:
+        """The memory latch."""
+        return servo_id in self._gate.latched
+
+    def refuse_if_latched(self, servo_id: int, address: int, data: bytes) -> None:
+        """Whether these bytes could move a stopped motor."""
+        self._gate.refuse_if_latched(servo_id, address, data)
 
     # -- stop --------------------------------------------------------------------------------------------------------
 
     def latch(self, servo_id: int) -> None:
         """Memory latch on; torque-off goes out as soon as the line is open."""
-        self._latched.add(servo_id)
+        self._gate.latched.add(servo_id)
         with self._lock:
             self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
         self._wake()
 
-    def release(self, servo_id: int) -> None:
-        """Memory latch off; a stop that is not confirmed yet is still re-sent."""
-        self._latched.discard(servo_id)
-
-    def is_latched(self, servo_id: int) -> bool:
-        """The memory latch."""
-        return servo_id in self._latched
-
-    def refuse_if_latched(self, servo_id: int, address: int, data: bytes) -> None:
-        """Whether these bytes could move a stopped motor: goals, profile, torque on."""
-        if servo_id not in self._latched:
-            return
-        end = address + len(data)
-        torque_on = address <= TORQUE_ENABLE < end and data[TORQUE_ENABLE - address] != 0
-        if torque_on or (address < MOTION_REGISTERS.stop and end > MOTION_REGISTERS.start):
-            raise StopLatched(
-                f"servo {servo_id} on {self.line.name}: stopped, so register {address} is not written; "
-                "find out why, then `labctl resort reset --by NAME --reason TEXT`",
-                servo_id=servo_id,
-                port=self.line.name,
-            )
-
     def stop(self, servo_id: int) -> StopTicket:
         """Latch, and torque off before anything else; from any thread, never blocks on the bus."""
         ticket = StopTicket(self._monotonic())
-        self._latched.add(servo_id)
+        self._gate.latched.add(servo_id)
         with self._lock:
             work = self._stops.setdefault(servo_id, StopWork(servo_id, ticket.called_at))
             work.add(ticket)
@@ -252,7 +228,7 @@ class Bus:
         if not self.line.is_open:
             self.line.open()
         with self._lock:
-            for servo_id in tuple(self._latched):
+            for servo_id in tuple(self._gate.latched):
                 self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
             for work in self._stops.values():
                 work.due_at = 0.0
@@ -261,7 +237,7 @@ class Bus:
     def close_line(self, exchange: Exchange) -> None:
         """To be run in a lane: close; torque stays as it is."""
         self.line.close()
-        self._leases.clear()
+        self._gate.clear_leases()
 
     def quiet_line(self) -> None:
         """After a failed transaction: read away late bytes until none come for `quiet_s`, so that a late reply does not
@@ -280,7 +256,7 @@ class Bus:
     def line_lost(self, fault: DeviceLost) -> None:
         """The line is gone: close it and tell."""
         self.line.close()
-        self._leases.clear()
+        self._gate.clear_leases()
         self._on_lost(fault)
 
     # -- the thread --------------------------------------------------------------------------------------------------

@@ -28,9 +28,10 @@ from labd.errors import (
 )
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus, Lane
+from labd.resort.looks import Motion
 from labd.resort.moves import FATAL_ERRORS, MovePlan, MoveProgress, MoveResult, MoveWatch
 from labd.resort.registers import RPM_PER_VELOCITY_UNIT, hardware_error_words
-from labd.resort.servo import DynamixelServo, Motion
+from labd.resort.servo import DynamixelServo
 
 T = TypeVar("T")
 TICK_S = 0.05

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labd.errors import DeviceFault, MoveStalled, MoveTimeout, WatchdogTripped
+from labd.resort.looks import Motion
 from labd.resort.registers import (
     HardwareError,
     degrees_of_steps,
@@ -14,7 +15,6 @@ from labd.resort.registers import (
     steps_per_s2_of_acceleration,
     steps_per_s_of_velocity,
 )
-from labd.resort.servo import Motion
 
 FATAL_ERRORS = ~HardwareError.INPUT_VOLTAGE  # low voltage alone warns; with torque lost it ends the move all the same
 

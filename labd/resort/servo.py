@@ -8,13 +8,12 @@ cover defined registers only, as a read across a gap may be refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from labd.errors import DeviceFault, DeviceTimeout
 from labd.resort.exchange import Exchange
+from labd.resort.looks import Identity, Motion, ServoState, WatchdogState, sendable_goal
 from labd.resort.registers import (
     BUS_WATCHDOG_UNIT_S,
-    EXTENDED_POSITION_LIMIT,
     MODELS,
     STEPS_PER_TURN,
     Model,
@@ -33,102 +32,8 @@ HARDWARE = (68, 3)
 WATCHDOG = (98, 1)
 MOTION = (104, 43)
 STATUS_RETURN_LEVEL = 68
-STUFFED = b"\xff\xff\xfd"
 OUTSIDE_STEPS = 5
 LOOKS_TO_REST = 200
-
-
-@dataclass(frozen=True, slots=True)
-class WatchdogState:
-    """The motor's own dead-man, register 98; `trips` counts since labd started."""
-
-    supported: bool
-    armed: bool
-    tripped: bool
-    trips: int
-    period_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ServoState:
-    """What the motor said; `current_ma` or `load_percent` by model, the other is None; `read_at` is wall time.
-
-    `hardware_errors` are words, empty when all is well; `warnings` are sentences about limits; `notes` is what
-    `connect` changed.
-    """
-
-    position_steps: int
-    position_deg: float
-    velocity_rpm: float
-    moving: bool
-    torque_enabled: bool
-    goal_steps: int
-    operating_mode: int
-    hardware_error: int
-    hardware_errors: tuple[str, ...]
-    alert: bool
-    temperature_celsius: float
-    voltage_v: float
-    current_ma: float | None
-    load_percent: float | None
-    watchdog: WatchdogState
-    model: int
-    model_name: str
-    firmware: int
-    read_at: float
-    warnings: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who answers, and how it is set up; limits in counts, the position limits hold in mode 3 only."""
-
-    model: Model
-    firmware: int
-    drive_mode: int
-    operating_mode: int
-    velocity_limit: int
-    minimum_steps: int
-    maximum_steps: int
-
-    def goal_range(self, operating_mode: int) -> tuple[int, int]:
-        """Legal goals of a mode."""
-        if operating_mode == OperatingMode.POSITION:
-            return self.minimum_steps, self.maximum_steps
-        return -EXTENDED_POSITION_LIMIT, EXTENDED_POSITION_LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """The registers that change during a move, in counts; `watchdog` is None where the model has none."""
-
-    position: int
-    velocity: int
-    moving: bool
-    goal: int
-    profile_velocity: int
-    profile_acceleration: int
-    effort: int
-    voltage: int
-    temperature: int
-    torque_enabled: bool
-    watchdog: int | None
-    hardware_error: int
-    alert: bool
-
-    @property
-    def tripped(self) -> bool:
-        """The watchdog stopped the motor."""
-        return self.watchdog == -1
-
-
-def sendable_goal(steps: int, minimum: int, maximum: int) -> int:
-    """The goal itself, or the one a step beside it where its bytes would need stuffing (see `bus.py`)."""
-    for goal in (steps, steps + 1, steps - 1):
-        if minimum <= goal <= maximum and STUFFED not in goal.to_bytes(4, "little", signed=True):
-            return goal
-    return min(max(steps, minimum), maximum)
 
 
 class DynamixelServo:
@@ -328,8 +233,8 @@ class DynamixelServo:
         """Clear a tripped watchdog without a jerk.
 
         A trip zeroes the profile (0 is as fast as it can) and locks the goal. So the profile goes first, in case the
-        motor takes up its old goal when the trip is cleared, then the clearing, then goal := present; all of it once the
-        motor has run out, or it would turn back to where it was when the goal was taken.
+        motor takes up its old goal when the trip is cleared, then the clearing, then goal := present. All of it once
+        the motor has run out, or it would turn back to where it was when the goal was taken.
         """
         for _ in range(LOOKS_TO_REST):
             if self.read_motion(x).velocity == 0:

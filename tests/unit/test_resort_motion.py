@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labd.errors import DeviceFault, LabdError, MoveStalled, MoveTimeout, WatchdogTripped
+from labd.resort.looks import Motion, sendable_goal
 from labd.resort.moves import MovePlan, MoveWatch, duration_s, limit_s
 from labd.resort.registers import EXTENDED_POSITION_LIMIT, HardwareError, steps_per_s_of_velocity
-from labd.resort.servo import Motion, sendable_goal
 
 PLAN = MovePlan(
     goal=4096,
