@@ -1,0 +1,151 @@
+"""A million waiting jobs: how soon the daemon serves, what it holds in memory, and whether it still runs jobs as fast.
+
+The database is made with the project's own rows, in the order a daemon would have written them (jobs with their
+`job.submitted` events), so that start, memory and claim rate see what a real backlog looks like. Claim rate is taken
+from the database: jobs run, divided by the time from the first start to the last end.
+
+Why a concurrency of 100: 1,000 jobs then run in ten waves, as a million does in many; with 1,000 at once the small
+measurement would be one wave, whose last commit lies outside of what is timed.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import statistics
+import time
+from pathlib import Path
+
+import msgspec
+
+from labd.engine import rows, store
+from labd.engine.job import Job, JobState
+from tests.bench.daemon import Daemon
+from tests.bench.raw_http import JOBS_PATH, Caller
+from tests.bench.report import Report, arguments, percentile, say, spread, work_folder
+
+CONCURRENCY = 100
+SMALL = 1000
+SETTINGS = f"[queue.standard]\nconcurrency = {CONCURRENCY}\n"
+QUEUE = "/api/v1/queues/standard"
+RUN_S = 120.0
+MIB = 1024 * 1024
+
+
+def make_backlog(path: Path, jobs: int, seed: int) -> None:
+    """A journal with so many queued no-ops, submitted over the last hours, in a paused queue."""
+    store.prepare(path, "journal")
+    opened = sqlite3.connect(path, isolation_level=None)
+    opened.execute("PRAGMA synchronous = OFF")  # for the making only
+    dice = random.Random(seed)
+    now = time.time()
+    event = msgspec.json.encode({"task": "test.noop", "queue": "standard", "attempt": 0}).decode()
+    places = ",".join("?" * len(rows.COLUMNS))
+    for first in range(1, jobs + 1, 10_000):
+        numbers = range(first, min(first + 10_000, jobs + 1))
+        made = []
+        for number in numbers:
+            at = now - 3 * 3600 + number * 3 * 3600 / jobs
+            priority = dice.choice((1, 2, 2, 2, 3))
+            made.append(rows.to_row(_job(number, at, priority)))
+        opened.execute("BEGIN")
+        opened.executemany(f"{rows.UPSERT_HEAD} ({places})", made)
+        opened.executemany(
+            "INSERT INTO events (seq, at, kind, job_id, data) VALUES (?, ?, 'job.submitted', ?, ?)",
+            [(row[0], row[10], row[0], event) for row in made],
+        )
+        opened.execute("COMMIT")
+    opened.execute("INSERT INTO queues VALUES ('standard', 2, ?, 'bench', 'bench', ?)", (CONCURRENCY, now))
+    opened.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    opened.close()
+
+
+def _job(number: int, at: float, priority: int) -> Job:
+    return Job(
+        id=number, task="test.noop", args={}, queue="standard", priority=priority, state=JobState.QUEUED, attempt=0,
+        max_attempts=3, rank=at + priority * 60.0, run_at=at, created_at=at, submitted_by="unix:bench",
+        effect="repeatable", seq=number,
+    )  # fmt: skip
+
+
+def claim_rate(daemon: Daemon, caller: Caller, jobs: int) -> float:
+    """Resume the queue until so many more jobs have run, pause it again; no-op jobs a second."""
+    before = caller.get("/api/v1/status")["jobs"]
+    resumed_at = time.time()
+    caller.post(f"{QUEUE}/resume")
+    deadline = time.monotonic() + RUN_S
+    while caller.get("/api/v1/status")["jobs"]["succeeded"] < before["succeeded"] + jobs:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{jobs} jobs did not run within {RUN_S:.0f} s")
+        time.sleep(0.02)
+    caller.post(f"{QUEUE}/pause", {"reason": "bench"})
+    while caller.get("/api/v1/status")["jobs"]["running"]:
+        time.sleep(0.01)
+    with sqlite3.connect(f"file:{daemon.database}?mode=ro", uri=True) as opened:
+        statement = "SELECT started_at, finished_at FROM jobs WHERE state = 'succeeded' AND started_at >= ? ORDER BY finished_at"
+        ran = opened.execute(statement, (resumed_at,)).fetchall()
+    opened.close()
+    took_s = ran[min(jobs, len(ran)) - 1][1] - min(started for started, _ in ran)
+    return min(jobs, len(ran)) / took_s
+
+
+def small_rates(folder: Path, rounds: int) -> tuple[list[float], float]:
+    """Claim rates with 1,000 waiting jobs, several times on one daemon; and its start to ready, seconds."""
+    rates = []
+    with Daemon(folder, SETTINGS) as daemon, Caller(daemon.socket) as caller:
+        caller.post(f"{QUEUE}/pause", {"reason": "bench"})
+        for _ in range(rounds + 1):
+            caller.post(JOBS_PATH, [{"task": "test.noop"}] * SMALL)
+            time.sleep(0.1)
+            rates.append(claim_rate(daemon, caller, SMALL))
+        return rates[1:], daemon.ready_s
+
+
+def main() -> None:
+    """Print the report."""
+    given = arguments("backlog", jobs=0, seed=1)
+    jobs = given.jobs or (100_000 if given.short else 1_000_000)
+    to_run = 10_000 if given.short else 25_000
+    rounds = 5 if given.short else 10
+    report = Report("backlog", given.short)
+    with work_folder(given.folder) as folder:
+        small, small_ready_s = small_rates(folder, rounds)
+    with work_folder(given.folder) as folder:
+        daemon = Daemon(folder, SETTINGS)
+        daemon.state.mkdir(mode=0o700)
+        begin = time.monotonic()
+        make_backlog(daemon.database, jobs, given.seed)
+        say(f"{jobs} jobs made in {time.monotonic() - begin:.0f} s, {daemon.database.stat().st_size / MIB:.0f} MiB")
+        ready = []
+        for _ in range(2):
+            daemon.start()
+            ready.append(daemon.ready_s)
+            daemon.end()
+        with daemon, Caller(daemon.socket) as caller:
+            ready.append(daemon.ready_s)
+            waiting = caller.get("/api/v1/status")["jobs"]["queued"]
+            if waiting != jobs:
+                raise RuntimeError(f"the daemon counts {waiting} of {jobs} queued jobs")
+            at_rest = daemon.usage().memory_info().rss
+            large = [claim_rate(daemon, caller, to_run // 5) for _ in range(5)]
+            after = daemon.usage().memory_info().rss
+    with work_folder(given.folder) as folder:
+        small += small_rates(folder, rounds)[0]
+    rate, small_rate = statistics.median(large), statistics.median(small)
+    report.figures |= {
+        "jobs": jobs, "seed": given.seed, "start_to_ready_s": max(ready), "start_to_ready_all_s": ready,
+        "start_to_ready_empty_s": small_ready_s,
+        "rss_after_start_mib": at_rest / MIB, "rss_after_running_mib": after / MIB,
+        "claim_jobs_per_s": rate, "claim_spread": spread(large),
+        "claim_of_1000_jobs_per_s": small_rate, "claim_of_1000_spread": spread(small),
+        "claim_of_1000_p10_p90": [percentile(small, 10), percentile(small, 90)],
+    }  # fmt: skip
+    report.ratios["claim_to_1000"] = rate / small_rate
+    report.goal("start_to_ready_s", max(ready), at_most=3.0)
+    report.goal("rss_mb", max(at_rest, after) / 1e6, at_most=200.0)
+    report.goal("claim_to_1000", report.ratios["claim_to_1000"], at_least=0.8)
+    report.print()
+
+
+if __name__ == "__main__":
+    main()
