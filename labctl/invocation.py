@@ -12,6 +12,7 @@ from labd.errors import LabdError
 if TYPE_CHECKING:
     from labctl.client import Client
 
+ANSWER_TIMEOUT_S = 30.0
 _NEXT_STEPS = {
     "stop_latched": "labctl resort reset --by NAME --reason TEXT",
     "not_connected": "labctl resort connect",
@@ -28,9 +29,10 @@ _NEXT_STEPS = {
 class Invocation:
     """What every command gets: click's `obj`."""
 
-    def __init__(self, host: str | None = None, as_json: bool = False) -> None:
+    def __init__(self, host: str | None = None, as_json: bool = False, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self.host = host
         self.as_json = as_json
+        self._timeout_s = timeout_s
         self._client: Client | None = None
         self._client_host: str | None = None
 
@@ -41,7 +43,7 @@ class Invocation:
             from labctl.client import Client
 
             self.close()
-            self._client, self._client_host = Client(self.host), self.host
+            self._client, self._client_host = Client(self.host, timeout_s=self._timeout_s), self.host
         return self._client
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ The daemon is found as `labctl` finds it (`LABD_HOST`, the chosen host, the usua
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Mapping
 from types import TracebackType
@@ -245,6 +246,8 @@ def _client() -> Client:
     if _held.client is None or _held.host != _host[0]:
         close()
         _held.host, _held.client = _host[0], Client(_host[0])
+        atexit.unregister(close)
+        atexit.register(close)
     return _held.client
 
 

@@ -12,6 +12,7 @@ from labctl import exits, summaries
 from labctl.invocation import Invocation
 
 Json = dict[str, Any]
+READ_TIMEOUT_S = 10.0  # these are answered from memory; who waits longer should know why
 
 
 def status(call: Invocation) -> int:
@@ -86,7 +87,7 @@ def quick(arguments: list[str]) -> int | None:
     host = values.pop("host", None)
     if found is None or not set(values) <= set(found[1]):
         return None
-    call = Invocation(host, as_json)
+    call = Invocation(host, as_json, READ_TIMEOUT_S)
     try:
         return found[0](call, **values)
     finally:

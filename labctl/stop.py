@@ -46,6 +46,7 @@ def stop(
         call.emit(answer, lambda: summaries.stop(answer))
         return exits.DONE if answer.get("confirmed", answer.get("stopped")) else exits.ATTENTION
     if isinstance(asked.answer, LabdError) and not isinstance(asked.answer, DaemonUnreachable):
+        call.tell("labctl: NOT STOPPED BY LABD, which refused; CUT POWER if anything moves")
         raise asked.answer
     told = asked.answer.message if isinstance(asked.answer, LabdError) else f"{url}: labd hangs, no answer"
     call.tell(f"labctl: NOT STOPPED BY LABD: {told}")

@@ -13,7 +13,19 @@ from labctl.commands.verbs import finish, may_wait
 from labctl.invocation import Invocation
 from labctl.terminal import say
 
-COLUMNS = ["id", "task", "state", "queue", "attempt", "submitted_by", "created_at", "finished_at", "tags", "args"]
+COLUMNS = [
+    "id",
+    "task",
+    "state",
+    "hold",
+    "queue",
+    "attempt",
+    "submitted_by",
+    "created_at",
+    "finished_at",
+    "tags",
+    "args",
+]
 SHOWN = ["id", "task", "state", "queue", "created_at", "tags", "args"]
 STATES = ["queued", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled", "interrupted"]
 Json = dict[str, Any]
@@ -59,7 +71,7 @@ def submit(
         raise click.UsageError("say a TASK, or --file with a list of submissions")
     if file is not None:
         jobs = call.client.submit_many(arguments.submissions(file))
-        call.listing({"jobs": jobs}, COLUMNS, [_row(job) for job in jobs], shown=SHOWN)
+        call.listing({"jobs": jobs}, COLUMNS, [_row(job) for job in jobs], shown=_shown(jobs))
         return exits.DONE
     assert task is not None
     if run_at is not None:
@@ -110,7 +122,7 @@ def list_(
         found += page["jobs"]
         if page.get("next") is None or not page["jobs"]:
             break
-    call.listing({"jobs": found, "next": page.get("next")}, COLUMNS, [_row(job) for job in found], form, SHOWN)
+    call.listing({"jobs": found, "next": page.get("next")}, COLUMNS, [_row(job) for job in found], form, _shown(found))
     return exits.DONE
 
 
@@ -206,11 +218,18 @@ def why(call: Invocation, job_id: int) -> int:
 _DONE = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
+def _shown(jobs: list[Json]) -> list[str]:
+    """The columns of the table; why a job is held is shown where one is."""
+    held = any(job.get("hold") for job in jobs)
+    return [name for name in COLUMNS if name in SHOWN or (held and name == "hold")]
+
+
 def _row(job: Json) -> list[str]:
     values = dict(job)
     values["attempt"] = f"{job['attempt']}/{job['max_attempts']}"
     values["created_at"] = render.instant(job["created_at"])
     values["finished_at"] = render.instant(job["finished_at"])
+    values["hold"] = (job.get("hold") or {}).get("code")
     values["args"] = " ".join(f"{name}={render.cell(value)}" for name, value in job["args"].items())
     return [render.cell(values.get(column)) for column in COLUMNS]
 

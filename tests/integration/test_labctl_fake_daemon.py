@@ -512,3 +512,18 @@ def test_tls_is_verified_against_the_kept_certificate(home: Path, capsys: pytest
         labctl(capsys, "host", "add", "pi", daemon.url, "--ca", str(certificate), "--token", "secret")
         assert labctl(capsys, "status")[0] == 0
         assert daemon.requests[-1][4]["Authorization"] == "Bearer secret"
+
+
+def test_a_refused_stop_is_not_taken_for_a_stop(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    refused = {"code": "scope_missing", "message": "token:dash may not operate", "details": {}}
+    daemon.errors["POST /api/v1/resort/stop"] = (403, refused)
+    code, out, err = labctl(capsys, "resort", "stop")
+    assert (code, out) == (4, "")
+    assert err.startswith("labctl: NOT STOPPED BY LABD, which refused; CUT POWER if anything moves\n")
+
+
+def test_held_jobs_show_why_in_the_list(daemon: FakeDaemon, capsys: pytest.CaptureFixture[str]) -> None:
+    labctl(capsys, "job", "submit", "t")
+    assert "hold" not in labctl(capsys, "job", "list")[1]
+    daemon.jobs[1]["hold"] = {"code": "stopped", "reason": "older than the stop", "since": "2026-01-31T08:00:00Z"}
+    assert labctl(capsys, "job", "list")[1].splitlines()[1].split()[2:4] == ["queued", "stopped"]

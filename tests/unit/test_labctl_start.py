@@ -8,10 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from labctl.__main__ import answer
+from labctl.commands import root
 from labctl.commands.root import COMMANDS, cli
+from labctl.invocation import Invocation
 from labctl.quick import quick
 
-HEAVY = "{'rich', 'aiohttp', 'asyncio', 'prompt_toolkit', 'click', 'msgspec', 'structlog', 'dataclasses', 'inspect', 'ssl', 'email', 'http'}"
+HEAVY = {
+    *("rich", "aiohttp", "asyncio", "prompt_toolkit", "click", "msgspec", "structlog"),
+    *("dataclasses", "inspect", "ssl", "email", "http"),
+}
 LOOK = f"""
 import sys
 from labctl.__main__ import answer
@@ -89,3 +95,42 @@ def test_every_group_in_the_table_loads_and_has_help(name: str) -> None:
     for inner in getattr(command, "commands", {}).values():
         assert inner.help
         assert {"--json", "--host"} <= {word for parameter in inner.params for word in parameter.opts}
+
+
+def test_a_group_of_another_package_comes_through_its_entry_point(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import click
+
+    @click.command("greet")
+    @click.pass_obj
+    def greet(call: Invocation) -> int:
+        call.emit({"hello": True}, "hello")
+        return 6
+
+    class Point:
+        def load(self) -> click.Command:
+            return greet
+
+    monkeypatch.setattr(root, "_foreign", lambda: {"greet": Point()})
+    assert answer(["greet"]) == 6
+    assert answer(["--json", "greet"]) == 6
+    assert capsys.readouterr().out == 'hello\n{\n  "hello": true\n}\n'
+    assert answer(["--help"]) == 0
+    assert "greet" in capsys.readouterr().out
+
+
+def test_a_defect_is_two_lines_and_no_traceback(tmp_path: Path) -> None:
+    program = """
+import sys
+from labctl import __main__, quick
+quick._COMMANDS = {("status",): (lambda call: {}["x"], ())}
+sys.argv[1:] = ["status"]
+sys.exit(__main__.main())
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "labctl: unexpected KeyError: 'x'\n"
+        "  next: this is a defect of labctl; LABCTL_TRACEBACK=1 shows where, please report it\n"
+    )
