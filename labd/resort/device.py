@@ -7,11 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from labd.engine.job import Caller, Cause
-from labd.engine.registry import JobContext
 from labd.errors import ModeMismatch
 from labd.resort.allowed import Situation, decide, require
-from labd.resort.angles import Goal
-from labd.resort.carousel import Carousel, MoveProgress, ServoState
+from labd.resort.carousel import Carousel, ServoState
 from labd.resort.latch import StopLatch
 from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of
@@ -157,39 +155,6 @@ class ResortDevice:
             await self.seen.guarded(self.carousel.disconnect())
         self._engine.wake()
         return {"device": self.name, "connected": False, "torque_enabled": False}
-
-    async def move(self, angle_deg: float, ctx: JobContext, hotel: str | None = None) -> dict[str, Any]:
-        """Turn the carousel to an angle by the shortest way and say where it came to rest."""
-        state = await self.seen.guarded(self.carousel.read_state())
-        goal = self.geometry.goal(angle_deg, state.position_steps)
-        ctx.log(self._intention(goal, hotel, state))
-        total_deg = abs(goal.travel_deg)
-
-        def tell(progress: MoveProgress) -> None:
-            done_deg = abs(progress.position_steps - progress.start_steps) * 360.0 / 4096
-            here_deg = self.geometry.carousel_deg(progress.position_steps)
-            ctx.progress(round(min(done_deg, total_deg), 1), round(total_deg, 1), f"at {here_deg:.1f} degrees")
-
-        self.seen.activity()
-        result = await self.seen.guarded(self.carousel.move_to(goal.steps, on_progress=tell))
-        self.seen.activity()
-        self.attention.clear()
-        here = self.geometry.hotel_at(result.end_steps)
-        return {
-            "device": self.name,
-            "hotel": here,
-            "position_deg": round(self.geometry.carousel_deg(result.end_steps), 2),
-            "position_steps": result.end_steps,
-            "goal_deg": round(goal.angle_deg, 2),
-            "travelled_deg": round((result.end_steps - result.start_steps) * 360.0 / 4096, 2),
-            "duration_s": round(result.duration_s, 3),
-        }
-
-    def _intention(self, goal: Goal, hotel: str | None, state: ServoState) -> str:
-        place = f"hotel {hotel} at {goal.angle_deg:.2f} degrees" if hotel else f"{goal.angle_deg:.2f} degrees"
-        here_deg = self.geometry.carousel_deg(state.position_steps)
-        detour = "; a turn was added because the nearest goal cannot be sent safely" if goal.folded else ""
-        return f"from {here_deg:.2f} degrees to {place}: {goal.travel_deg:+.2f} degrees of the motor{detour}"
 
     async def set_speed(self, speed_rpm: float) -> dict[str, Any]:
         """Speed of the moves to come, until labd starts again."""

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from labd.engine.job import Caller
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
+from labd.resort.turning import turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -136,17 +137,17 @@ class ResortVerbs:
         """A hotel to the door."""
         async with self._using(ctx, device, "activate_hotel") as carousel:
             name = carousel.geometry.hotel_named(hotel)
-            return await carousel.move(carousel.geometry.hotels[name], ctx, name)
+            return await turn(carousel, carousel.geometry.hotels[name], ctx, name)
 
     async def move_to_angle(self, ctx: JobContext, degrees: Degrees, device: Device = None) -> dict[str, Any]:
         """A place of the carousel to the door."""
         async with self._using(ctx, device, "move_to_angle") as carousel:
-            return await carousel.move(degrees, ctx)
+            return await turn(carousel, degrees, ctx)
 
     async def go_home(self, ctx: JobContext, device: Device = None) -> dict[str, Any]:
         """The home angle to the door."""
         async with self._using(ctx, device, "go_home") as carousel:
-            return await carousel.move(carousel.settings.home_deg, ctx)
+            return await turn(carousel, carousel.settings.home_deg, ctx)
 
     async def set_speed(self, ctx: JobContext, speed: SpeedRpm, device: Device = None) -> dict[str, Any]:
         """Profile velocity of the moves to come."""
