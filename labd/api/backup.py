@@ -47,10 +47,11 @@ def endpoints(engine: Engine, options: ApiOptions, clock: Clock) -> list[Endpoin
                 answer.content_length = _tar_size([path.stat().st_size for path in files])
                 await answer.prepare(call.request)
                 await _send(answer, files, clock.wall())
-                await answer.write_eof()
-                return answer
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, True)
+            await answer.write(bytes(2 * BLOCK))
+            await answer.write_eof()
+            return answer
 
     return [
         Endpoint(
@@ -92,4 +93,3 @@ async def _send(answer: web.StreamResponse, files: list[Path], now: float) -> No
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 await answer.write(chunk)
         await answer.write(bytes(_padded(entry.size) - entry.size))
-    await answer.write(bytes(2 * BLOCK))

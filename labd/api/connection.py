@@ -17,7 +17,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from labd.api.errors import answer_error, answer_unexpected
 from labd.engine.job import Caller
-from labd.errors import BadRequest, Draining, HeaderTooLarge, RequestTimeout
+from labd.errors import BadRequest, Draining, HeaderTooLarge, LabdError, Overloaded, RequestTimeout
 
 T = TypeVar("T")
 LINGER_S = 1.0  # how long the rest of a refused body is read, so that the client gets to see the answer
@@ -56,6 +56,11 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; its first request has its time."""
         super().connection_made(transport)
+        open_now = self.door.open_now
+        open_now[self.listener.kind] = open_now.get(self.listener.kind, 0) + 1
+        if open_now[self.listener.kind] > self.door.connections_at_most:
+            self._refuse(Overloaded(f"labd serves {self.door.connections_at_most} connections at once; try again"))
+            return
         self._header_deadline = self._loop.call_later(self._header_timeout_s, self._headers_late)
 
     def data_received(self, data: bytes) -> None:
@@ -74,6 +79,8 @@ class Connection(RequestHandler):
         if self._header_deadline is not None:
             self._header_deadline.cancel()
             self._header_deadline = None
+        if self._manager is not None:
+            self.door.open_now[self.listener.kind] -= 1
         super().connection_lost(exc)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
@@ -107,12 +114,16 @@ class Connection(RequestHandler):
         self._header_deadline = None
         if self._messages or self._request_in_progress or self.transport is None:
             return
-        answer = answer_error(RequestTimeout(f"no complete request headers within {self._header_timeout_s:g} s"))
+        self._refuse(RequestTimeout(f"no complete request headers within {self._header_timeout_s:g} s"))
+
+    def _refuse(self, error: LabdError) -> None:
+        """Answer without a request, and close."""
+        assert self.transport is not None
+        answer = answer_error(error)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+        head = f"HTTP/1.1 {answer.status} {answer.reason}\r\nConnection: close\r\n{lines}"
         body = cast("bytes", answer.body)
-        self.transport.write(
-            b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-        )
+        self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         self.force_close()
 
 
@@ -120,6 +131,9 @@ class Door(web.Server):
     """All connections of all listeners, one handler behind them.
 
     `closing` is done when streams and long polls must end; ordinary requests are still answered then.
+
+    Why a limit for each kind of listener: a host lets a process have some 1024 files open. Whoever floods TCP must not
+    keep a stop from the socket, nor the journal from its files.
     """
 
     def __init__(
@@ -128,8 +142,11 @@ class Door(web.Server):
         *,
         header_timeout_s: float,
         keepalive_s: float,
+        connections_at_most: int,
     ) -> None:
         super().__init__(handler)
+        self.connections_at_most = connections_at_most
+        self.open_now: dict[str, int] = {}
         self.closing: asyncio.Future[None] = self._loop.create_future()
         self._header_timeout_s = header_timeout_s
         self._limits = {

@@ -12,10 +12,9 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
-import msgspec
 from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy
 
+from labd.api.answer import json_answer
 from labd.api.body import BodyReader
 from labd.api.connection import ClientGone, connection_of
 from labd.api.endpoint import Call, Endpoint
@@ -24,10 +23,6 @@ from labd.api.gate import ANONYMOUS, SAFE_METHODS, Gate, check_scope
 from labd.api.query import QueryReader
 from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotFound
 
-ENCODER = msgspec.json.Encoder(enc_hook=str)
-JSON_HEADERS = CIMultiDictProxy(
-    CIMultiDict({"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
-)
 SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
 
 
@@ -57,7 +52,7 @@ class Route:
             return answer
         if answer is None and endpoint.status == 204:
             return web.Response(status=204)
-        return web.Response(body=ENCODER.encode(answer), status=endpoint.status, headers=JSON_HEADERS)
+        return json_answer(request, answer, endpoint.status)
 
 
 class Dispatcher:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 from aiohttp import web
 
+from labd.api.answer import ENCODER, JSON_HEADERS
 from labd.api.connection import while_connected
-from labd.api.dispatch import ENCODER, JSON_HEADERS
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, status_of
 from labd.engine.job import ENDED, Job, JobState, Submission

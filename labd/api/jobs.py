@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
-from aiohttp import web
 from msgspec import Meta
 
+from labd.api.answer import json_answer
 from labd.api.connection import while_connected
-from labd.api.dispatch import ENCODER, JSON_HEADERS
 from labd.api.endpoint import Call, Endpoint
 from labd.api.events import EventView, event_view
 from labd.clock import from_iso, iso
@@ -129,7 +128,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         job, is_new = await engine.submit_one(call.body, call.caller)
         if is_new:
             return view(job)
-        return web.Response(status=200, body=ENCODER.encode(view(job)), headers=JSON_HEADERS)
+        return json_answer(call.request, view(job), 200)
 
     async def list_jobs(call: Call) -> JobPage:
         query: JobsQuery = call.query

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 import msgspec
 from aiohttp import web
 
-from labd.api.dispatch import JSON_HEADERS
+from labd.api.answer import JSON_HEADERS
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, ErrorBody
 

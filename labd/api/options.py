@@ -31,6 +31,7 @@ class ApiOptions:
         event_write_timeout_s: How long a reader of events may take nothing before it is cut off; it may resume.
         session_s: How long a browser stays logged in.
         stop_grace_s: How long requests may still run when the server stops.
+        connections_at_most: Connections at once, counted for the socket and for TCP apart.
     """
 
     socket: Path
@@ -51,6 +52,7 @@ class ApiOptions:
     event_write_timeout_s: float = 60.0
     session_s: float = 12 * 3600.0
     stop_grace_s: float = 5.0
+    connections_at_most: int = 400
 
     def address(self) -> tuple[str, int] | None:
         """Host and port of the TCP listener.

@@ -78,6 +78,7 @@ class ApiServer:
             self._dispatcher.handle,
             header_timeout_s=self._options.request_timeout_s,
             keepalive_s=self._options.keepalive_s,
+            connections_at_most=self._options.connections_at_most,
         )
         unix = self._inherited or bind_unix(self._options.socket)
         try:

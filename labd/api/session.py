@@ -12,9 +12,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from labd.api.answer import ENCODER, JSON_HEADERS
 from labd.api.bearer import BrowserSessions
 from labd.api.connection import connection_of
-from labd.api.dispatch import ENCODER, JSON_HEADERS
 from labd.api.endpoint import Call, Endpoint
 from labd.api.gate import COOKIE
 from labd.api.options import ApiOptions

@@ -545,6 +545,56 @@ async def test_pipelined_requests_are_answered_in_order(house: House) -> None:
     assert [(await house.client.answer()).json["args"]["a"] for _ in range(5)] == [0, 1, 2, 3, 4]
 
 
+async def test_answers_to_clients_that_want_it_otherwise(house: House) -> None:
+    ways = [
+        (b"GET /api/v1/session HTTP/1.0\r\n\r\n", True),
+        (b"GET /api/v1/session HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", True),
+        (b"GET /api/v1/session HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"GET /api/v1/session HTTP/1.1\r\nHost: x\r\n\r\n", False),
+    ]
+    for text, ends in ways:
+        async with await RawClient.unix(house.socket) as client:
+            client.writer.write(text)
+            answer = await client.answer()
+            assert answer.json["via"] == "unix"
+            assert "date" in answer.headers
+            if ends:
+                assert await client.at_end()
+            else:
+                assert (await client.ask("GET", "/healthz")).status == 200
+    async with await RawClient.unix(house.socket) as client:
+        head = await client.ask("HEAD", "/api/v1/session")
+        assert (head.status, head.body) == (200, b"")
+        assert int(head.headers["content-length"]) > 0
+        assert (await client.ask("GET", "/healthz")).body == b"ok"
+
+
+async def test_a_client_that_asks_and_never_reads_waits_for_itself(house: House) -> None:
+    async with await RawClient.unix(house.socket) as deaf:
+        for _ in range(2000):
+            deaf.send("GET", "/api/v1/status")
+        assert (await house.client.ask("GET", "/healthz")).status == 200
+        for _ in range(2000):
+            assert (await deaf.answer()).status == 200
+
+
+async def test_a_flood_of_connections_is_refused_and_leaves_again(state_dir: Path) -> None:
+    async with open_door(MemoryEngine(), state_dir, connections_at_most=3, listen="127.0.0.1:0") as server:
+        assert server.tcp_address is not None
+        flood = [await RawClient.tcp(server.tcp_address) for _ in range(5)]
+        last = await flood[-1].answer()
+        assert (last.status, last.code) == (503, "overloaded")
+        async with await RawClient.unix(state_dir / "labd.sock") as client:
+            assert (await client.ask("GET", "/healthz")).status == 200
+            for each in flood:
+                await each.close()
+            async with asyncio.timeout(5):
+                while server.connections > 1:
+                    await client.ask("GET", "/healthz")
+        async with await RawClient.tcp(server.tcp_address) as client:
+            assert (await client.ask("GET", "/healthz")).status == 200
+
+
 async def test_an_unexpected_exception_is_a_500_with_an_id_and_the_door_stays_open(state_dir: Path) -> None:
     async def broken(call: Call) -> None:
         raise RuntimeError("secret of the house")
