@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labctl import hosts, routes
+from labctl.async_transport import AsyncTransport
 from labctl.client import ENDED, LONG_POLL_S, RECONNECT_FOR_S, STREAM_SILENCE_S
 from labctl.refusals import value_of
 from labctl.routes import Request, get, part, post, put
-from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Address, unreachable
+from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
 from labd.errors import DaemonUnreachable
-
-if TYPE_CHECKING:
-    import aiohttp
 
 Json = dict[str, Any]
 
@@ -44,18 +42,14 @@ class AsyncClient:
         timeout_s: float = ANSWER_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
-        self._candidates = hosts.find(host, token=token, ca_file=ca_file)
-        self._address: Address | None = None
-        self._session: aiohttp.ClientSession | None = None
+        candidates = hosts.find(host, token=token, ca_file=ca_file)
+        self._transport = AsyncTransport(candidates, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
         self._timeout_s = timeout_s
-        self._connect_timeout_s = connect_timeout_s
-        self._opening = asyncio.Lock()
 
     @property
     def url(self) -> str:
         """Where the daemon is, or would be looked for first."""
-        address = self._address or (self._candidates[0] if self._candidates else None)
-        return address.url if address else "nowhere"
+        return self._transport.url
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -67,9 +61,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close all connections; the client can be used again."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._transport.close()
 
     async def ask(self, request: Request, timeout_s: float | None = None) -> Any:
         """Send any request of the API.
@@ -78,22 +70,7 @@ class AsyncClient:
             DaemonUnreachable: No answer.
             LabdError: The class of the code that the daemon answered.
         """
-        import aiohttp
-
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
-        session, base = await self._open()
-        try:
-            async with session.request(
-                request.method,
-                base + request.path,
-                params=dict(request.query),
-                data=None if request.body is None else request.encoded(),
-                headers=self._headers(request),
-                timeout=aiohttp.ClientTimeout(total=limit_s, sock_connect=self._connect_timeout_s),
-            ) as response:
-                return value_of(response.status, response.content_type, await response.read())
-        except (aiohttp.ClientError, OSError) as fault:
-            raise self._unreachable(request, fault, limit_s) from fault
+        return value_of(*await self._transport.exchange(request, timeout_s))
 
     # daemon
     async def status(self) -> Json:
@@ -119,7 +96,9 @@ class AsyncClient:
     async def backup(self, write: Callable[[bytes], Any]) -> int:
         """Give a consistent copy of the databases, a tar, to `write` block by block; returns its size in bytes."""
         size_bytes = 0
-        async for block in self._stream(Request("GET", routes.V1 + "/backup", accept="application/x-tar"), 600.0):
+        async for block in self._transport.stream(
+            Request("GET", routes.V1 + "/backup", accept="application/x-tar"), 600.0
+        ):
             write(block)
             size_bytes += len(block)
         return size_bytes
@@ -252,7 +231,7 @@ class AsyncClient:
         lost_since: float | None = None
         while True:
             try:
-                async for line in self._stream(routes.events(after, kinds), quiet_s or STREAM_SILENCE_S):
+                async for line in self._transport.stream(routes.events(after, kinds), quiet_s or STREAM_SILENCE_S):
                     lost_since = None
                     if line.startswith(b": from "):
                         after = int(line[7:]) if after is None else after
@@ -270,7 +249,7 @@ class AsyncClient:
 
     async def last_event(self) -> int:
         """The number of the newest event, from which a reader may count back."""
-        lines = self._stream(routes.events(None, ()), self._timeout_s)
+        lines = self._transport.stream(routes.events(None, ()), self._timeout_s)
         async for line in lines:
             if line.startswith(b": from "):
                 await lines.aclose()
@@ -334,88 +313,3 @@ class AsyncClient:
         if isinstance(value, dict):
             value = value.get(key, [])
         return list(value or [])
-
-    async def _stream(self, request: Request, silence_s: float) -> AsyncGenerator[bytes, None]:
-        import aiohttp
-
-        session, base = await self._open()
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
-        try:
-            async with session.request(
-                request.method,
-                base + request.path,
-                params=dict(request.query),
-                headers=self._headers(request),
-                timeout=timeout,
-            ) as response:
-                if response.status >= 400:
-                    value_of(response.status, response.content_type, await response.read())
-                by_line = response.content_type == "text/event-stream"
-                blocks = response.content if by_line else response.content.iter_chunked(65536)
-                try:
-                    async for block in blocks:
-                        yield block
-                except TimeoutError:
-                    return
-        except (aiohttp.ClientError, OSError) as fault:
-            raise self._unreachable(request, fault, silence_s) from fault
-
-    def _headers(self, request: Request) -> dict[str, str]:
-        headers = {"Accept": request.accept, "User-Agent": "labctl", **request.headers}
-        if request.body is not None:
-            headers["Content-Type"] = "application/json"
-        if self._address is not None and self._address.token and self._address.kind != "unix":
-            headers["Authorization"] = f"Bearer {self._address.token}"
-        return headers
-
-    async def _open(self) -> tuple[aiohttp.ClientSession, str]:
-        """The session, on the first candidate that lets itself be opened."""
-        import aiohttp
-
-        async with self._opening:
-            if self._session is None or self._address is None:
-                self._address = await self._reachable()
-                self._session = aiohttp.ClientSession(connector=_connector(self._address), trust_env=False)
-        base = "http://localhost" if self._address.kind == "unix" else self._address.url
-        return self._session, base
-
-    async def _reachable(self) -> Address:
-        if len(self._candidates) == 1:
-            return self._candidates[0]
-        tried: list[str] = []
-        for address in self._candidates:
-            try:
-                async with asyncio.timeout(self._connect_timeout_s):
-                    _, writer = await asyncio.open_unix_connection(address.target)
-            except OSError as fault:
-                tried.append(f"{address.url} ({(fault.strerror or str(fault)).lower()})")
-                continue
-            writer.close()
-            await writer.wait_closed()
-            return address
-        raise unreachable(tried, self._candidates)
-
-    def _unreachable(self, request: Request, fault: Exception, limit_s: float) -> DaemonUnreachable:
-        import aiohttp
-
-        if isinstance(fault, aiohttp.ClientConnectorError):
-            return unreachable([f"{self.url} ({(fault.strerror or str(fault)).lower()})"], self._candidates)
-        if isinstance(fault, TimeoutError):
-            text = f"{self.url}: the daemon did not answer within {limit_s:g} s"
-        else:
-            text = f"{self.url}: the connection broke before the answer came ({str(fault) or type(fault).__name__})"
-        if request.method != "GET":
-            text += "; it may have been accepted: look with `labctl job list`"
-        return DaemonUnreachable(text, tried=[self.url])
-
-
-def _connector(address: Address) -> aiohttp.BaseConnector:
-    import aiohttp
-
-    if address.kind == "unix":
-        return aiohttp.UnixConnector(path=address.target, limit=0)
-    if address.kind == "https":
-        import ssl
-
-        return aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=address.ca_file), limit=0)
-    return aiohttp.TCPConnector(limit=0)
