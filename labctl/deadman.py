@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+DAEMONS_AT_MOST = 20
+
 
 def cache_file(environ: Mapping[str, str]) -> Path:
     """Where the last known periods are kept."""
@@ -38,6 +40,9 @@ def remember(url: str, status: Mapping[str, Any], environ: Mapping[str, str] | N
     if entry.get(name) == fresh:
         return
     entry[name] = fresh
+    known[url] = known.pop(url)  # the newest last
+    for old in list(known)[:-DAEMONS_AT_MOST]:
+        del known[old]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh_file = path.with_suffix(f".{os.getpid()}")

@@ -122,3 +122,10 @@ def test_the_watchdog_period_is_kept_for_the_day_without_a_daemon(environ: dict[
 def test_a_motor_without_watchdog_is_told_plainly(environ: dict[str, str]) -> None:
     deadman.remember("unix:/s", {"device": "main", "watchdog": {"supported": False}}, environ)
     assert deadman.sentence("unix:/s", "main", environ) == "its motor has no watchdog: IT MAY MOVE ON"
+
+
+def test_only_the_latest_daemons_are_remembered(environ: dict[str, str]) -> None:
+    for number in range(deadman.DAEMONS_AT_MOST + 5):
+        deadman.remember(f"unix:/{number}", {"device": "main", "watchdog": {"supported": True}}, environ)
+    known = json.loads(deadman.cache_file(environ).read_text(encoding="utf-8"))
+    assert list(known) == [f"unix:/{number}" for number in range(5, deadman.DAEMONS_AT_MOST + 5)]
