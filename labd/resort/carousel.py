@@ -39,12 +39,19 @@ __all__ = [
     "ServoState",
     "StopReport",
     "WatchdogState",
+    "bus_of",
 ]
 
 T = TypeVar("T")
 EventSink = Callable[[str, dict[str, Any]], None]
 ProgressSink = Callable[[MoveProgress], None]
 READY_S = 3.0
+
+
+def bus_of(settings: DriveSettings, clock: Clock) -> Bus:
+    """The bus of a port, to be given to every carousel on it."""
+    line = DynamixelLine(settings.port, settings.baud_rate, settings.reply_timeout_s, clock.monotonic)
+    return Bus(line, monotonic=clock.monotonic, tries=settings.tries)
 
 
 class Carousel:
@@ -54,9 +61,10 @@ class Carousel:
         settings: How to reach and drive it.
         clock: Time.
         on_event: Called in the event loop with a name of the catalogue and facts.
+        bus: From `bus_of`, where several motors hang on one port; its own unless given.
     """
 
-    def __init__(self, settings: DriveSettings, clock: Clock, on_event: EventSink) -> None:
+    def __init__(self, settings: DriveSettings, clock: Clock, on_event: EventSink, bus: Bus | None = None) -> None:
         self.settings = settings
         self._clock = clock
         self._on_event = on_event
@@ -69,13 +77,11 @@ class Carousel:
         self._ticket: StopTicket | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        line = DynamixelLine(settings.port, settings.baud_rate, settings.reply_timeout_s, clock.monotonic)
-        self._bus = Bus(
-            line,
-            monotonic=clock.monotonic,
-            tries=settings.tries,
+        self._bus = bus or bus_of(settings, clock)
+        self._bus.join(
+            settings.servo_id,
             on_lost=lambda fault: self._in_loop(lambda: self._connection.lost(fault)),
-            on_stop_unconfirmed=lambda _, report: self._in_loop(lambda: self._tell_unconfirmed(report)),
+            on_stop_unconfirmed=lambda report: self._in_loop(lambda: self._tell_unconfirmed(report)),
         )
         self._servo = DynamixelServo(settings.port, settings.servo_id)
         self._supervisor = MotionSupervisor(self._bus, self._servo, clock, self._saw, self._tell)

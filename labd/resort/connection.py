@@ -77,7 +77,7 @@ class Connection:
             await asyncio.gather(task, return_exceptions=True)
         if self.state != "closed":
             try:
-                await self._bus.run(Lane.POLL, self._bus.close_line)
+                await self._bus.run(Lane.POLL, lambda x: self._bus.close_line(x, self._servo.servo_id))
             except DeviceLost:
                 pass  # the bus has ended and closed it
         self.fault = None
@@ -163,11 +163,11 @@ class Connection:
         await self._close()
 
     async def _close(self) -> None:
-        await self._bus.run(Lane.POLL, self._bus.close_line)
+        await self._bus.run(Lane.POLL, lambda x: self._bus.close_line(x, self._servo.servo_id))
 
     def _open_and_verify(self, x: Exchange) -> dict[str, Any]:
         """In the owner thread. A latched stop sends its torque-off as the first bytes."""
-        self._bus.open_line(x)
+        self._bus.open_line(x, self._servo.servo_id)
         known = self._known
         identity = self._servo.identify(x)
         if known is not None and (known.model.number, known.firmware) != (identity.model.number, identity.firmware):

@@ -38,30 +38,30 @@ def direct_stop(port: str, baud_rate: int, servo_id: int, timeout_s: float = 5.0
     bus.start()
     try:
         ticket = bus.stop(servo_id)
-        opened: Future[None] = bus.submit(Lane.MOTION, bus.open_line)
+        opened: Future[None] = bus.submit(Lane.MOTION, lambda x: bus.open_line(x, servo_id))
         try:
             opened.result(timeout_s)
         except TimeoutError:
             return ticket.report()
-        _wait(ticket.confirmed, bus, timeout_s)
+        _wait(ticket.confirmed, bus, servo_id, timeout_s)
         return ticket.report()
     finally:
         bus.shutdown()
 
 
-def _wait(confirmed: Future[StopReport], bus: Bus, timeout_s: float) -> None:
+def _wait(confirmed: Future[StopReport], bus: Bus, servo_id: int, timeout_s: float) -> None:
     until = time.monotonic() + timeout_s
     while not confirmed.done() and time.monotonic() < until:
         try:
             confirmed.result(min(0.5, max(0.0, until - time.monotonic())))
         except TimeoutError:
-            _reopen(bus)
+            _reopen(bus, servo_id)
 
 
-def _reopen(bus: Bus) -> None:
+def _reopen(bus: Bus, servo_id: int) -> None:
     def reopen(exchange: Exchange) -> None:
         if not bus.line.is_open:
-            bus.open_line(exchange)
+            bus.open_line(exchange, servo_id)
 
     try:
         bus.submit(Lane.MOTION, reopen).result(2.0)

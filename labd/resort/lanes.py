@@ -43,14 +43,18 @@ class _Request:
     withdrawn: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Motor:
+    on_lost: Callable[[DeviceLost], None]
+    on_stop_unconfirmed: Callable[[StopReport], None]
+
+
 class Bus:
     """One line and its owner thread.
 
     Args:
         line: The line; nobody else may touch it.
         monotonic: Seconds.
-        on_lost: Called in the owner thread when the line is gone.
-        on_stop_unconfirmed: Called in the owner thread, now and again while a stop cannot be confirmed.
     """
 
     def __init__(
@@ -59,14 +63,13 @@ class Bus:
         *,
         monotonic: Callable[[], float],
         tries: int = 3,
-        on_lost: Callable[[DeviceLost], None] = lambda fault: None,
-        on_stop_unconfirmed: Callable[[int, StopReport], None] = lambda servo_id, report: None,
     ) -> None:
         self.line = line
         self._monotonic = monotonic
         self._exchange = Exchange(self, tries)
-        self._on_lost = on_lost
-        self._on_stop_unconfirmed = on_stop_unconfirmed
+        self._motors: dict[int, _Motor] = {}
+        self._needed_by: set[int] = set()
+        self._starts = 0
         self._lock = threading.Lock()
         self._lanes: dict[Lane, deque[_Request]] = {lane: deque() for lane in Lane}
         self._gate = Gate(line.name, monotonic)
@@ -77,8 +80,30 @@ class Bus:
         self._thread: threading.Thread | None = None
         self._wake_read, self._wake_write = -1, -1
 
+    def join(
+        self,
+        servo_id: int,
+        on_lost: Callable[[DeviceLost], None],
+        on_stop_unconfirmed: Callable[[StopReport], None] = lambda report: None,
+    ) -> None:
+        """Drive one motor of this bus; several motors share line, thread and lease gate.
+
+        Args:
+            on_lost: Called in the owner thread when the line is gone.
+            on_stop_unconfirmed: Called in the owner thread, now and again while a stop cannot be confirmed.
+
+        Raises:
+            ValueError: Somebody drives that motor already.
+        """
+        if servo_id in self._motors:
+            raise ValueError(f"{self.line.name}: servo {servo_id} is driven twice; give each carousel its own servo_id")
+        self._motors[servo_id] = _Motor(on_lost, on_stop_unconfirmed)
+
     def start(self) -> None:
-        """Start the owner thread."""
+        """Start the owner thread, or count one more user of it."""
+        self._starts += 1
+        if self._starts > 1:
+            return
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -87,7 +112,10 @@ class Bus:
         self._thread.start()
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
-        """End the thread and close the line; what waits is refused. A second call does nothing."""
+        """End the thread and close the line with the last user; what waits is refused. More calls do nothing."""
+        self._starts = max(0, self._starts - 1)
+        if self._starts:
+            return
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -210,7 +238,9 @@ class Bus:
         except LabdError as fault:
             work.failed(fault.message, self._monotonic())
         if work.worth_telling(self._monotonic()):
-            self._on_stop_unconfirmed(work.servo_id, work.report())
+            motor = self._motors.get(work.servo_id)
+            if motor is not None:
+                motor.on_stop_unconfirmed(work.report())
         return False
 
     def _confirmed(self, work: StopWork) -> None:
@@ -223,10 +253,11 @@ class Bus:
 
     # -- the line ----------------------------------------------------------------------------------------------------
 
-    def open_line(self, exchange: Exchange) -> None:
+    def open_line(self, exchange: Exchange, servo_id: int) -> None:
         """To be run in a lane: open, and if a stop is latched send torque-off before anything else."""
         if not self.line.is_open:
             self.line.open()
+        self._needed_by.add(servo_id)
         with self._lock:
             for servo_id in tuple(self._gate.latched):
                 self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
@@ -234,10 +265,12 @@ class Bus:
                 work.due_at = 0.0
         self._serve_stops()
 
-    def close_line(self, exchange: Exchange) -> None:
-        """To be run in a lane: close; torque stays as it is."""
-        self.line.close()
-        self._gate.clear_leases()
+    def close_line(self, exchange: Exchange, servo_id: int) -> None:
+        """To be run in a lane: close unless another motor's driver needs the line; torque stays as it is."""
+        self.end_lease(servo_id)
+        self._needed_by.discard(servo_id)
+        if not self._needed_by:
+            self.line.close()
 
     def quiet_line(self) -> None:
         """After a failed transaction: read away late bytes until none come for `quiet_s`, so that a late reply does not
@@ -257,7 +290,9 @@ class Bus:
         """The line is gone: close it and tell."""
         self.line.close()
         self._gate.clear_leases()
-        self._on_lost(fault)
+        self._needed_by.clear()
+        for motor in list(self._motors.values()):
+            motor.on_lost(fault)
 
     # -- the thread --------------------------------------------------------------------------------------------------
 
@@ -302,7 +337,8 @@ class Bus:
                     self._serve(request)
         finally:
             if not self._ending:  # something ended the thread; nothing is sent any more
-                self._on_lost(self.not_open())
+                for motor in list(self._motors.values()):
+                    motor.on_lost(self.not_open())
             with self._lock:
                 self._ended = True
                 left = [request for lane in self._lanes.values() for request in lane]

@@ -11,6 +11,7 @@ from typing import Any
 
 from labd.clock import Clock, SystemClock
 from labd.resort.carousel import Carousel, DriveSettings, MoveProgress
+from labd.resort.lanes import Bus
 from labd.resort.simulator import VirtualBus
 from labd.resort.virtual_servo import VirtualServo
 from tests.fakes.virtual_bus import virtual_bus
@@ -33,7 +34,7 @@ class Rig:
 
     def __init__(self, bus: VirtualBus, link: Path) -> None:
         self.bus = bus
-        self.servo = bus.servos[0]
+        self.servo, *self.more_servos = bus.servos
         self.link = link
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.progress: list[MoveProgress] = []
@@ -45,14 +46,19 @@ class Rig:
             forward(servo, event, facts)
             self._touch()
 
-        self.servo.on_event = on_event
+        for servo in bus.servos:
+            servo.on_event = on_event
         self.carousels: list[Carousel] = []
 
-    def carousel(self, clock: Clock | None = None, **changes: Any) -> Carousel:
+    def carousel(self, clock: Clock | None = None, bus: Bus | None = None, **changes: Any) -> Carousel:
         """Another carousel on the port; not opened yet."""
-        made = Carousel(DriveSettings(port=str(self.link), **{**FAST, **changes}), clock or SystemClock(), self.tell)
+        made = Carousel(self.settings(**changes), clock or SystemClock(), self.tell, bus)
         self.carousels.append(made)
         return made
+
+    def settings(self, **changes: Any) -> DriveSettings:
+        """Fast settings for the port."""
+        return DriveSettings(port=str(self.link), **{**FAST, **changes})
 
     def tell(self, name: str, facts: dict[str, Any]) -> None:
         """Take an event of a carousel."""
@@ -92,11 +98,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def carousel_rig(folder: Path, servo: VirtualServo | None = None, **more: Any) -> AsyncIterator[Rig]:
-    """A virtual bus with one motor in extended position mode, and a link to it; everything is closed at the end."""
-    motor = servo or extended()
+async def carousel_rig(folder: Path, *servos: VirtualServo, **more: Any) -> AsyncIterator[Rig]:
+    """A virtual bus with one motor in extended position mode, or those given, and a link to it; closed at the end."""
     link = folder / "port"
-    with virtual_bus(motor, link=link, **more) as bus:
+    with virtual_bus(*(servos or (extended(),)), link=link, **more) as bus:
         rig = Rig(bus, link)
         try:
             yield rig

@@ -56,7 +56,8 @@ def lost() -> list[DeviceLost]:
 
 @pytest.fixture
 def bus(line: FakeLine, watch: Watch, lost: list[DeviceLost]) -> Iterator[Bus]:
-    made = Bus(line, monotonic=watch, on_lost=lost.append)
+    made = Bus(line, monotonic=watch)
+    made.join(1, on_lost=lost.append)
     made.start()
     yield made
     line.held.set()
@@ -222,27 +223,41 @@ def test_lost_line_is_told_once_and_later_work_is_refused(bus: Bus, line: FakeLi
     assert [str(fault) for fault in lost] == ["pulled"]
 
 
+def test_line_closes_with_the_last_motor_that_needs_it(bus: Bus, line: FakeLine) -> None:
+    for servo_id in (1, 2):
+        bus.submit(Lane.POLL, lambda x, servo_id=servo_id: bus.open_line(x, servo_id)).result(LIMIT_S)
+    bus.submit(Lane.POLL, lambda x: bus.close_line(x, 1)).result(LIMIT_S)
+    assert line.is_open
+    bus.submit(Lane.POLL, lambda x: bus.close_line(x, 2)).result(LIMIT_S)
+    assert not line.is_open
+    with pytest.raises(ValueError, match="servo 1 is driven twice"):
+        bus.join(1, on_lost=lambda fault: None)
+
+
 def test_stop_without_a_line_goes_out_first_when_it_opens(bus: Bus, line: FakeLine) -> None:
     line.opened = False
     ticket = bus.stop(1)
-    bus.submit(Lane.POLL, bus.open_line).result(LIMIT_S)
+    bus.submit(Lane.POLL, lambda x: bus.open_line(x, 1)).result(LIMIT_S)
     assert ticket.confirmed.result(LIMIT_S).confirmed
     assert line.log[0] == ("write", 64, b"\x00")
 
 
 def test_stop_is_sent_again_until_torque_reads_back_as_off(line: FakeLine) -> None:
-    told: list[tuple[int, StopReport]] = []
+    told: list[StopReport] = []
     watch = Watch()
-    bus = Bus(line, monotonic=watch, on_stop_unconfirmed=lambda servo_id, report: told.append((servo_id, report)))
+    bus = Bus(line, monotonic=watch)
+    bus.join(1, on_lost=lambda fault: None, on_stop_unconfirmed=told.append)
     bus.start()
     try:
-        line.fail_next = [DeviceTimeout("no answer")]
+        line.fail_next = [DeviceTimeout("no answer") for _ in range(3)]
         ticket = bus.stop(1)
         while not ticket.confirmed.done():
             watch.now += 0.6
             bus.submit(Lane.POLL, lambda x: None).result(LIMIT_S)
         assert ticket.confirmed.result().attempts >= 2
         assert line.log[:2] == [("write", 64, b"\x00")] * 2
+        assert told
+        assert "no answer" in str(told[0].problem)
     finally:
         bus.shutdown(LIMIT_S)
 
