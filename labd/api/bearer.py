@@ -99,7 +99,10 @@ class TokenBook:
 
     async def login(self, secret: str) -> Login | None:
         """The caller that holds the token, None if it is unknown, expired or revoked."""
-        offered = hash_of(secret)
+        return await self.login_by_hash(hash_of(secret))
+
+    async def login_by_hash(self, offered: str) -> Login | None:
+        """The same for a caller whose token was checked before and is known by its hash only."""
         now = self._clock.wall()
         place = -1
         for number, row in enumerate(self._rows):
@@ -136,22 +139,23 @@ class BrowserSessions:
 
     async def open(self, token: str) -> str | None:
         """Value of a new cookie, None if the token is not valid."""
-        if await self._tokens.login(token) is None:
+        token_hash = hash_of(token)
+        if await self._tokens.login_by_hash(token_hash) is None:
             return None
         now = self._clock.wall()
         self._sessions = {key: kept for key, kept in self._sessions.items() if kept[1] > now}
         while len(self._sessions) >= SESSIONS_AT_MOST:
             del self._sessions[next(iter(self._sessions))]
         cookie = secrets.token_urlsafe(32)
-        self._sessions[hash_of(cookie)] = (token, now + self._lifetime_s)
+        self._sessions[hash_of(cookie)] = (token_hash, now + self._lifetime_s)
         return cookie
 
     async def login(self, cookie: str) -> Login | None:
         """The caller behind a cookie, None if it is unknown, over, or its token is no longer valid."""
-        token, ends_at = self._sessions.get(hash_of(cookie), ("", 0.0))
+        token_hash, ends_at = self._sessions.get(hash_of(cookie), ("", 0.0))
         if self._clock.wall() >= ends_at:
             return None
-        login = await self._tokens.login(token)
+        login = await self._tokens.login_by_hash(token_hash)
         return None if login is None else Login(login.caller, min(login.until, ends_at))
 
     def close(self, cookie: str) -> None:

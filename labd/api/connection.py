@@ -31,6 +31,11 @@ class Listener:
     tls: bool = False
 
 
+def is_draining(request: Any) -> bool:
+    """Whether streams and long polls are to end."""
+    return connection_of(request).door.closing.done()
+
+
 class ClientGone(ConnectionResetError):
     """The client hung up while its request was waiting; there is nobody to answer."""
 
@@ -171,8 +176,8 @@ def connection_of(request: Any) -> Connection:
     return cast("Connection", request.protocol)
 
 
-async def while_connected(request: Any, work: Awaitable[T]) -> T:
-    """The outcome of `work`, unless the client leaves or the server drains before it.
+async def while_connected(request: Any, work: Awaitable[T], *, until_drain: bool = True) -> T:
+    """The outcome of `work`, unless the client leaves or (with `until_drain`) the server drains before it.
 
     Raises:
         ClientGone: The client hung up; `work` has been cancelled.
@@ -181,7 +186,7 @@ async def while_connected(request: Any, work: Awaitable[T]) -> T:
     connection = connection_of(request)
     gone, closing = connection.gone(), connection.door.closing
     task = asyncio.ensure_future(work)
-    waiting: set[asyncio.Future[Any]] = {task, gone, closing}
+    waiting: set[asyncio.Future[Any]] = {task, gone, closing} if until_drain else {task, gone}
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if task.done():

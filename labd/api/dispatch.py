@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import unquote
 
+import structlog
 from aiohttp import web
 
 from labd.api.answer import json_answer
@@ -21,8 +22,9 @@ from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import answer_error, answer_unexpected
 from labd.api.gate import ANONYMOUS, SAFE_METHODS, Gate, check_scope
 from labd.api.query import QueryReader
-from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotFound
+from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotAuthenticated, NotFound, OriginRefused
 
+log = structlog.get_logger()
 SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
 
 
@@ -96,6 +98,8 @@ class Dispatcher:
                 )
             return await route.answer(request, arguments, query)
         except LabdError as error:
+            if isinstance(error, (NotAuthenticated, OriginRefused)):
+                log.warning("access.refused", code=error.code, remote=request.remote, path=request.raw_path[:200])
             return answer_error(error)
         except asyncio.CancelledError:
             raise

@@ -8,39 +8,22 @@ import msgspec
 from msgspec import Meta
 
 from labd.api.answer import json_answer
-from labd.api.connection import while_connected
+from labd.api.connection import is_draining, while_connected
 from labd.api.endpoint import Call, Endpoint
 from labd.api.events import EventView, event_view
-from labd.clock import from_iso, iso
-from labd.engine.job import ENDED, Cause, JobState, JobView, Submission, view
-from labd.engine.views import JobFilter
-from labd.errors import BadRequest, Draining, UnknownJob
+from labd.api.job_filter import LARGEST_ID, JobsQuery, Page, filter_of
+from labd.clock import iso
+from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, view
+from labd.errors import Draining, UnknownJob
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
 
 LIST_AT_MOST = 1000
 WAIT_AT_MOST_S = 60.0
-LARGEST_ID = 2**63 - 1
+DRAIN_WAIT_S = 1.0
 
-Page = Annotated[int, Meta(ge=1, le=1000)]
-Text = Annotated[str, Meta(max_length=200)]
 Submissions = Submission | Annotated[list[Submission], Meta(max_length=LIST_AT_MOST)]
-
-
-class JobsQuery(msgspec.Struct):
-    """Filters of the list; all given ones must hold. `state` takes several, with commas between them."""
-
-    state: Text | None = None
-    task: Text | None = None
-    queue: Text | None = None
-    tag: Text | None = None
-    text: Text | None = None
-    since: Text | None = None
-    until: Text | None = None
-    submitted_by: Text | None = None
-    before: Annotated[int, Meta(ge=1, le=LARGEST_ID)] | None = None
-    limit: Page = 100
 
 
 class WaitQuery(msgspec.Struct):
@@ -139,11 +122,17 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         job_id = job_id_of(call)
         job = await engine.job(job_id)
         if call.query.wait > 0 and job.state not in ENDED:
-            try:
-                job = await while_connected(call.request, engine.wait(job_id, call.query.wait))
-            except Draining:
-                job = await engine.job(job_id)
+            job = await wait_for(call.request, job_id, call.query.wait)
         return view(job)
+
+    async def wait_for(request: Any, job_id: int, wait_s: float) -> Job:
+        if is_draining(request):
+            # Clients poll on to see the end: short polls then, but not as fast as they can send them.
+            return await while_connected(request, engine.wait(job_id, min(wait_s, DRAIN_WAIT_S)), until_drain=False)
+        try:
+            return await while_connected(request, engine.wait(job_id, wait_s))
+        except Draining:
+            return await engine.job(job_id)
 
     async def cancel(call: Call) -> JobView:
         return view(await engine.cancel(job_id_of(call), call.caller, call.body.reason))
@@ -228,46 +217,3 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         Endpoint("GET", at + "/why", why, "read", "What holds a job back", answer=Why, tags=tags, errors=known),
         Endpoint("GET", "/api/v1/why/{id}", why, "read", "What holds a job back", answer=Why, tags=tags, errors=known),
     ]
-
-
-def filter_of(query: JobsQuery) -> JobFilter:
-    """The query as the engine's filter.
-
-    Raises:
-        BadRequest: An unknown state or an instant that cannot be read; names parameter and value.
-    """
-    states: list[JobState] = []
-    for name in (query.state or "").split(","):
-        if not name.strip():
-            continue
-        try:
-            states.append(JobState(name.strip()))
-        except ValueError:
-            known = ", ".join(JobState)
-            raise BadRequest(
-                f"query parameter state={name}: no such state; there are {known}", parameter="state", value=name
-            ) from None
-    return JobFilter(
-        states=tuple(states),
-        task=query.task,
-        queue=query.queue,
-        tag=query.tag,
-        text=query.text,
-        since=_instant("since", query.since),
-        until=_instant("until", query.until),
-        submitted_by=query.submitted_by,
-        before_id=query.before,
-        limit=query.limit,
-    )
-
-
-def _instant(parameter: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        # In a query string a plus that was not escaped arrives as a space.
-        return from_iso(text.replace(" ", "+") if "T" in text else text)
-    except (ValueError, OverflowError) as fault:
-        raise BadRequest(
-            f"query parameter {parameter}={text}: {fault}; write 2026-01-31T08:00:00Z", parameter=parameter, value=text
-        ) from None

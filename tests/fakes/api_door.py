@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -18,6 +19,7 @@ from labd.engine.job import Caller
 from labd.engine.registry import JobContext, Registry, StopSpec, TaskSpec
 from labd.errors import SettingsFault, StopLatched
 from tests.fakes.api_engine import FakeStatus
+from tests.fakes.raw_http import RawClient
 
 PATIENT = {"request_timeout_s": 5.0, "stop_grace_s": 2.0}
 
@@ -92,3 +94,26 @@ async def open_engine(state_dir: Path, tasks: Tasks | None = None) -> AsyncItera
     finally:
         await engine.drain(0.0)
         await engine.close()
+
+
+@dataclass
+class House:
+    """A daemon's engine and doors, with one client at the door."""
+
+    engine: Engine
+    server: ApiServer
+    client: RawClient
+    tasks: Tasks
+    socket: Path
+
+
+@asynccontextmanager
+async def open_house(state_dir: Path) -> AsyncIterator[House]:
+    """The real server in front of the real engine."""
+    tasks, path = Tasks(), state_dir / "labd.sock"
+    async with (
+        open_engine(state_dir, tasks) as engine,
+        open_door(engine, state_dir, max_body_bytes=50_000) as server,
+        await RawClient.unix(path) as client,
+    ):
+        yield House(engine, server, client, tasks, path)
