@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
-import gc
 import importlib
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import anyio
 import msgspec
 import structlog
 
 import labd
-from labd import settings as settings_module
-from labd import telemetry
+from labd import restore, telemetry
 from labd.api.options import ApiOptions
 from labd.api.server import ApiServer, build
 from labd.check import wing_state
-from labd.clock import Clock, SystemClock
+from labd.clock import Clock
 from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL
 from labd.engine.registry import Registry
@@ -34,12 +28,11 @@ from labd.engine.schedules import ScheduleSpec
 from labd.errors import LabdError, SettingsFault, StoreFull
 from labd.settings import Settings
 from labd.state_folder import StateFolder
-from labd.systemd import Notifier, Watchdog, listen_sockets
+from labd.systemd import Notifier, Watchdog
 from labd.wing import Host, Wing, WingFactory
 
 log = structlog.get_logger()
 BUILT_IN_WINGS = {"resort": "labd.resort.wing:wing"}
-SWITCH_INTERVAL_S = 0.001
 Load = Callable[[], Settings]
 
 
@@ -83,11 +76,10 @@ class App:
         self._watchdog: asyncio.Task[None] | None = None
         self.engine = Engine(settings.state_dir, Registry(), clock, random, _engine_options(settings))
 
-    # -- life --------------------------------------------------------------------------------------------------------
-
     async def start(self) -> None:
         """Everything up to the open doors; raises a `LabdError` whose message is fit for a terminal."""
         self._folder.hold(self._clock)
+        restore.finish(self.settings.state_dir)
         self.settings.runtime_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
         await self.engine.open()
         for name, parsed in self.settings.wings.items():
@@ -129,9 +121,9 @@ class App:
             self.engine.registry.add(spec)
         try:
             await wing.start()
-        except LabdError as fault:
-            self._faults[name] = fault.message
-            log.error("wing.faulty", wing=name, problem=fault.message)
+        except (LabdError, OSError) as fault:
+            self._faults[name] = str(fault)
+            log.error("wing.faulty", wing=name, problem=str(fault))
         self._wings[name] = wing
 
     async def drain(self) -> None:
@@ -156,8 +148,8 @@ class App:
         for name, wing in reversed(list(self._wings.items())):
             try:
                 await wing.stop()
-            except LabdError as fault:
-                log.error("wing.faulty", wing=name, problem=fault.message)
+            except (LabdError, OSError) as fault:
+                log.error("wing.faulty", wing=name, problem=str(fault))
         if self.engine.journal.is_open:
             self.engine.audit(INTERNAL, "daemon.stop", self.settings.host.name, {})
             head = self.engine.audit_head
@@ -172,13 +164,12 @@ class App:
         await self.engine.journal.commit()
         await self.engine.stored_value("watchdog")
 
-    # -- settings ----------------------------------------------------------------------------------------------------
-
     async def reload(self) -> list[str]:
         """Apply changed settings as a whole.
 
         Returns:
             The dotted keys that changed; those in force only after a restart say so.
+
         Raises:
             SettingsFault: The file is faulty; the old settings stay in force.
         """
@@ -226,8 +217,6 @@ class App:
                 self._faults[f"schedule {name}"] = fault.message
                 log.error("schedule.refused", schedule=name, problem=fault.message)
 
-    # -- what the doors show (labd.api.status.StatusSource) ----------------------------------------------------------
-
     def wings(self) -> list[dict[str, Any]]:
         """State of every wing this labd has, and of those the settings name."""
         return [self._wing_view(name) for name in sorted({*self._factories, *self.settings.absent_wings})]
@@ -241,7 +230,12 @@ class App:
         if name in self._wings:
             faulty = name in self._faults
             devices = self._wings[name].status().get("devices", [])
-            return {**view, "state": "faulty" if faulty else "on", "reason": self._faults.get(name, ""), "devices": devices}
+            return {
+                **view,
+                "state": "faulty" if faulty else "on",
+                "reason": self._faults.get(name, ""),
+                "devices": devices,
+            }
         install = f"pip install 'labd[{factory.extra}]'" if "not installed" in missing else ""
         return {**view, "reason": missing, "install": install}
 
@@ -266,7 +260,9 @@ class App:
 
     def simulated(self) -> bool:
         """Whether any device is a simulator."""
-        return any(device.get("simulated") for wing in self._wings.values() for device in wing.status().get("devices", []))
+        return any(
+            device.get("simulated") for wing in self._wings.values() for device in wing.status().get("devices", [])
+        )
 
     def store_sizes(self) -> dict[str, int]:
         """Sizes of the databases."""
@@ -319,62 +315,3 @@ def _changed(old: Settings, new: Settings) -> list[str]:
     keys = sorted({*old.given, *new.given})
     changed = [key for key in keys if old.given.get(key) != new.given.get(key)]
     return [key if key.startswith(LIVE_KEYS) else f"{key} (in force after a restart)" for key in changed]
-
-
-# -- the process -----------------------------------------------------------------------------------------------------
-
-
-def run(load: Load, wings: Mapping[str, WingFactory]) -> int:
-    """Serve until a signal; returns the exit code: 0 after a good end, 1 if the daemon could not serve, 78 for settings."""
-    faulthandler.enable()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)  # the bus thread and the journal get their turn within a millisecond
-    try:
-        settings = load()
-    except SettingsFault as fault:
-        print(f"labd: {fault.message}", file=sys.stderr)
-        return os.EX_CONFIG
-    telemetry.configure(level=settings.log_level)
-    return anyio.run(_serve, settings, wings, load)
-
-
-async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Load) -> int:
-    notifier = Notifier(os.environ)
-    inherited = [found.socket for found in listen_sockets(os.environ)]
-    app = App(settings, wings, load, SystemClock(), Random(), notifier, inherited[0] if inherited else None)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        try:
-            await app.start()
-        except LabdError as fault:
-            print(f"labd: {fault.message}", file=sys.stderr)
-            await app.stop()
-            return os.EX_CONFIG if isinstance(fault, SettingsFault) else 1
-        gc.freeze()  # what the start made stays; the collector need not walk it again
-        gc.set_threshold(20_000, 20, 50)
-        async for received in signals:
-            if received != signal.SIGHUP:
-                break
-            try:
-                await app.reload()
-            except LabdError as fault:
-                log.error("settings.refused", problem=fault.message)
-        ending = asyncio.create_task(_end(app), name="end")
-        hurry = asyncio.create_task(_second_signal(signals), name="second signal")
-        await asyncio.wait({ending, hurry}, return_when=asyncio.FIRST_COMPLETED)
-        if not ending.done():
-            log.error("daemon.stop_forced", running=app.engine.counts()["running"])
-            sys.stderr.flush()
-            os._exit(1)  # at once: motors stop by their own watchdog, the next start says what was interrupted
-        hurry.cancel()
-        await ending
-    return 0
-
-
-async def _end(app: App) -> None:
-    await app.drain()
-    await app.stop()
-
-
-async def _second_signal(signals: Any) -> None:
-    async for received in signals:
-        if received != signal.SIGHUP:
-            return

@@ -14,7 +14,9 @@ import click
 import labd as package
 from labd.errors import LabdError, SettingsFault
 
-CONFIG = click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="One settings file for all others.")
+CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="One settings file for all others."
+)
 STATE = click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="State folder.")
 SOCKET = click.option("--socket", "socket_path", type=click.Path(path_type=Path), help="Path of the Unix socket.")
 
@@ -57,7 +59,10 @@ def labd() -> None:
 
 
 def _overrides(state: Path | None, socket_path: Path | None) -> dict[str, Any]:
-    return {"state_dir": None if state is None else str(state), "socket": None if socket_path is None else str(socket_path)}
+    return {
+        "state_dir": None if state is None else str(state),
+        "socket": None if socket_path is None else str(socket_path),
+    }
 
 
 def _failing(work: Callable[[], int]) -> None:
@@ -76,14 +81,14 @@ def _failing(work: Callable[[], int]) -> None:
 @SOCKET
 def run(config: Path | None, state: Path | None, socket_path: Path | None) -> None:
     """Serve in the foreground until SIGTERM; SIGHUP reads the settings again."""
-    from labd import app, settings
+    from labd import app, process, settings
 
     wings = app.factories()
 
     def load() -> settings.Settings:
         return settings.load(wings, config=config, overrides=_overrides(state, socket_path))
 
-    _failing(lambda: app.run(load, wings))
+    _failing(lambda: process.run(load, wings))
 
 
 @labd.command()
@@ -144,7 +149,9 @@ def verify(config: Path | None, state: Path | None) -> None:
     def work() -> int:
         folder = state or settings.load(app.factories(), config=config).state_dir
         report = verify_file(folder / "labd.db")
-        click.echo(json.dumps({"ok": report.ok, "entries": report.entries, "head": report.head, "problem": report.problem}))
+        click.echo(
+            json.dumps({"ok": report.ok, "entries": report.entries, "head": report.head, "problem": report.problem})
+        )
         return 0 if report.ok else 6
 
     _failing(work)

@@ -165,7 +165,14 @@ def _serve(daemon: subprocess.Popen[bytes], socket_path: Path, folder: Path) -> 
     _say("labd serves until Ctrl-C. In another terminal, try:")
     labctl = "labctl" if shutil.which("labctl") else f"{sys.executable} -m labctl"
     print(f"  export LABD_HOST=unix:{socket_path}")
-    for line in ("resort activate C", "resort status", "events --follow", "job list --state failed", "shell", "resort stop"):
+    for line in (
+        "resort activate C",
+        "resort status",
+        "events --follow",
+        "job list --state failed",
+        "shell",
+        "resort stop",
+    ):
         print(f"  {labctl} {line}")
     print(f"  tail -f {folder}/labd.log", flush=True)
     daemon.wait()

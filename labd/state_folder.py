@@ -38,7 +38,8 @@ class StateFolder:
             file = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as fault:
             raise StoreFull(
-                f"state folder {self.path}: {fault.strerror}; make it writable for user {os.getuid()} or choose another with --state",
+                f"state folder {self.path}: {fault.strerror}; make it writable for user {os.getuid()} or choose "
+                "another with --state",
                 path=str(self.path),
             ) from fault
         try:

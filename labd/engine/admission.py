@@ -20,8 +20,8 @@ YEAR_S = 366 * DAY_S
 
 
 def build(
-    item: Submission, spec: TaskSpec, args: dict[str, Any], caller: Caller, lanes: dict[str, Lane], job_id: int, now: float,
-    ageing_s: float,
+    item: Submission, spec: TaskSpec, args: dict[str, Any], caller: Caller, lanes: dict[str, Lane], job_id: int,
+    now: float, ageing_s: float,
 ) -> Job:  # fmt: skip
     """The job that a submission makes.
 
@@ -31,17 +31,22 @@ def build(
     lane = lanes.get(item.queue or spec.queue)
     if lane is None:
         raise UnknownQueue(
-            f"no queue is named {item.queue or spec.queue}; there are {', '.join(lanes)}", queue=item.queue or spec.queue
+            f"no queue is named {item.queue or spec.queue}; there are {', '.join(lanes)}",
+            queue=item.queue or spec.queue,
         )
     priority = _first(item.priority, spec.priority, lane.priority)
     if not 0 <= priority <= 9:
         raise BadRequest(f"priority {priority} is not between 0 (first) and 9", field="priority", value=priority)
     attempts = _first(item.max_attempts, spec.max_attempts)
     if not 1 <= attempts <= ATTEMPTS_LIMIT:
-        raise BadRequest(f"max_attempts {attempts} is not between 1 and {ATTEMPTS_LIMIT}", field="max_attempts", value=attempts)
+        raise BadRequest(
+            f"max_attempts {attempts} is not between 1 and {ATTEMPTS_LIMIT}", field="max_attempts", value=attempts
+        )
     timeout_s = item.timeout_s if item.timeout_s is not None else spec.timeout_s
     if timeout_s is not None and not 0 < timeout_s <= YEAR_S:
-        raise BadRequest(f"timeout_s {timeout_s} is not above 0 and at most {YEAR_S:.0f}", field="timeout_s", value=timeout_s)
+        raise BadRequest(
+            f"timeout_s {timeout_s} is not above 0 and at most {YEAR_S:.0f}", field="timeout_s", value=timeout_s
+        )
     run_at = _instant("run_at", item.run_at, "delay_s", item.delay_s, now)
     run_at = now if run_at is None else max(run_at, now)
     expires_at = _instant("expires_at", item.expires_at, "expires_in_s", item.expires_in_s, now)
@@ -89,8 +94,8 @@ def same_request(existing: Job, task: str, args: dict[str, Any]) -> Job:
     if existing.task == task and existing.args == args:
         return existing
     raise IdempotencyConflict(
-        f"idempotency key {existing.idempotency_key} belongs to job {existing.id} ({existing.task}) with other arguments; "
-        "use a new key for a new request",
+        f"idempotency key {existing.idempotency_key} belongs to job {existing.id} ({existing.task}) with other "
+        "arguments; use a new key for a new request",
         job=existing.id,
         key=existing.idempotency_key,
     )
@@ -108,7 +113,9 @@ def _instant(name: str, text: str | None, delay_name: str, delay_s: float | None
         raise BadRequest(f"{name} and {delay_name} exclude each other; give one", field=name)
     if delay_s is not None:
         if not 0 <= delay_s <= YEAR_S:
-            raise BadRequest(f"{delay_name} {delay_s} is not between 0 and {YEAR_S:.0f}", field=delay_name, value=delay_s)
+            raise BadRequest(
+                f"{delay_name} {delay_s} is not between 0 and {YEAR_S:.0f}", field=delay_name, value=delay_s
+            )
         return now + delay_s
     if text is None:
         return None

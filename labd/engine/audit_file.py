@@ -26,4 +26,6 @@ def verify_file(path: Path) -> AuditReport:
         finally:
             opened.close()
     except sqlite3.DatabaseError as fault:
-        raise StoreDamaged(f"{path} cannot be read: {fault}; restore a backup with `labd restore`", path=str(path)) from fault
+        raise StoreDamaged(
+            f"{path} cannot be read: {fault}; restore a backup with `labd restore`", path=str(path)
+        ) from fault

@@ -71,8 +71,6 @@ class Dispatcher:
         """Hold every job of the resource while `gate` answers a cause."""
         self._gates.setdefault(resource, []).append(gate)
 
-    # -- jobs come and go --------------------------------------------------------------------------------------------
-
     def offer(self, job: Job) -> bool:
         """A ready job; False if it lies behind the window and is left to the database."""
         lane = self.lanes[job.queue]
@@ -131,7 +129,11 @@ class Dispatcher:
 
     def lanes_to_fill(self) -> list[Lane]:
         """Queues whose window runs low while the database has more."""
-        return [lane for lane in self.lanes.values() if not lane.complete and not lane.filling and lane.in_memory < LOW_WATER]
+        return [
+            lane
+            for lane in self.lanes.values()
+            if not lane.complete and not lane.filling and lane.in_memory < LOW_WATER
+        ]
 
     def release(self, job: Job) -> None:
         """Give back the slot and the resources of a job that ran."""
@@ -142,8 +144,6 @@ class Dispatcher:
     def take_back(self, job: Job) -> None:
         """Count a job as running again (a waiting job goes on)."""
         self._occupy(job)
-
-    # -- decide ------------------------------------------------------------------------------------------------------
 
     def take(self, now: float, limit: int) -> tuple[list[Job], list[Job]]:
         """Up to `limit` jobs to start now, in order, and those found expired; all leave the ready set.
@@ -196,7 +196,9 @@ class Dispatcher:
         limit = self._capacities.get(name, 1)
         if users and len(users) >= limit:
             by = ", ".join(f"job {job.id} ({job.task})" for job in users.values())
-            return Cause("resource_held", f"resource {name} ({limit}) is held by {by}", {"resource": name, "jobs": list(users)})
+            return Cause(
+                "resource_held", f"resource {name} ({limit}) is held by {by}", {"resource": name, "jobs": list(users)}
+            )
         for gate in self._gates.get(name, ()):
             cause = gate()
             if cause is not None:
@@ -207,8 +209,6 @@ class Dispatcher:
         self.lanes[job.queue].running += 1
         for name in job.resources:
             self.users.setdefault(name, {})[job.id] = job
-
-    # -- why ---------------------------------------------------------------------------------------------------------
 
     def causes(self, job: Job, now: float, at: Callable[[float], str | None]) -> list[Cause]:
         """Everything that holds a queued job, by the rules that `take` follows; empty: it is next."""
@@ -245,9 +245,17 @@ class Dispatcher:
         return [cause for cause in found if cause is not None]
 
     def _turn(self, job: Job, lane: Lane) -> Cause:
-        ahead = sum(1 for other in self.ready.values() if other.queue == lane.name and (other.rank, other.id) < (job.rank, job.id))
+        ahead = sum(
+            1
+            for other in self.ready.values()
+            if other.queue == lane.name and (other.rank, other.id) < (job.rank, job.id)
+        )
         if ahead or job.id not in self.ready:
-            return Cause("turn", f"{ahead if job.id in self.ready else 'more than ' + str(ahead)} jobs of queue {lane.name} are ahead", {"ahead": ahead})
+            return Cause(
+                "turn",
+                f"{ahead if job.id in self.ready else 'more than ' + str(ahead)} jobs of queue {lane.name} are ahead",
+                {"ahead": ahead},
+            )
         return Cause("starting", "nothing holds it; it is starting now", {})
 
 

@@ -71,13 +71,17 @@ async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
     except asyncio.CancelledError:
         return Outcome(cancelled=True)
     except LabdError as fault:
-        return Outcome(error=JobError(fault.code, fault.message, type(fault).__name__, fault.details, retryable=fault.retryable))
+        return Outcome(
+            error=JobError(fault.code, fault.message, type(fault).__name__, fault.details, retryable=fault.retryable)
+        )
     except TimeoutError as fault:
         if limit.expired():
             message = f"{job.task} (job {job.id}) took longer than its timeout of {job.timeout_s:g} s"
-            return Outcome(error=JobError("task_timeout", message, "TaskTimeout", {"timeout_s": job.timeout_s}, retryable=True))
+            return Outcome(
+                error=JobError("task_timeout", message, "TaskTimeout", {"timeout_s": job.timeout_s}, retryable=True)
+            )
         return _failed(job, fault)
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 whatever a task raises ends its own attempt
         return _failed(job, fault)
 
 

@@ -1,11 +1,11 @@
 """A job, its states and the moves between them: values and rules, no I/O.
 
-    submit -> queued -> running -> succeeded | failed | waiting | cancelling
-    queued -> cancelled                (withdrawn, or expired before it could start)
-    running -> queued                  (an attempt failed and others are left, or the daemon died: repeatable only)
-    running -> interrupted             (the daemon died or drained while a physical job ran)
-    cancelling -> cancelled            (only when the work has really ended; it may end as succeeded or failed instead)
-    failed, cancelled, interrupted -> queued   (a person says `retry`)
+submit -> queued -> running -> succeeded | failed | waiting | cancelling
+queued -> cancelled                (withdrawn, or expired before it could start)
+running -> queued                  (an attempt failed and others are left, or the daemon died: repeatable only)
+running -> interrupted             (the daemon died or drained while a physical job ran)
+cancelling -> cancelled            (only when the work has really ended; it may end as succeeded or failed instead)
+failed, cancelled, interrupted -> queued   (a person says `retry`)
 """
 
 from __future__ import annotations

@@ -48,8 +48,6 @@ class JobBook:
         self.feed = EventFeed(self._read_events, self.journal.last_seq)
         self.journal.on_committed = self._committed
 
-    # -- changes -----------------------------------------------------------------------------------------------------
-
     def next_id(self) -> int:
         """The id of the next job."""
         self.last_id += 1
@@ -90,8 +88,6 @@ class JobBook:
             body.update(data)
         return Event(job.seq, self.clock.wall(), kind, job.id, body)
 
-    # -- finding -----------------------------------------------------------------------------------------------------
-
     async def find(self, job_id: int) -> Job:
         """The job as it stands on disk and in memory.
 
@@ -107,10 +103,13 @@ class JobBook:
         return self.live.get(job_id) or rows.from_row(found[0])
 
     async def settled(self, job_id: int) -> Job:
-        """The job, with everything that is shown of it on disk."""
+        """The job, with everything that is shown of it on disk; on a full disk as the disk has it."""
         job = await self.find(job_id)
         if job.seq > self.journal.durable_seq:
-            await self.journal.commit()
+            await self.journal.settle()
+            if job.seq > self.journal.durable_seq:
+                found = await self.journal.read("job", job_id)
+                return rows.from_row(found[0]) if found else job
         return job
 
     async def by_key(self, key: str) -> Job | None:
@@ -139,8 +138,6 @@ class JobBook:
                 if not waiters:
                     del self._waiters[job_id]
         return await self.settled(job_id)
-
-    # -- commits -----------------------------------------------------------------------------------------------------
 
     def _committed(self, events: list[Event]) -> None:
         durable = self.journal.durable_seq

@@ -11,6 +11,7 @@ group is closed, so a start shares the commit of its submission and a retry of t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,7 @@ class Group:
         self.refusal: asyncio.Future[None] = loop.create_future()
 
     def is_empty(self) -> bool:
+        """True if there is nothing to write."""
         return not (self.admitted or self.dirty or self.events or self.statements)
 
 
@@ -86,6 +88,7 @@ class Journal:
         self._group: Group | None = None
         self._wake: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
+        self._filling_up: asyncio.Future[None]
         self._closing = False
         self._busy = False
         self._seq = 0
@@ -107,6 +110,7 @@ class Journal:
         await self._reader
         await self._writer.run(lambda c: c.execute("PRAGMA wal_autocheckpoint = 2000").fetchall())
         self._group = Group(self._loop)
+        self._filling_up = self._loop.create_future()
         self._wake = asyncio.Event()
         highest = await self.read("highest_ids")
         self._seq = self.durable_seq = int(await self.fact("seq_floor") or 0)
@@ -129,8 +133,6 @@ class Journal:
         for opened in (self._reader, self._writer):
             if opened is not None:
                 await opened.close()
-
-    # -- staging: on the event loop only, never blocks ---------------------------------------------------------------
 
     def next_seq(self) -> int:
         """The number of the next change."""
@@ -178,10 +180,27 @@ class Journal:
         return self._open_group().landed
 
     async def commit(self) -> None:
-        """Wait until everything staged so far is on disk."""
+        """Wait until everything staged so far is on disk.
+
+        Raises:
+            StoreFull: The disk takes no more; what was staged is in force and is written when there is space.
+        """
         if self._group is not None and self._group.is_empty() and not self._busy:
             return
-        await asyncio.shield(self.landed())
+        landed = self.landed()
+        while not landed.done():
+            if self.full_reason is not None:
+                raise StoreFull(
+                    f"{self.path} takes no more writes: {self.full_reason}; what was asked is in force, it is on disk "
+                    "only when there is space again",
+                    path=str(self.path),
+                )
+            await asyncio.wait({landed, self._filling_up}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def settle(self) -> None:
+        """As `commit`, for readers: on a full disk they see what is there."""
+        with contextlib.suppress(StoreFull):
+            await self.commit()
 
     def _open_group(self) -> Group:
         group, wake = self._group, self._wake
@@ -189,8 +208,6 @@ class Journal:
             raise RuntimeError("the journal is not open")
         wake.set()
         return group
-
-    # -- reading -----------------------------------------------------------------------------------------------------
 
     async def read(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a named query; sees commits only."""
@@ -213,8 +230,6 @@ class Journal:
             self.execute("delete_fact", key)
         else:
             self.execute("put_fact", key, _encode(value).decode())
-
-    # -- writing -----------------------------------------------------------------------------------------------------
 
     async def _write_loop(self) -> None:
         wake = self._wake
@@ -323,7 +338,8 @@ class Journal:
 
     def _store_full(self) -> StoreFull:
         return StoreFull(
-            f"{self.path} takes no more writes: {self.full_reason}; free space, nothing was accepted", path=str(self.path)
+            f"{self.path} takes no more writes: {self.full_reason}; free space, nothing was accepted",
+            path=str(self.path),
         )
 
     def refuse_if_full(self) -> None:
@@ -336,10 +352,12 @@ class Journal:
             self.full_reason = str(fault)
             log.error("journal.full", path=str(self.path), problem=str(fault))
             self.on_full(self.full_reason)
+            self._filling_up.set_result(None)
 
     def _became_writable(self) -> None:
         if self.full_reason is not None:
             self.full_reason = None
+            self._filling_up = asyncio.get_running_loop().create_future()
             log.warning("journal.recovered", path=str(self.path))
             self.on_full(None)
 
@@ -353,7 +371,15 @@ class Journal:
         """A consistent copy of the file as it stands, while writes go on."""
         if self._reader is None:
             raise RuntimeError("the journal is not open")
-        await self._reader.run(lambda c: c.execute("VACUUM INTO ?", (str(target),)).fetchall())
+        await self._reader.run(_copy, str(target))
+
+
+def _copy(opened: sqlite3.Connection, target: str) -> None:
+    opened.execute("PRAGMA query_only = OFF")  # VACUUM INTO writes the copy, and counts as a write
+    try:
+        opened.execute("VACUUM INTO ?", (target,)).fetchall()
+    finally:
+        opened.execute("PRAGMA query_only = ON")
 
 
 def _follow(later: asyncio.Future[None], done: asyncio.Future[None]) -> None:

@@ -44,10 +44,19 @@ async def recover(
             interrupted += 1
             _interrupt(book, job, now)
         elif job.state is JobState.CANCELLING:
-            _end(book, job, now, "job.cancelled", JobState.CANCELLED, JobError("job_cancelled", "labd ended while it was being cancelled"))
+            _end(
+                book,
+                job,
+                now,
+                "job.cancelled",
+                JobState.CANCELLED,
+                JobError("job_cancelled", "labd ended while it was being cancelled"),
+            )
         elif job.crashes >= CRASH_LIMIT:
             failed += 1
-            message = f"the daemon died {job.crashes + 1} times while job {job.id} ran; it is not tried again, see its log"
+            message = (
+                f"the daemon died {job.crashes + 1} times while job {job.id} ran; it is not tried again, see its log"
+            )
             _end(book, job, now, "job.failed", JobState.FAILED, JobError("job_interrupted", message, "JobInterrupted"))
         else:
             requeued += 1
@@ -66,7 +75,9 @@ def _interrupt(book: JobBook, job: Job, now: float) -> None:
         f"the daemon died while job {job.id} ({job.task}) ran; nobody knows how far it came. "
         f"Look at the device, then `labctl job retry {job.id}` or `labctl job cancel {job.id}`"
     )
-    _end(book, job, now, "job.interrupted", JobState.INTERRUPTED, JobError("job_interrupted", message, "JobInterrupted"))
+    _end(
+        book, job, now, "job.interrupted", JobState.INTERRUPTED, JobError("job_interrupted", message, "JobInterrupted")
+    )
 
 
 def _end(book: JobBook, job: Job, now: float, kind: str, state: JobState, error: JobError) -> None:

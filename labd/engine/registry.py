@@ -156,7 +156,7 @@ class Registry:
         """JSON schema of the task's arguments."""
         document = msgspec.json.schema(self._schemas[spec.name])
         definitions = document.pop("$defs", {})
-        own = definitions.pop(self._schemas[spec.name].__name__, document)
+        own: dict[str, Any] = definitions.pop(self._schemas[spec.name].__name__, document)
         if definitions:
             own["$defs"] = definitions
         return own

@@ -69,8 +69,6 @@ class Runs:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    # -- start -------------------------------------------------------------------------------------------------------
-
     def start_ready(self) -> bool:
         """Start what may start now; True if there may be more."""
         started, expired = self._dispatcher.take(self._clock.wall(), BATCH)
@@ -116,8 +114,6 @@ class Runs:
         context = InlineContext(run.job, self._add_line, self._set_progress)
         self._finish(run, await inline.attempt(run.spec, context))
 
-    # -- end ---------------------------------------------------------------------------------------------------------
-
     def _leave(self, run: Run) -> None:
         del self.going[run.job.id]
         self._dispatcher.release(run.job)
@@ -148,7 +144,11 @@ class Runs:
     def _cut_off(self, run: Run) -> None:
         job = run.job
         if run.draining and job.effect == "physical":
-            error = JobError("job_interrupted", f"job {job.id} was cut off when labd was stopped; {_physical_hint(job)}", "JobInterrupted")
+            error = JobError(
+                "job_interrupted",
+                f"job {job.id} was cut off when labd was stopped; {_physical_hint(job)}",
+                "JobInterrupted",
+            )
             self._end(job, "job.interrupted", JobState.INTERRUPTED, error)
         elif run.draining:
             self._requeue(job, self._clock.wall(), "job.requeued", None)
@@ -160,7 +160,9 @@ class Runs:
 
     def _fail(self, run: Run, error: JobError) -> None:
         job = run.job
-        if job.state is JobState.RUNNING and retry.may_retry(job.effect, job.attempt, job.max_attempts, error.retryable):
+        if job.state is JobState.RUNNING and retry.may_retry(
+            job.effect, job.attempt, job.max_attempts, error.retryable
+        ):
             delay_s = retry.delay_s(job.attempt, run.spec.retry_delay_s, run.spec.backoff, self._random)
             self._requeue(job, self._clock.wall() + delay_s, "job.retrying", error)
             return
@@ -190,13 +192,12 @@ class Runs:
         waited_s = self._clock.wall() - job.created_at
         error = JobError(
             "job_expired",
-            f"job {job.id} waited {waited_s:.0f} s, past its expires_at {iso(job.expires_at)}; submit it again if it is still wanted",
+            f"job {job.id} waited {waited_s:.0f} s, past its expires_at {iso(job.expires_at)}; "
+            "submit it again if it is still wanted",
             "JobExpired",
             {"expires_at": iso(job.expires_at)},
         )
         self._end(job, "job.cancelled", JobState.CANCELLED, error)
-
-    # -- cancel ------------------------------------------------------------------------------------------------------
 
     def cancel_queued(self, job: Job, reason: JobError) -> None:
         """A job that has not started ends at once."""
@@ -214,7 +215,9 @@ class Runs:
         run = self.going[job.id]
         if run.end_reason is None:
             run.end_reason = reason
-            self._book.change(job, "job.cancelling", JobState.CANCELLING, {"code": reason.code, "message": reason.message})
+            self._book.change(
+                job, "job.cancelling", JobState.CANCELLING, {"code": reason.code, "message": reason.message}
+            )
             if run.task is not None:
                 run.task.cancel()
 
@@ -242,8 +245,6 @@ class Runs:
             self._dispatcher.lanes[job.queue].held += 1
         job.hold = hold
         self._book.change(job, "job.held", None, {"code": hold.code, "reason": hold.reason})
-
-    # -- what a running task tells -----------------------------------------------------------------------------------
 
     def _add_line(self, job: Job, level: str, text: str) -> None:
         self._logbook.add_line(job.id, self._clock.wall(), job.attempt, level, text)

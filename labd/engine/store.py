@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +30,8 @@ class StoreConnection(aiosqlite.Connection):
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """`work(sqlite3_connection, *args)` on the connection's own thread."""
-        return await self._execute(lambda: work(self._conn, *args))  # type: ignore[no-any-return]
+        execute: Callable[[Callable[[], T]], Awaitable[T]] = self._execute
+        return await execute(lambda: work(self._conn, *args))
 
 
 def connection(path: Path, *, synchronous: str, read_only: bool = False) -> StoreConnection:
@@ -66,7 +67,9 @@ def prepare(path: Path, database: str) -> None:
     if path.exists() and path.stat().st_size:
         with path.open("rb") as file:
             if file.read(len(HEADER)) != HEADER:
-                raise StoreDamaged(f"{path} is not an SQLite database; move it away or restore a backup", path=str(path))
+                raise StoreDamaged(
+                    f"{path} is not an SQLite database; move it away or restore a backup", path=str(path)
+                )
     try:
         opened = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
@@ -76,7 +79,9 @@ def prepare(path: Path, database: str) -> None:
     except LabdError:
         raise
     except sqlite3.OperationalError as fault:
-        raise StoreFull(f"{path} cannot be opened: {fault}; free space or mend its permissions", path=str(path)) from fault
+        raise StoreFull(
+            f"{path} cannot be opened: {fault}; free space or mend its permissions", path=str(path)
+        ) from fault
     except sqlite3.DatabaseError as fault:
         raise StoreDamaged(
             f"{path} is damaged: {fault}; it is left as it is, restore a backup with `labd restore`", path=str(path)
@@ -115,7 +120,8 @@ def _check(opened: sqlite3.Connection, path: Path) -> None:
         opened.set_progress_handler(None, 0)
     if findings != ["ok"]:
         raise StoreDamaged(
-            f"{path} is damaged: {findings[0].splitlines()[-1]}; it is left as it is, restore a backup with `labd restore`",
+            f"{path} is damaged: {findings[0].splitlines()[-1]}; it is left as it is, restore a backup with "
+            "`labd restore`",
             path=str(path),
             findings=findings,
         )

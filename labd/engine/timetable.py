@@ -102,8 +102,6 @@ class Timetable:
             entry.origin, entry.created_by, entry.created_at,
         )  # fmt: skip
 
-    # -- firing ------------------------------------------------------------------------------------------------------
-
     async def run(self) -> None:
         """Fire what is due, for ever; sleeps until the next instant or a change."""
         while True:
@@ -125,7 +123,7 @@ class Timetable:
             if entry is None or entry.spec.paused:
                 continue
             now = self._clock.wall()
-            if entry.state.next_run_at is not None and entry.state.next_run_at <= now:
+            if schedules.needs_look(entry.state, now):
                 try:
                     await self._fire(name, entry, now)
                 except LabdError as fault:
@@ -141,6 +139,7 @@ class Timetable:
         return wait_s
 
     async def _fire(self, name: str, entry: Entry, now: float) -> None:
+        self._journal.refuse_if_full()
         running, queued = await self._open_jobs(name)
         plan = schedules.due(entry.spec, entry.state, now, running, queued, self._seed)
         before, entry.state = entry.state, plan.state
@@ -159,7 +158,6 @@ class Timetable:
             )
             for fire in plan.fires
         ]
-        self._journal.refuse_if_full()
         caller = Caller(f"schedule:{name}", frozenset({"operate"}))
         try:
             jobs = await self._submit(items, caller, lambda: self._store(name)) if items else []
@@ -167,12 +165,17 @@ class Timetable:
             entry.state = before  # where the state was staged, it has not landed: the older one overtakes it
             self._store(name)
             raise
-        if not items:
+        if not items and plan.state != before:
             self._store(name)
         for job, fire in zip(jobs, plan.fires, strict=True):
             self._book.publish("schedule.fired", {"schedule": name, "at": iso(fire.at)}, job.id)
         for left in plan.skipped:
-            facts = {"schedule": name, "first_at": iso(left.first_at), "last_at": iso(left.last_at), "count": left.count}
+            facts = {
+                "schedule": name,
+                "first_at": iso(left.first_at),
+                "last_at": iso(left.last_at),
+                "count": left.count,
+            }
             self._book.publish("schedule.skipped", {**facts, "reason": left.reason})
 
     async def _open_jobs(self, name: str) -> tuple[int, int]:

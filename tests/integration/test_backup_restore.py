@@ -499,7 +499,6 @@ def serving(folder: Path) -> Iterator[Path]:
             daemon.wait(10)
 
 
-@pytest.mark.xfail(reason="Journal.copy runs VACUUM INTO on a connection that is query_only", strict=True)
 def test_a_backup_of_a_serving_daemon_comes_back_with_its_physical_jobs_held(state_dir: Path) -> None:
     move = {"task": "resort.move_to_angle", "args": {"degrees": 5}, "delay_s": 3600, "expires_in_s": 7200}
     look = {"task": "resort.get_motor_health", "delay_s": 3600}
@@ -518,7 +517,6 @@ def test_a_backup_of_a_serving_daemon_comes_back_with_its_physical_jobs_held(sta
     assert not (state_dir / "new" / MARKER).exists()
 
 
-@pytest.mark.xfail(reason="App.start does not call labd.restore.finish after it has taken the folder", strict=True)
 def test_a_daemon_finishes_a_restore_that_was_cut_short(
     archive: Path, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,4 +17,6 @@ def queries() -> dict[str, str]:
 def migrations(database: str) -> list[str]:
     """Scripts of one database in order; script n brings version n - 1 to version n."""
     folder = files(__package__).joinpath(database)
-    return [entry.read_text() for entry in sorted(folder.iterdir(), key=lambda f: f.name) if entry.name.endswith(".sql")]
+    return [
+        entry.read_text() for entry in sorted(folder.iterdir(), key=lambda f: f.name) if entry.name.endswith(".sql")
+    ]

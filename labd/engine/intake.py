@@ -1,0 +1,190 @@
+"""Takes submissions in: checks them, finds their idempotency keys, admits them in one commit, and lets stops pass."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from labd.clock import Clock
+from labd.engine import admission
+from labd.engine.audit_trail import AuditTrail
+from labd.engine.delayed import DelayedJobs
+from labd.engine.dispatcher import Dispatcher
+from labd.engine.job import Caller, Job, JobError, JobState, Submission
+from labd.engine.jobbook import JobBook
+from labd.engine.journal import Journal
+from labd.engine.pump import Pump
+from labd.engine.registry import Registry, StopSpec, TaskSpec
+from labd.errors import BadRequest, Draining, LabdError
+
+SUBMISSIONS_LIMIT = 1000
+
+
+class Intake:
+    """The way in for jobs."""
+
+    def __init__(
+        self, book: JobBook, dispatcher: Dispatcher, delayed: DelayedJobs, journal: Journal, registry: Registry,
+        audit: AuditTrail, pump: Pump, clock: Clock, ageing_s: float,
+    ) -> None:  # fmt: skip
+        self._book = book
+        self._dispatcher = dispatcher
+        self._delayed = delayed
+        self._journal = journal
+        self._registry = registry
+        self._audit = audit
+        self._pump = pump
+        self._clock = clock
+        self._ageing_s = ageing_s
+        self._keys_coming: dict[str, asyncio.Future[None]] = {}
+        self._keys_landed = 0
+
+    async def submit(self, items: list[Submission], caller: Caller) -> list[Job]:
+        """Accept jobs, all or none, in one commit; on disk when it returns.
+
+        A known idempotency key gives the job that already has it.
+
+        Raises:
+            BadRequest, UnknownTask, InvalidArguments, Refused, IdempotencyConflict, StoreFull, Draining
+        """
+        return await self.submit_with(items, caller)
+
+    async def submit_one(self, item: Submission, caller: Caller) -> tuple[Job, bool]:
+        """Accept one job; False if its idempotency key was known."""
+        before = self._book.last_id
+        job = (await self.submit_with([item], caller))[0]
+        return job, job.id > before or job.id == 0
+
+    async def submit_with(
+        self, items: list[Submission], caller: Caller, staged: Callable[[], None] | None = None
+    ) -> list[Job]:
+        """As `submit`; `staged` may stage more writes for the same commit."""
+        if len(items) == 1:
+            spec = self._registry.find(items[0].task)
+            if isinstance(spec, StopSpec):
+                return [await self._stop(spec, items[0], caller)]
+        if len(items) > SUBMISSIONS_LIMIT:
+            raise BadRequest(f"{len(items)} submissions at once; at most {SUBMISSIONS_LIMIT}", limit=SUBMISSIONS_LIMIT)
+        if self._dispatcher.stopped is not None:
+            raise Draining("labd is ending and takes no new jobs; try again when it is back")
+        self._journal.refuse_if_full()
+        checked = [self._check(item) for item in items]
+        known = await self._known_keys(items) if any(item.idempotency_key is not None for item in items) else {}
+        jobs = self._stage(items, checked, known, caller, staged)
+        await asyncio.shield(self._journal.admitted())
+        return jobs
+
+    def _check(self, item: Submission) -> TaskSpec:
+        spec = self._registry.find(item.task)
+        if isinstance(spec, StopSpec):
+            raise BadRequest(f"{spec.name} is a stop and goes alone, not in a list", task=spec.name)
+        self._registry.check_args(spec, item.args)
+        if spec.precheck is not None:
+            spec.precheck(item.args)
+        return spec
+
+    def _stage(
+        self, items: list[Submission], specs: list[TaskSpec], known: dict[str, Job], caller: Caller,
+        staged: Callable[[], None] | None,
+    ) -> list[Job]:  # fmt: skip
+        """Build all, then admit all: a fault in the last leaves nothing of the first. No await in here."""
+        book, now = self._book, self._clock.wall()
+        lanes, ageing_s = self._dispatcher.lanes, self._ageing_s
+        first_id = book.last_id
+        jobs: list[Job] = []
+        fresh: list[Job] = []
+        for item, spec in zip(items, specs, strict=True):
+            key = item.idempotency_key
+            if key is not None and key in known:
+                jobs.append(admission.same_request(known[key], spec.name, item.args))
+                continue
+            job = admission.build(item, spec, item.args, caller, lanes, first_id + len(fresh) + 1, now, ageing_s)
+            fresh.append(job)
+            jobs.append(job)
+            if key is not None:
+                known[key] = job
+        for job in fresh:
+            book.next_id()
+            book.admit(job)
+            lane = lanes[job.queue]
+            lane.queued += 1
+            if job.run_at > now:
+                self._delayed.offer(job)
+            else:
+                self._dispatcher.offer(job)
+            if job.effect == "physical":
+                self._audit.add(caller, "job.submit", f"job {job.id}", {"task": job.task, "args": job.args})
+        if staged is not None:
+            staged()
+        if fresh:
+            admitted = self._journal.admitted()
+            admitted.add_done_callback(lambda done: self._admission_settled(done, fresh))
+            for job in fresh:
+                if job.idempotency_key is not None:
+                    self._keys_coming[job.idempotency_key] = admitted
+            self._pump.pump()  # a job that can start at once shares the commit of its admission
+        return jobs
+
+    def _admission_settled(self, done: asyncio.Future[None], fresh: list[Job]) -> None:
+        refused = done.cancelled() or done.exception() is not None
+        for job in fresh:
+            if job.idempotency_key is not None:
+                self._keys_coming.pop(job.idempotency_key, None)
+                self._keys_landed += 1
+            if refused and job.id in self._book.live and job.state is JobState.QUEUED:
+                self._dispatcher.withdraw(job)
+                self._delayed.withdraw(job)
+                self._dispatcher.lanes[job.queue].queued -= 1
+                self._book.forget(job)
+
+    async def _known_keys(self, items: list[Submission]) -> dict[str, Job]:
+        """Jobs that have one of the keys already; waits for keys that are on their way to the disk.
+
+        Race: two requests with one key come in one after the other. The second finds the key in `_keys_coming`, waits
+        for that commit, and reads the job. A key that was staged and landed while this one was reading is seen by
+        `_keys_landed`, and the reading is done again; between the last look and `_stage` there is no await.
+        """
+        keys = {item.idempotency_key for item in items if item.idempotency_key is not None}
+        while True:
+            coming = next((self._keys_coming[key] for key in keys if key in self._keys_coming), None)
+            if coming is not None:
+                await asyncio.wait([asyncio.shield(coming)])
+                continue
+            landed = self._keys_landed
+            known: dict[str, Job] = {}
+            for key in keys:
+                job = await self._book.by_key(key)
+                if job is not None:
+                    known[key] = job
+            if landed == self._keys_landed and not keys & self._keys_coming.keys():
+                return known
+
+    async def _stop(self, spec: StopSpec, item: Submission, caller: Caller) -> Job:
+        """Stop first, write afterwards."""
+        now = self._clock.wall()
+        job = Job(
+            id=0, task=spec.name, args=item.args, queue="high-priority", priority=0, state=JobState.QUEUED, attempt=1,
+            max_attempts=1, rank=now, run_at=now, created_at=now, started_at=now, submitted_by=caller.name,
+            effect="physical", idempotency_key=None, tags=tuple(item.tags),
+        )  # fmt: skip
+        try:
+            job.result = await spec.function(item.args, caller)
+            state, kind = JobState.SUCCEEDED, "job.succeeded"
+        except LabdError as fault:
+            job.error = JobError(fault.code, fault.message, type(fault).__name__, fault.details)
+            state, kind = JobState.FAILED, "job.failed"
+        if self._journal.full_reason is not None:
+            job.state, job.finished_at = state, self._clock.wall()
+            return job  # the stop is done; only its record is missing, and id 0 says so
+        job.id = self._book.next_id()
+        if job.queue not in self._dispatcher.lanes:
+            job.queue = next(iter(self._dispatcher.lanes))
+        self._book.admit(job)
+        job.finished_at = self._clock.wall()
+        self._book.change(job, kind, state)
+        try:
+            await asyncio.shield(self._journal.admitted())
+        except LabdError:
+            self._book.forget(job)
+            job.id = 0
+        return job

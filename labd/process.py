@@ -1,0 +1,87 @@
+"""The process around the daemon: signals, the end in good order, and the end at once."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import anyio
+import structlog
+
+from labd import telemetry
+from labd.app import App, Load
+from labd.clock import SystemClock
+from labd.errors import LabdError, SettingsFault
+from labd.settings import Settings
+from labd.systemd import Notifier, listen_sockets
+from labd.wing import WingFactory
+
+log = structlog.get_logger()
+SWITCH_INTERVAL_S = 0.001
+
+
+def run(load: Load, wings: Mapping[str, WingFactory]) -> int:
+    """Serve until a signal.
+
+    Returns:
+        0 after a good end, 1 if the daemon could not serve, 78 (EX_CONFIG) for faulty settings.
+    """
+    faulthandler.enable()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # the bus thread and the journal get their turn within a millisecond
+    try:
+        settings = load()
+    except SettingsFault as fault:
+        sys.stderr.write(f"labd: {fault.message}\n")
+        return os.EX_CONFIG
+    telemetry.configure(level=settings.log_level)
+    return anyio.run(_serve, settings, wings, load)
+
+
+async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Load) -> int:
+    notifier = Notifier(os.environ)
+    inherited = [found.socket for found in listen_sockets(os.environ)]
+    app = App(settings, wings, load, SystemClock(), Random(), notifier, inherited[0] if inherited else None)
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        try:
+            await app.start()
+        except LabdError as fault:
+            sys.stderr.write(f"labd: {fault.message}\n")
+            await app.stop()
+            return os.EX_CONFIG if isinstance(fault, SettingsFault) else 1
+        gc.freeze()  # what the start made stays; the collector need not walk it again
+        gc.set_threshold(20_000, 20, 50)
+        async for received in signals:
+            if received != signal.SIGHUP:
+                break
+            try:
+                await app.reload()
+            except LabdError as fault:
+                log.error("settings.refused", problem=fault.message)
+        ending = asyncio.create_task(_end(app), name="end")
+        hurry = asyncio.create_task(_second_signal(signals), name="second signal")
+        await asyncio.wait({ending, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        if not ending.done():
+            log.error("daemon.stop_forced", running=app.engine.counts()["running"])
+            sys.stderr.flush()
+            os._exit(1)  # at once: motors stop by their own watchdog, the next start says what was interrupted
+        hurry.cancel()
+        await ending
+    return 0
+
+
+async def _end(app: App) -> None:
+    await app.drain()
+    await app.stop()
+
+
+async def _second_signal(signals: Any) -> None:
+    async for received in signals:
+        if received != signal.SIGHUP:
+            return
