@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from labd import app
+from labd import process
 from labd.clock import SystemClock
 from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL, Submission
@@ -76,7 +76,7 @@ async def run_jobs(folder: Path, jobs: int) -> tuple[float, float]:
 
 def engine_to_floor(report: Report, folder: Path, jobs: int, rounds: int) -> None:
     """Floor, engine, floor, engine, ..., floor; the medians."""
-    sys.setswitchinterval(app.SWITCH_INTERVAL_S)  # as the daemon sets them
+    sys.setswitchinterval(process.SWITCH_INTERVAL_S)  # as the daemon sets them
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     floors, engines = [floor.jobs_per_s(folder, jobs)], []

@@ -42,6 +42,9 @@ def wait_for(caller: Caller, wanted: dict[str, Any]) -> dict[str, Any]:
 
 def press(caller: Caller, dice: random.Random) -> tuple[float, float, dict[str, Any]]:
     """One round: a move under way, stop, reset; when it was pressed (monotonic), how long the answer took, the answer."""
+    wait_for(caller, {"connected": True, "stop_latched": False})
+    if not caller.get(STATUS_PATH)["torque_enabled"]:
+        caller.post(JOBS_PATH, {"task": "resort.connect"})  # the reset could not do it; its note is in the figures
     status = wait_for(caller, {"connected": True, "stop_latched": False, "moving": False, "torque_enabled": True})
     caller.post(JOBS_PATH, {"task": "resort.move_to_angle", "args": {"degrees": (status["position_deg"] + 179.0) % 360}})
     wait_for(caller, {"moving": True})
@@ -57,7 +60,7 @@ def press(caller: Caller, dice: random.Random) -> tuple[float, float, dict[str, 
     while True:
         code, found = caller.ask("POST", "/api/v1/resort/reset", {"by": "bench", "reason": "next round"})
         if code == 200:
-            return pressed, answer_s, answer
+            return pressed, answer_s, {**answer, "reset_note": found.get("note")}
         if time.monotonic() > deadline:
             raise RuntimeError(f"the reset was answered {code}: {found}")
         time.sleep(0.05)
@@ -117,6 +120,8 @@ def main() -> None:
         "daemon_own_wire_ms": summary(quiet) if quiet else None,
         "confirmed": sum(bool(fact["confirmed"]) for fact in facts),
         "latched_durably": sum(bool(fact["latched_durably"]) for fact in facts),
+        "resets_without_torque": [fact["reset_note"] for fact in facts if fact["reset_note"]][:5],
+        "resets_without_torque_count": sum(bool(fact["reset_note"]) for fact in facts),
         "noise": noise.result,
     }  # fmt: skip
     report.ratios["stops_confirmed"] = report.figures["confirmed"] / stops

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from labd import app, settings
+from labd import app, process, settings
 from tests.fakes.bench_wing import wing
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     def load() -> settings.Settings:
         return settings.load(wings, config=given.config, overrides={"state_dir": str(given.state), "socket": str(given.socket)})
 
-    return app.run(load, wings)
+    return process.run(load, wings)
 
 
 if __name__ == "__main__":

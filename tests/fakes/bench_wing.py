@@ -138,7 +138,7 @@ class TestWing:
 
 
 class TestWingFactory:
-    """Satisfies `labd.wing.WingFactory`; handed to `labd.app.run` by `tests.fakes.bench_daemon`."""
+    """Satisfies `labd.wing.WingFactory`; handed to `labd.process.run` by `tests.fakes.bench_daemon`."""
 
     name = "test"
     extra = ""
