@@ -46,8 +46,13 @@ def press(caller: Caller, dice: random.Random) -> tuple[float, float, dict[str, 
     if not caller.get(STATUS_PATH)["torque_enabled"]:
         caller.post(JOBS_PATH, {"task": "resort.connect"})  # the reset could not do it; its note is in the figures
     status = wait_for(caller, {"connected": True, "stop_latched": False, "moving": False, "torque_enabled": True})
-    caller.post(JOBS_PATH, {"task": "resort.move_to_angle", "args": {"degrees": (status["position_deg"] + 179.0) % 360}})
-    wait_for(caller, {"moving": True})
+    degrees = (status["position_deg"] + 179.0) % 360
+    job = caller.post(JOBS_PATH, {"task": "resort.move_to_angle", "args": {"degrees": degrees}})
+    try:
+        wait_for(caller, {"moving": True})
+    except RuntimeError as fault:
+        where = f"{JOBS_PATH}/{job['id']}"
+        raise RuntimeError(f"{fault}; {caller.get(where)}; {caller.get(where + '/why')}") from None
     time.sleep(dice.uniform(0.0, 0.1))
     pressed = time.monotonic()
     caller.send(STOP)
