@@ -1,7 +1,7 @@
 """Who asks, and what they may: from the peer of a Unix socket to a `Caller`.
 
-Why numbers: the table's names are turned into uids and gids once, when it is made. A request then compares integers and
-never waits for a directory server.
+Why numbers: the table's names are turned into uids and gids once, when it is made. A request then compares integers;
+only the name of a user who comes for the first time is looked up.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class AccessTable:
     def __init__(self, users: Mapping[str, tuple[str, ...]], groups: Mapping[str, tuple[str, ...]]) -> None:
         self._by_uid: dict[int, frozenset[str]] = {}
         self._by_gid: dict[int, frozenset[str]] = {}
+        self._names: dict[int, str] = {}
         self._everybody = grant(users.get("*", ()))
         for name, scopes in users.items():
             if name != "*":
@@ -77,7 +78,10 @@ class AccessTable:
 
     def caller(self, peer: Peer) -> Caller:
         """The peer as the engine and the audit know it."""
-        return Caller(f"unix:{_user_name(peer.uid)}", self.scopes(peer), "unix")
+        name = self._names.get(peer.uid)
+        if name is None:
+            name = self._names[peer.uid] = _user_name(peer.uid)
+        return Caller(f"unix:{name}", self.scopes(peer), "unix")
 
 
 def _enter(

@@ -1,6 +1,6 @@
 """JSON answers: encoded once, and sent in one write where nothing special is asked.
 
-Why not always `web.Response`: its headers are built as a multidict and serialised for every answer, a tenth of the
+Why not always `web.Response`: its headers are built as a multidict and serialised for every answer, a twentieth of the
 whole cost of a submission. An ordinary answer differs from the next only in status, length and date.
 """
 
