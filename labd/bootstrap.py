@@ -26,8 +26,9 @@ from typing import Any
 OLDEST_PYTHON = (3, 11)
 GUARD = "LABD_BOOTSTRAPPED"  # set across the exec, so that a .venv that lacks a package cannot loop
 OFFLINE_SIGNS = re.compile(
-    r"name resolution|dns error|failed to establish a new connection|network is unreachable|error sending request|"
-    r"failed to lookup address|connection refused|connecttimeout|failed to fetch|could not connect|tcp connect error",
+    r"name resolution|name or service not known|failed to (resolve|establish a new connection|lookup address|fetch)|"
+    r"dns error|network is unreachable|network connectivity is disabled|network was disabled|error sending request|"
+    r"connection refused|connecttimeout|could not connect|tcp connect error|from versions: none",
     re.IGNORECASE,
 )
 
