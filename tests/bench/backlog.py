@@ -30,6 +30,9 @@ SETTINGS = f"[queue.standard]\nconcurrency = {CONCURRENCY}\n"
 QUEUE = "/api/v1/queues/standard"
 RUN_S = 120.0
 MIB = 1024 * 1024
+RAN_SINCE = (
+    "SELECT started_at, finished_at FROM jobs WHERE state = 'succeeded' AND started_at >= ? ORDER BY finished_at"
+)
 
 
 def make_backlog(path: Path, jobs: int, seed: int) -> None:
@@ -82,8 +85,7 @@ def claim_rate(daemon: Daemon, caller: Caller, jobs: int) -> float:
     while caller.get("/api/v1/status")["jobs"]["running"]:
         time.sleep(0.01)
     with sqlite3.connect(f"file:{daemon.database}?mode=ro", uri=True) as opened:
-        statement = "SELECT started_at, finished_at FROM jobs WHERE state = 'succeeded' AND started_at >= ? ORDER BY finished_at"
-        ran = opened.execute(statement, (resumed_at,)).fetchall()
+        ran = opened.execute(RAN_SINCE, (resumed_at,)).fetchall()
     opened.close()
     took_s = ran[min(jobs, len(ran)) - 1][1] - min(started for started, _ in ran)
     return min(jobs, len(ran)) / took_s

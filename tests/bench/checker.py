@@ -85,8 +85,9 @@ class Checker:
         self._listen()
         rows = self._before = _rows_of_copy(self._database)
         self.figures["rounds"] += 1
-        self.figures["going_at_kill"] += sum(row.state in GOING for row in rows.values())
-        self.figures["physical_going_at_kill"] += sum(row.state in GOING and row.effect == "physical" for row in rows.values())
+        going = [row for row in rows.values() if row.state in GOING]
+        self.figures["going_at_kill"] += len(going)
+        self.figures["physical_going_at_kill"] += sum(row.effect == "physical" for row in going)
         return [*_acknowledged(rows, ledger), *self._started(rows), *self._moved(rows)]
 
     def _listen(self) -> None:
@@ -166,7 +167,8 @@ class Checker:
                 return [f"job {before.id}: physical, was {before.state} at the kill, is {now.state} now"]
             return []
         if before.state == "cancelling":
-            return [] if now.state == "cancelled" else [f"job {before.id}: was cancelling at the kill, is {now.state} now"]
+            ended = now.state == "cancelled"
+            return [] if ended else [f"job {before.id}: was cancelling at the kill, is {now.state} now"]
         self.figures["requeued"] += 1
         if now.state == "failed" and before.crashes >= CRASH_LIMIT:
             return []
@@ -187,16 +189,18 @@ class Checker:
             problems.append(f"{key}: it was submitted again after the restart and never acknowledged")
         for row in rows.values():
             starts = self._starts.get(row.id, [])
-            if row.task == "test.sleep" and row.state == "succeeded" and row.result != str(starts[-1]["attempt"] if starts else None):
-                problems.append(f"job {row.id}: its result is {row.result}, its last attempt was {starts[-1:]}")
-            if row.effect == "repeatable" and row.state not in ("succeeded",) and row.crashes < CRASH_LIMIT:
+            last = str(starts[-1]["attempt"] if starts else None)
+            if row.task == "test.sleep" and row.state == "succeeded" and row.result != last:
+                problems.append(f"job {row.id}: its result is {row.result}, its last attempt was {last}")
+            if row.effect == "repeatable" and row.state != "succeeded" and row.crashes < CRASH_LIMIT:
                 problems.append(f"job {row.id}: repeatable, and {row.state} at the end")
             if row.state in GOING:
                 problems.append(f"job {row.id}: {row.state}, and no daemon runs")
         for begin, end in ledger.latch_spans:
             moved = [moment for moment in self._move_moments if begin < moment < end]
             if moved:
-                problems.append(f"{len(moved)} moves began between an acknowledged stop at {begin:.3f} and its reset at {end:.3f}")
+                span = f"an acknowledged stop at {begin:.3f} and its reset at {end:.3f}"
+                problems.append(f"{len(moved)} moves began between {span}")
         problems += _sound(self._database)
         self.figures["jobs"] = len(rows)
         self.figures["acknowledged"] = len(ledger.acknowledged)
@@ -235,7 +239,8 @@ def _acknowledged(rows: dict[int, Row], ledger: Ledger) -> list[str]:
         if row is None:
             problems.append(f"job {job_id} ({key}): acknowledged, and not in the database")
         elif (row.key, row.task, json.loads(row.args)) != (key, asked["task"], asked["args"]):
-            problems.append(f"job {job_id} ({key}): the database has {row.key} {row.task} {row.args}, asked was {asked}")
+            there = f"{row.key} {row.task} {row.args}"
+            problems.append(f"job {job_id} ({key}): the database has {there}, asked was {asked}")
     return problems
 
 

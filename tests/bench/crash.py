@@ -191,7 +191,9 @@ def _latched(daemon: Daemon, ledger: Ledger, simulator: Simulator | None) -> boo
         if latched and (not ledger.latch_spans or ledger.latch_spans[-1][1] != float("inf")):
             ledger.latch_spans.append([time.monotonic(), float("inf")])
         if not latched and ledger.latch_spans and ledger.latch_spans[-1][1] == float("inf"):
-            ledger.latch_spans[-1][1] = ledger.latch_spans[-1][0]  # a reset whose answer was cut off: nothing to hold it to
+            ledger.latch_spans[-1][1] = ledger.latch_spans[-1][
+                0
+            ]  # the answer to its reset was cut off: nothing to hold
     return latched
 
 

@@ -1,4 +1,4 @@
-"""A real daemon as a process of its own in a temporary folder, with the bench wing, ended by its pid and nothing else."""
+"""A real daemon as a process of its own in a temporary folder, with the bench wing, ended by its pid alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -37,7 +36,8 @@ class Daemon:
         self.trace = folder / "trace.jsonl"
         self.log = folder / "labd.log"
         self.config = folder / "labd.toml"
-        self.config.write_text(f'log_level = "warning"\n{settings}\n[test]\ntrace = "{self.trace}"\n' if module != "labd" else settings)
+        bench = f'log_level = "warning"\n{settings}\n[test]\ntrace = "{self.trace}"\n'
+        self.config.write_text(settings if module == "labd" else bench)
         self._command = [sys.executable, "-m", module, *(["run"] if module == "labd" else [])]
         self._process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
@@ -56,13 +56,10 @@ class Daemon:
 
     def spawn(self) -> None:
         """Begin; `wait_ready` waits until it serves."""
-        command = [*self._command, "--config", str(self.config), "--state", str(self.state), "--socket", str(self.socket)]
-        with self.log.open("ab") as log:
-            self.started_at = time.time()
-            self._spawned = time.monotonic()
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
-            )
+        paths = {"--config": self.config, "--state": self.state, "--socket": self.socket}
+        self.started_at = time.time()
+        self._spawned = time.monotonic()
+        self._process = _spawn([*self._command, *(str(word) for pair in paths.items() for word in pair)], self.log)
 
     def wait_ready(self) -> float:
         """Wait until the socket answers; seconds from the start of the process.
@@ -116,7 +113,7 @@ class Daemon:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.end()
         else:
@@ -133,15 +130,13 @@ class Simulator:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "labd", "simulate", "resort", "--link", str(self.link), "--record", str(self.record)]
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
-            )
+        command = [sys.executable, "-m", "labd", "simulate", "resort"]
+        self._process = _spawn([*command, "--link", str(self.link), "--record", str(self.record)], self._log)
         deadline = time.monotonic() + READY_S
         while not self.link.exists():
             if time.monotonic() > deadline or self._process.poll() is not None:
-                raise RuntimeError(f"the virtual bus did not come up; its log ends with\n{self._log.read_text()[-3000:]}")
+                log = self._log.read_text()[-3000:]
+                raise RuntimeError(f"the virtual bus did not come up; its log ends with\n{log}")
             time.sleep(0.01)
         return self
 
@@ -157,10 +152,16 @@ class Simulator:
     def settings(self, **more: Any) -> str:
         """The `[resort]` table that drives it."""
         keys = {"driver": "dynamixel", "device": str(self.link), **more}
-        return "\n".join(["[resort]", *(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in keys.items())]) + "\n"
+        lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in keys.items()]
+        return "\n".join(["[resort]", *lines, ""])
 
 
-def _environment() -> dict[str, str]:
-    """Ours without what would change the daemon's settings."""
+def _spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, which writes into `log` and has nothing of ours that changes its settings."""
     ours = ("LABD_", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_")
-    return {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    nothing = subprocess.DEVNULL
+    with log.open("ab") as out:
+        return subprocess.Popen(
+            command, cwd=ROOT, stdin=nothing, stdout=out, stderr=out, start_new_session=True, env=environ
+        )

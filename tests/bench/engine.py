@@ -39,7 +39,9 @@ SETTINGS = f"[queue.standard]\nconcurrency = {CONCURRENCY}\n"
 
 
 async def run_jobs(folder: Path, jobs: int) -> tuple[float, float]:
-    """Jobs a second, and microseconds of processor time a job, of an engine with a new database; checks in the file that all have succeeded.
+    """Jobs a second, and microseconds of processor time a job, of an engine with a new database.
+
+    Checks in the file that all have succeeded.
 
     Why four callers with lists of 500: each waits for its own commit, as callers do, and the journal is never idle.
     """
@@ -61,7 +63,7 @@ async def run_jobs(folder: Path, jobs: int) -> tuple[float, float]:
 
     begin, cpu = time.monotonic(), time.process_time()
     await asyncio.gather(*(caller() for _ in range(CALLERS)))
-    while engine.counts()["succeeded"] < jobs:
+    while engine.counts()["succeeded"] < jobs:  # noqa: ASYNC110 - it has no event for this
         await asyncio.sleep(0.002)
     await engine.journal.commit()
     took_s, cpu_s = time.monotonic() - begin, time.process_time() - cpu
@@ -90,7 +92,9 @@ def engine_to_floor(report: Report, folder: Path, jobs: int, rounds: int) -> Non
     ratio = figures["engine"]["jobs_per_s"] / figures["floor"]["jobs_per_s"]
     report.figures |= {"jobs": jobs, **figures}
     report.ratios["engine_to_floor"] = ratio
-    report.ratios["engine_to_floor_by_processor_time"] = figures["floor"]["cpu_us_per_job"] / figures["engine"]["cpu_us_per_job"]
+    report.ratios["engine_to_floor_by_processor_time"] = (
+        figures["floor"]["cpu_us_per_job"] / figures["engine"]["cpu_us_per_job"]
+    )
     report.goal("engine_to_floor", ratio, at_least=0.25)
 
 
@@ -110,7 +114,10 @@ def doors(report: Report, folder: Path, singles: int, lists: int) -> None:
     with Daemon(folder, SETTINGS) as daemon, Caller(daemon.socket) as caller:
         run_flood(daemon.socket, NOOP, 200, 8)
         for state in ("paused", "running"):
-            caller.post(f"/api/v1/queues/standard/{'pause' if state == 'paused' else 'resume'}", {"reason": "bench"} if state == "paused" else None)
+            caller.post(
+                f"/api/v1/queues/standard/{'pause' if state == 'paused' else 'resume'}",
+                {"reason": "bench"} if state == "paused" else None,
+            )
             _until_idle(caller, may_queue=state == "paused")
             single = run_flood(daemon.socket, NOOP, singles, IN_FLIGHT)
             _until_idle(caller, may_queue=state == "paused")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 GROUP = 500
 SCHEMA = (
-    "CREATE TABLE jobs (id INTEGER PRIMARY KEY, task TEXT, state TEXT, created_at REAL, started_at REAL, finished_at REAL)"
+    "CREATE TABLE jobs (id INTEGER PRIMARY KEY, task TEXT, state TEXT, "
+    "created_at REAL, started_at REAL, finished_at REAL)"
 )
 INSERT = "INSERT INTO jobs (id, task, state, created_at) VALUES (?, ?, 'queued', ?)"
 

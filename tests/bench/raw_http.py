@@ -109,7 +109,9 @@ class Caller:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -207,7 +209,10 @@ async def noise(path: Path, pollers: int, poll_every_s: float, submit_per_s: flo
 
     submitters = 8 if submit_per_s else 0
     work = [client("polls", request("GET", STATUS_PATH), poll_every_s) for _ in range(pollers)]
-    work += [client("submissions", request("POST", JOBS_PATH, NOOP.encode()), submitters / submit_per_s) for _ in range(submitters)]
+    work += [
+        client("submissions", request("POST", JOBS_PATH, NOOP.encode()), submitters / submit_per_s)
+        for _ in range(submitters)
+    ]
     tasks = [asyncio.create_task(each) for each in work]
     await loop.run_in_executor(None, sys.stdin.read)
     for task in tasks:
@@ -231,7 +236,9 @@ def run_flood(path: Path, body: str, count: int, connections: int, target: str =
 class Noise:
     """`noise` in a process of its own, for the length of a block; `result` has its figures afterwards."""
 
-    def __init__(self, path: Path, *, pollers: int = 8, poll_every_s: float = 0.05, submit_per_s: float = 200.0) -> None:
+    def __init__(
+        self, path: Path, *, pollers: int = 8, poll_every_s: float = 0.05, submit_per_s: float = 200.0
+    ) -> None:
         self._command = [sys.executable, "-m", "tests.bench.raw_http", "noise", "--socket", str(path),
                          "--pollers", str(pollers), "--poll-every-s", str(poll_every_s),
                          "--submit-per-s", str(submit_per_s)]  # fmt: skip

@@ -1,6 +1,6 @@
 """`labd run` with the wing of benches and tests beside the real ones; nothing else differs.
 
-    python -m tests.fakes.bench_daemon --config FILE --state DIR --socket PATH
+python -m tests.fakes.bench_daemon --config FILE --state DIR --socket PATH
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def main() -> int:
     wings = {**app.factories(), "test": wing}
 
     def load() -> settings.Settings:
-        return settings.load(wings, config=given.config, overrides={"state_dir": str(given.state), "socket": str(given.socket)})
+        return settings.load(
+            wings, config=given.config, overrides={"state_dir": str(given.state), "socket": str(given.socket)}
+        )
 
     return process.run(load, wings)
 

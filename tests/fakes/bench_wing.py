@@ -83,9 +83,12 @@ class TestWing:
             TaskSpec("test.sleep", self.sleep, "Waits; may be repeated.", max_attempts=3, retry_delay_s=0.01),
             TaskSpec("test.fail", self.fail, "Fails its first attempts.", max_attempts=3, retry_delay_s=0.01),
             TaskSpec(
-                "test.physical", self.physical, "Stands for a motion: never repeated.", effect="physical",
+                "test.physical",
+                self.physical,
+                "Stands for a motion: never repeated.",
+                effect="physical",
                 resources=lambda args: (args["resource"],) if args.get("resource") else (),
-            ),  # fmt: skip
+            ),
             TaskSpec("test.slow", self.slow, "Tells its progress, and takes its time to come to rest when cancelled."),
         ]
 
@@ -103,7 +106,9 @@ class TestWing:
         self._trace.line("end", ctx)
         return ctx.job.attempt
 
-    async def fail(self, ctx: JobContext, times: int = 1_000_000, retryable: bool = True, message: str = "as asked") -> int:
+    async def fail(
+        self, ctx: JobContext, times: int = 1_000_000, retryable: bool = True, message: str = "as asked"
+    ) -> int:
         """Fail `times` attempts, then succeed."""
         ctx.log(f"attempt {ctx.job.attempt}", "warning")
         if ctx.job.attempt <= times:

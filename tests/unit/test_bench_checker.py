@@ -19,7 +19,8 @@ NOW = 1_800_000_000.0
 
 def a_job(number: int, **fields: Any) -> Job:
     given: dict[str, Any] = {
-        "task": "test.sleep", "args": {"duration_s": 0.1}, "queue": "standard", "priority": 2, "state": JobState.RUNNING,
+        "task": "test.sleep", "args": {"duration_s": 0.1}, "queue": "standard", "priority": 2,
+        "state": JobState.RUNNING,
         "attempt": 1, "max_attempts": 3, "rank": NOW, "run_at": NOW, "created_at": NOW, "submitted_by": "bench",
         "effect": "repeatable", "started_at": NOW, "idempotency_key": f"key-{number}", **fields,
     }  # fmt: skip
@@ -28,7 +29,11 @@ def a_job(number: int, **fields: Any) -> Job:
 
 PHYSICAL: dict[str, Any] = {"task": "test.physical", "effect": "physical"}
 MOVE: dict[str, Any] = {"task": "resort.move_to_angle", "effect": "physical", "args": {"degrees": 90.0}}
-CUT_OFF: dict[str, Any] = {"state": JobState.INTERRUPTED, "finished_at": NOW, "error": JobError("job_interrupted", "cut off")}
+CUT_OFF: dict[str, Any] = {
+    "state": JobState.INTERRUPTED,
+    "finished_at": NOW,
+    "error": JobError("job_interrupted", "cut off"),
+}
 
 
 class Scene:
@@ -47,7 +52,9 @@ class Scene:
     def put(self, *jobs: Job) -> None:
         with sqlite3.connect(self.database) as opened:
             for job in jobs:
-                opened.execute(f"{rows.UPSERT_HEAD} ({','.join('?' * len(rows.COLUMNS))}) {rows.UPSERT_TAIL}", rows.to_row(job))
+                opened.execute(
+                    f"{rows.UPSERT_HEAD} ({','.join('?' * len(rows.COLUMNS))}) {rows.UPSERT_TAIL}", rows.to_row(job)
+                )
         opened.close()
 
     def remove(self, number: int) -> None:
@@ -91,12 +98,21 @@ def test_kept_promises_are_no_problem(scene: Scene) -> None:
     ("break_it", "told"),
     [
         (lambda s: s.remove(1), "job 1 (key-1): acknowledged, and not in the database"),
-        (lambda s: s.put(a_job(1, state=JobState.QUEUED, attempt=0, started_at=None)), "attempt 1 ran, the database knows 0"),
+        (
+            lambda s: s.put(a_job(1, state=JobState.QUEUED, attempt=0, started_at=None)),
+            "attempt 1 ran, the database knows 0",
+        ),
         (lambda s: s.ran(2, 2), "physical, and started 2 times"),
-        (lambda s: s.put(a_job(2, **PHYSICAL, state=JobState.QUEUED)), "physical, its body ran, and it is queued again"),
+        (
+            lambda s: s.put(a_job(2, **PHYSICAL, state=JobState.QUEUED)),
+            "physical, its body ran, and it is queued again",
+        ),
         (lambda s: s.ran(1, 1), "attempts [1, 1] are not each one later than the last"),
         (lambda s: s.moved(1024), "the motor was sent to step 1024 2 times"),
-        (lambda s: s.put(a_job(3, **MOVE, state=JobState.QUEUED)), "the motor was sent to step 1024, and the job is queued"),
+        (
+            lambda s: s.put(a_job(3, **MOVE, state=JobState.QUEUED)),
+            "the motor was sent to step 1024, and the job is queued",
+        ),
     ],
 )
 def test_a_promise_broken_at_the_kill_is_told(scene: Scene, break_it: Callable[[Scene], None], told: str) -> None:
@@ -138,4 +154,6 @@ def test_a_lost_latch_is_told(scene: Scene) -> None:
 def test_motion_behind_a_latch_is_told_at_the_end(scene: Scene) -> None:
     scene.ledger.latch_spans.append([10.0, 20.0])
     scene.moved(8, mono=15.0)
-    assert scene.checker.at_end(scene.ledger) == ["1 moves began between an acknowledged stop at 10.000 and its reset at 20.000"]
+    assert scene.checker.at_end(scene.ledger) == [
+        "1 moves began between an acknowledged stop at 10.000 and its reset at 20.000"
+    ]
