@@ -30,6 +30,7 @@ SETTINGS = f"[queue.standard]\nconcurrency = {CONCURRENCY}\n"
 QUEUE = "/api/v1/queues/standard"
 RUN_S = 120.0
 MIB = 1024 * 1024
+CREATED_AT = rows.COLUMNS.index("created_at")
 RAN_SINCE = (
     "SELECT started_at, finished_at FROM jobs WHERE state = 'succeeded' AND started_at >= ? ORDER BY finished_at"
 )
@@ -43,7 +44,7 @@ def make_backlog(path: Path, jobs: int, seed: int) -> None:
     dice = random.Random(seed)
     now = time.time()
     event = msgspec.json.encode({"task": "test.noop", "queue": "standard", "attempt": 0}).decode()
-    places = ",".join("?" * len(rows.COLUMNS))
+    insert = f"INSERT INTO jobs ({', '.join(rows.COLUMNS)}) VALUES ({','.join('?' * len(rows.COLUMNS))})"
     for first in range(1, jobs + 1, 10_000):
         numbers = range(first, min(first + 10_000, jobs + 1))
         made = []
@@ -52,10 +53,10 @@ def make_backlog(path: Path, jobs: int, seed: int) -> None:
             priority = dice.choice((1, 2, 2, 2, 3))
             made.append(rows.to_row(_job(number, at, priority)))
         opened.execute("BEGIN")
-        opened.executemany(f"{rows.UPSERT_HEAD} ({places})", made)
+        opened.executemany(insert, made)
         opened.executemany(
             "INSERT INTO events (seq, at, kind, job_id, data) VALUES (?, ?, 'job.submitted', ?, ?)",
-            [(row[0], row[10], row[0], event) for row in made],
+            [(row[0], row[CREATED_AT], row[0], event) for row in made],
         )
         opened.execute("COMMIT")
     opened.execute("INSERT INTO queues VALUES ('standard', 2, ?, 'bench', 'bench', ?)", (CONCURRENCY, now))
