@@ -104,7 +104,7 @@ class MotionSupervisor:
         try:
             while self._clock.monotonic() < deadline:
                 self._bus.renew_lease(servo_id, plan.lease_s)
-                look = self._servo.read_motion if goal is not None else self._servo.goal_at_present
+                look = self._servo.read_motion if goal is not None else self._hold_unless_tripped
                 try:
                     motion = await self._bus.run(Lane.MOTION, look)
                     self._on_motion(motion)
@@ -123,9 +123,14 @@ class MotionSupervisor:
             self._bus.end_lease(servo_id)
         raise DeviceError(f"{self._subject}: hold is not confirmed: {problem}; stop it", **self._facts)
 
+    def _hold_unless_tripped(self, x: Exchange) -> Motion:
+        """Goal := present; a motor whose watchdog tripped takes no goal, and is seen as it is."""
+        motion = self._servo.read_motion(x)
+        return motion if motion.tripped else self._servo.goal_at_present(x)
+
     async def _follow(self, plan: MovePlan, on_progress: Callable[[MoveProgress], None] | None) -> MoveResult:
         servo_id = self._servo.servo_id
-        blind_s = max(plan.lease_s, plan.watchdog_period_s)
+        blind_s, missed = max(plan.lease_s, plan.watchdog_period_s), 0
         # Not to be cut: a cancellation between arming and the goal would leave a motor that nobody holds.
         start, found_trip = await _uninterrupted(self._bus.run(Lane.MOTION, lambda x: self._begin(x, plan)))
         if found_trip:
@@ -140,10 +145,13 @@ class MotionSupervisor:
             try:
                 motion = await self._bus.run(Lane.MOTION, self._servo.read_motion)
             except (DeviceTimeout, DeviceCorrupt, DeviceBusy):
-                # One bad look is no reason to end a move; a blind move is.
-                if self._clock.monotonic() - seen_at > blind_s:
+                # One bad look is no reason to end a move; a blind move is. Not after the first miss: labd may have
+                # hung in the middle of a look itself, and the next one shows whether the motor's watchdog has tripped.
+                missed += 1
+                if missed > 1 and self._clock.monotonic() - seen_at > blind_s:
                     raise
                 continue
+            missed = 0
             self._refuse_if_stopped()  # torque off by a stop is no lost torque
             seen_at = self._clock.monotonic()
             self._on_motion(motion)
