@@ -35,6 +35,8 @@ CUT_OFF: dict[str, Any] = {
     "error": JobError("job_interrupted", "cut off"),
 }
 
+PUT = f"INSERT OR REPLACE INTO jobs ({', '.join(rows.COLUMNS)}) VALUES ({','.join('?' * len(rows.COLUMNS))})"
+
 
 class Scene:
     """A database, a trace and a bus record, written by hand."""
@@ -52,9 +54,7 @@ class Scene:
     def put(self, *jobs: Job) -> None:
         with sqlite3.connect(self.database) as opened:
             for job in jobs:
-                opened.execute(
-                    f"{rows.UPSERT_HEAD} ({','.join('?' * len(rows.COLUMNS))}) {rows.UPSERT_TAIL}", rows.to_row(job)
-                )
+                opened.execute(PUT, rows.to_row(job))
         opened.close()
 
     def remove(self, number: int) -> None:
