@@ -46,19 +46,22 @@ def make_ready(caller: Caller) -> tuple[float, bool]:
         time.sleep(0.02)
 
 
-def begin_move(caller: Caller, position_deg: float) -> None:
-    """Send it half around, which takes 20 s, and wait until it turns.
+def begin_move(caller: Caller, position_deg: float) -> bool:
+    """Send it half around, which takes 20 s, and wait until it turns; False where the job failed at once.
 
     Raises:
-        RuntimeError: It does not; has the job and its `why`.
+        RuntimeError: It neither turns nor fails; has the job and its `why`.
     """
     job = caller.post(JOBS_PATH, {"task": "resort.move_to_angle", "args": {"degrees": (position_deg + 179.0) % 360}})
+    where = f"{JOBS_PATH}/{job['id']}"
     deadline = time.monotonic() + READY_S
     while not caller.get(STATUS_PATH)["moving"]:
+        if caller.get(where)["state"] == "failed":
+            return False
         if time.monotonic() > deadline:
-            where = f"{JOBS_PATH}/{job['id']}"
             raise RuntimeError(f"it does not move: {caller.get(where)}, {caller.get(where + '/why')}")
         time.sleep(0.02)
+    return True
 
 
 def press(caller: Caller, dice: random.Random) -> tuple[float, float, dict[str, Any]]:
@@ -68,7 +71,13 @@ def press(caller: Caller, dice: random.Random) -> tuple[float, float, dict[str, 
         When it was pressed (monotonic seconds), how long the answer took, the answer.
     """
     position_deg, by_hand = make_ready(caller)
-    begin_move(caller, position_deg)
+    refused = 0
+    while not begin_move(caller, position_deg):
+        refused += 1
+        if refused == 5:
+            raise RuntimeError("five moves in a row were accepted and failed at once")
+        position_deg, again = make_ready(caller)
+        by_hand = by_hand or again
     time.sleep(dice.uniform(0.0, 0.1))
     pressed = time.monotonic()
     caller.send(STOP)
@@ -81,7 +90,7 @@ def press(caller: Caller, dice: random.Random) -> tuple[float, float, dict[str, 
     while True:
         code, found = caller.ask("POST", "/api/v1/resort/reset", {"by": "bench", "reason": "next round"})
         if code == 200:
-            return pressed, answer_s, {**answer, "connected_by_hand": by_hand}
+            return pressed, answer_s, {**answer, "connected_by_hand": by_hand, "refused": refused}
         if time.monotonic() > deadline:
             raise RuntimeError(f"the reset was answered {code}: {found}")
         time.sleep(0.05)
@@ -141,6 +150,7 @@ def main() -> None:
         "daemon_own_wire_ms": summary(quiet) if quiet else None,
         "confirmed": sum(bool(fact["confirmed"]) for fact in facts),
         "latched_durably": sum(bool(fact["latched_durably"]) for fact in facts),
+        "moves_that_failed_at_once": sum(fact["refused"] for fact in facts),
         "resets_without_torque": sum(fact["connected_by_hand"] for fact in facts),
         "noise": noise.result,
     }  # fmt: skip
