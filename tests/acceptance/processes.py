@@ -105,6 +105,7 @@ class Daemon:
         self.labctl = Labctl(folder, self.host)
         self.env = environment(folder)
         self.test_wing = test_wing
+        self.run_instead: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         self.configure(settings)
@@ -118,6 +119,8 @@ class Daemon:
     @property
     def command(self) -> list[str]:
         """What starts it."""
+        if self.run_instead:
+            return self.run_instead
         words = [sys.executable, "-m", "tests.fakes.bench_daemon"] if self.test_wing else [*script("labd"), "run"]
         return [*words, "--config", str(self.config), "--state", str(self.state), "--socket", str(self.socket)]
 
@@ -173,7 +176,9 @@ class Daemon:
     def ended(self, job_id: int, within_s: float = 20.0) -> dict[str, Any]:
         """A job when it has ended."""
         done = ("succeeded", "failed", "cancelled", "interrupted")
-        return eventually(lambda: (job := self.job(job_id))["state"] in done and job, within_s, f"the end of job {job_id}")
+        return eventually(
+            lambda: (job := self.job(job_id))["state"] in done and job, within_s, f"the end of job {job_id}"
+        )
 
     def text(self) -> str:
         """Its log."""

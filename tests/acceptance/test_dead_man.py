@@ -90,9 +90,7 @@ def test_killed_in_mid_move_the_motor_stops_and_a_person_decides(slow: Daemon, b
     assert max(profile) < goals[-1]
 
 
-def test_hanging_in_mid_move_the_motor_stops_while_eight_clients_poll(
-    slow: Daemon, bus: Bus, pollers: None
-) -> None:
+def test_hanging_in_mid_move_the_motor_stops_while_eight_clients_poll(slow: Daemon, bus: Bus, pollers: None) -> None:
     job = slow.client.submit("resort.activate_hotel", {"hotel": "C"})
     bus.moving()
     slow.send(signal.SIGSTOP)

@@ -193,7 +193,7 @@ def test_stop_with_a_read_only_state_folder(slow: Daemon, bus: Bus, mounts: Call
         subprocess.run(["mount", "-o", "remount,bind,ro", slow.state], check=True, capture_output=True)
     else:
         slow.state.chmod(0o500)
-    with pytest.raises(OSError, match="Read-only|denied"):
+    with pytest.raises(OSError, match=r"Read-only|denied"):
         (slow.state / "x").touch()
     answer = stop(slow)
     at_rest_without_torque(bus)

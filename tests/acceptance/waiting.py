@@ -1,4 +1,4 @@
-"""Waiting for a claim about another process to become true, under a deadline: the one place that looks again and again."""
+"""Waiting for a claim about another process to become true, under a deadline: the one place that looks repeatedly."""
 
 from __future__ import annotations
 
