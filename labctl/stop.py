@@ -18,7 +18,7 @@ from labctl.client import Client
 from labctl.invocation import Invocation
 from labd.errors import DaemonUnreachable, LabdError
 
-FIRST_WORD_S = 0.35  # with the question below and half a second for the interpreter this stays under one second
+FIRST_WORD_S = 0.35  # with the question below and 0.4 s for the interpreter this stays under one second
 ALIVE_WITHIN_S = 0.2
 LAST_WORD_S = 15.0
 
