@@ -176,12 +176,14 @@ class App:
         self._notifier.reloading()
         try:
             fresh = await asyncio.to_thread(self._load)
-            changed = _changed(self.settings, fresh)
             telemetry.configure(level=fresh.log_level)
             if self._api is not None:
                 self._api.change_access(_api_options(fresh))
             self.engine.change_options(_engine_options(fresh))
             await self._put_schedules(fresh)
+            working = {name: wing for name, wing in self._wings.items() if name in fresh.wings}
+            restart = {key for name, wing in working.items() for key in wing.change(fresh.wings[name])}
+            changed = _changed(self.settings, fresh, tuple(f"{name}." for name in working), restart)
             self.settings = msgspec.structs.replace(
                 self.settings, access=fresh.access, engine=fresh.engine, queues=fresh.queues, schedules=fresh.schedules,
                 log_level=fresh.log_level, given=fresh.given, origin=fresh.origin,
@@ -311,7 +313,21 @@ def _credential(reference: str | None) -> Path | None:
 LIVE_KEYS = ("access.", "engine.", "queue.", "schedule.", "log_level")
 
 
-def _changed(old: Settings, new: Settings) -> list[str]:
-    keys = sorted({*old.given, *new.given})
-    changed = [key for key in keys if old.given.get(key) != new.given.get(key)]
-    return [key if key.startswith(LIVE_KEYS) else f"{key} (in force after a restart)" for key in changed]
+def _changed(old: Settings, new: Settings, wings: tuple[str, ...], restart: set[str]) -> list[str]:
+    """Every key that changed, and those that wait for a restart, which are marked.
+
+    Args:
+        wings: Prefixes of the wings at work; their keys are live but for those in `restart`.
+    """
+    keys = {key for key in {*old.given, *new.given} if (old.given.get(key) or {}) != (new.given.get(key) or {})}
+    keys |= set(old.wings) ^ set(new.wings)
+    told = {wait for wait in restart for key in keys if _concerns(key, wait)}
+    waits = {key for key in keys if not key.startswith((*LIVE_KEYS, *wings))} | (restart - told)
+    waits |= {key for key in keys for wait in told if _concerns(key, wait)}
+    return [f"{key} (in force after a restart)" if key in waits else key for key in sorted(keys | waits)]
+
+
+def _concerns(key: str, wait: str) -> bool:
+    """Whether a key of the file is the one that waits: itself, in its table, or the default of an instance's key."""
+    wing, _, name = key.partition(".")
+    return f"{key}.".startswith(f"{wait}.") or (wait.startswith(f"{wing}.") and wait.endswith(f".{name}"))

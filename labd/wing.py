@@ -51,6 +51,14 @@ class Wing(Protocol):
         """`labd.api.endpoint.Endpoint` values, complete paths."""
         ...
 
+    def change(self, settings: Any) -> list[str]:
+        """Put changed settings of this wing in force where that can be done while it works; never fails.
+
+        Returns:
+            The dotted keys, such as `resort.device`, that differ from what is in force and need a restart.
+        """
+        ...
+
     def status(self) -> dict[str, Any]:
         """`{"devices": [{"name", "state", "since", "simulated", ...}], "attention": [{"code", "message"}]}`."""
         ...

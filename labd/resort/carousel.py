@@ -225,6 +225,12 @@ class Carousel:
         check_speed(self._servo.identity, speed_rpm)
         self.settings = replace(self.settings, speed_rpm=speed_rpm)
 
+    def change(self, settings: DriveSettings) -> None:
+        """Other speeds, limits, times and tolerances from the next move on; port, servo and mode stay as they are."""
+        kept = {name: getattr(self.settings, name) for name in ("port", "baud_rate", "servo_id", "operating_mode")}
+        self.settings = replace(settings, **kept)
+        self._connection.tolerance_steps = settings.tolerance_steps
+
     async def hold(self) -> ServoState:
         """Stop where it is, torque stays; returns when it rests. Ends a move under way with `JobCancelled`.
 

@@ -49,7 +49,7 @@ class Connection:
         self._servo = servo
         self._clock = clock
         self._reconnect_s = reconnect_s
-        self._tolerance = tolerance_steps
+        self.tolerance_steps = tolerance_steps
         self._settle_watchdog = settle_watchdog
         self._on_motion = on_motion
         self._tell = tell
@@ -189,7 +189,7 @@ class Connection:
             "operating_mode": identity.operating_mode,
             "torque_enabled": motion.torque_enabled,
             "position_steps": motion.position,
-            "moved_while_away_steps": moved_steps if abs(moved_steps) > self._tolerance else 0,
+            "moved_while_away_steps": moved_steps if abs(moved_steps) > self.tolerance_steps else 0,
             "watchdog_supported": self._servo.watchdog_supported,
             "motion": motion,
             "watchdog_found": found,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from labd.engine.job import Caller, Cause
@@ -15,6 +17,7 @@ from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of
 from labd.resort.self_connection import SelfConnection
 from labd.resort.settings import OPERATING_MODES, ResortSettings
+from labd.resort.settings_change import change_of
 from labd.resort.stop_switch import StopSwitch
 from labd.wing import Host
 
@@ -48,6 +51,8 @@ class ResortDevice:
         self.carousel = Carousel(settings.drive(port), host.clock, self.take_event)
         self.latch = StopLatch(name, host.engine, host.state_dir, host.runtime_dir, host.clock, host.engine.wake)
         self.busy_job: int | None = None
+        self._fresh: tuple[ResortSettings, tuple[str, ...]] | None = None
+        self._opening: asyncio.Task[None] | None = None
         self.attention: dict[str, str] = {}
         self._engine = host.engine
         self.seen = Observation(self.carousel, host.clock, self.situation)
@@ -144,6 +149,7 @@ class ResortDevice:
             yield
         finally:
             self.busy_job = None
+            self._take_settings()
             self.seen.activity()
             if self.situation().torque_enabled is False:  # it was lost and came back while the job had it
                 self.self_connection.begin()
@@ -223,6 +229,37 @@ class ResortDevice:
         torque_enabled = None if state is None else state.torque_enabled
         answer = {"device": self.name, "stop_latched": False, "by": by, "reason": reason}
         return {**answer, "torque_enabled": torque_enabled, "note": self.self_connection.problem or ""}
+
+    # settings
+
+    def change(self, settings: ResortSettings, longest_move_s: float) -> tuple[str, ...]:
+        """Changed settings, in force at once or when the job under way has ended.
+
+        Why not in mid-move: angles, offset and direction say where the carousel is; a move is told in its first ones.
+
+        Returns:
+            The keys that need a restart.
+        """
+        change = change_of(self.settings, settings, longest_move_s)
+        self._fresh = (change.settings, change.live) if change.live else None
+        if self.busy_job is None:
+            self._take_settings()
+        return change.restart
+
+    def _take_settings(self) -> None:
+        if self._fresh is None:
+            return
+        (settings, keys), self._fresh = self._fresh, None
+        drive = settings.drive(self.port)
+        if "speed" not in keys:  # the speed that somebody set by hand stays
+            drive = replace(drive, speed_rpm=self.carousel.settings.speed_rpm)
+        self.settings, self.geometry = settings, settings.geometry()
+        self.carousel.change(drive)
+        self.publish("device.settings_changed", {"keys": list(keys)})
+        if "auto_connect" in keys:
+            self.self_connection.want(settings.auto_connect)
+            if self.self_connection.wanted and self.carousel.state == "closed":
+                self._opening = asyncio.get_running_loop().create_task(self.carousel.open())
 
     def hold_queued(self, code: str, reason: str) -> list[int]:
         """Queued motion waits for a person from now on."""

@@ -45,6 +45,11 @@ class SelfConnection:
         """Whether labd connects without being asked."""
         return self._wanted and not self._released
 
+    def want(self, wanted: bool) -> None:
+        """`auto_connect` was changed; torque that is on stays on."""
+        self._wanted = wanted
+        self.begin()
+
     async def load(self) -> None:
         """Whether a person released the carousel before labd last ended."""
         self._released = bool(await self._store.stored_value(self._key))

@@ -16,11 +16,13 @@ from labd.resort.contract import DeviceContract
 from labd.resort.device import ResortDevice
 from labd.resort.overview import attention_of, status_of
 from labd.resort.routes import resort_endpoints
-from labd.resort.settings import OPERATING_MODES, ResortSettings, ResortWingSettings
+from labd.resort.settings import DEFAULT_INSTANCE, OPERATING_MODES, ResortSettings, ResortWingSettings
 from labd.resort.simulator import VirtualBus
 from labd.resort.tasks import resort_tasks
 from labd.resort.virtual_servo import VirtualServo
 from labd.wing import Host
+
+MOVING_S = 870.0  # the driver ends a move long before by its own limit; this one is for a driver that hangs
 
 log = structlog.get_logger("resort")
 
@@ -29,12 +31,13 @@ class ResortService:
     """Owns the carousels; satisfies `labd.wing.Wing`."""
 
     def __init__(self, settings: ResortWingSettings, host: Host) -> None:
-        self.settings = settings
         self._host = host
         self._buses: dict[str, VirtualBus] = {}
         self.devices: dict[str, ResortDevice] = {}
         for name, table in settings.carousels.items():
             self.devices[name] = ResortDevice(name, table, host, self._port(name, table))
+        limits_s = [table.move_timeout_s or 0.0 for table in settings.carousels.values()]
+        self.longest_move_s = max(MOVING_S, *limits_s)
         self.contracts = {name: DeviceContract(device, self, host) for name, device in self.devices.items()}
 
     def _port(self, name: str, settings: ResortSettings) -> str:
@@ -93,6 +96,16 @@ class ResortService:
             "devices": devices,
             "attention": [line for device in self.devices.values() for line in attention_of(device)],
         }
+
+    def change(self, settings: ResortWingSettings) -> list[str]:
+        """Changed settings of carousels that are there; one more, one less and other wiring need a restart."""
+        restart = {f"resort.{name}" for name in settings.carousels.keys() ^ self.devices.keys()}
+        for name, device in self.devices.items():
+            if name in settings.carousels:
+                prefix = "resort" if self.devices.keys() == {DEFAULT_INSTANCE} else f"resort.{name}"
+                keys = device.change(settings.carousels[name], self.longest_move_s)
+                restart |= {f"{prefix}.{key}" for key in keys}
+        return sorted(restart)
 
     # devices
 

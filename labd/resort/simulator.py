@@ -60,7 +60,7 @@ class VirtualBus:
         self.servos = servos
         self.clock: Clock = clock or SystemClock()
         self.seed = seed if seed is not None else int.from_bytes(os.urandom(4), "little")
-        self.faults = WireFaults(Random(self.seed))  # noqa: S311 - faults that can be had again
+        self.faults = WireFaults(Random(self.seed))
         self.link = link
         self.check_baud = check_baud
         self.frames_received = 0

@@ -29,7 +29,6 @@ Degrees = Annotated[float, Meta(ge=-360000, le=360000, description="place of the
 SpeedRpm = Annotated[float, Meta(gt=0, le=460, description="speed of the motor in turns a minute")]
 
 CONFIRMING_S = 30.0  # connecting tries each register a few times, on a port that may be coming back
-MOVING_S = 900.0  # the driver ends a move long before by its own limit; this one is for a driver that hangs
 
 
 def aliases_of(verb: str) -> tuple[str, ...]:
@@ -77,8 +76,7 @@ def resort_tasks(service: ResortService) -> list[TaskSpec | StopSpec]:
         }
         return TaskSpec(name=f"resort.{verb}", function=function, description=description, **kind)
 
-    limits_s = [device.settings.move_timeout_s or 0.0 for device in service.devices.values()]
-    moving_s = max(MOVING_S, max(limits_s, default=0.0) + CONFIRMING_S)
+    moving_s = service.longest_move_s + CONFIRMING_S
     moving: dict[str, Any] = {"effect": "physical", "resources": motion, "timeout_s": moving_s}
     linking: dict[str, Any] = {"effect": "physical", "resources": link, "timeout_s": CONFIRMING_S}
     reading: dict[str, Any] = {"queue": "monitoring", "timeout_s": 10.0}
