@@ -89,7 +89,7 @@ def claim_rate(daemon: Daemon, caller: Caller, jobs: int) -> float:
         ran = opened.execute(RAN_SINCE, (resumed_at,)).fetchall()
     opened.close()
     took_s = ran[min(jobs, len(ran)) - 1][1] - min(started for started, _ in ran)
-    return min(jobs, len(ran)) / took_s
+    return float(min(jobs, len(ran)) / took_s)
 
 
 def small_rates(folder: Path, rounds: int) -> tuple[list[float], float]:

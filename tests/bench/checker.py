@@ -8,18 +8,16 @@ of text; none is an empty list.
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
-import tempfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.bench.witnesses import Lines, Row, faults_of, rows_of, rows_of_copy
+
 GOING = ("running", "waiting", "cancelling")
 ENDED = ("succeeded", "failed", "cancelled", "interrupted")
 CRASH_LIMIT = 5
-COLUMNS = "id, task, state, attempt, effect, idempotency_key, started_at, args, result, more, hold, error"
 
 
 @dataclass
@@ -36,29 +34,6 @@ class Ledger:
     latch_spans: list[list[float]] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One job as the database has it."""
-
-    id: int
-    task: str
-    state: str
-    attempt: int
-    effect: str
-    key: str | None
-    started_at: float | None
-    args: str
-    result: str | None
-    more: str
-    hold: str | None
-    error: str | None
-
-    @property
-    def crashes(self) -> int:
-        """How many daemons died under it."""
-        return int(json.loads(self.more).get("crashes", 0))
-
-
 class Checker:
     """Holds what the witnesses say against the promises, round after round.
 
@@ -70,8 +45,8 @@ class Checker:
 
     def __init__(self, database: Path, trace: Path, record: Path | None = None) -> None:
         self._database = database
-        self._trace = _Lines(trace)
-        self._record = None if record is None else _Lines(record)
+        self._trace = Lines(trace)
+        self._record = None if record is None else Lines(record)
         self._starts: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self._moves: Counter[int] = Counter()
         self._move_moments: list[float] = []
@@ -83,7 +58,7 @@ class Checker:
     def after_kill(self, ledger: Ledger) -> list[str]:
         """What must hold while no daemon runs."""
         self._listen()
-        rows = self._before = _rows_of_copy(self._database)
+        rows = self._before = rows_of_copy(self._database)
         self.figures["rounds"] += 1
         going = [row for row in rows.values() if row.state in GOING]
         self.figures["going_at_kill"] += len(going)
@@ -142,7 +117,7 @@ class Checker:
             started_at: When its process began, seconds since 1970.
             latched: What it says of the stop latch; None where there is no carousel.
         """
-        rows = _rows(self._database)
+        rows = rows_of(self._database)
         problems = _acknowledged(rows, ledger)
         for before in self._before.values():
             now = rows.get(before.id)
@@ -183,7 +158,7 @@ class Checker:
     def at_end(self, ledger: Ledger) -> list[str]:
         """What must hold when everything has run that may, and the daemon has ended."""
         self._listen()
-        rows = _rows_of_copy(self._database)
+        rows = rows_of_copy(self._database)
         problems = [*_acknowledged(rows, ledger), *self._started(rows), *self._moved(rows)]
         for key in ledger.asked.keys() - ledger.acknowledged.keys():
             problems.append(f"{key}: it was submitted again after the restart and never acknowledged")
@@ -201,32 +176,13 @@ class Checker:
             if moved:
                 span = f"an acknowledged stop at {begin:.3f} and its reset at {end:.3f}"
                 problems.append(f"{len(moved)} moves began between {span}")
-        problems += _sound(self._database)
+        problems += faults_of(self._database)
         self.figures["jobs"] = len(rows)
         self.figures["acknowledged"] = len(ledger.acknowledged)
         self.figures["ran_again"] = sum(len(starts) > 1 for starts in self._starts.values())
         self.figures["moves"] = self._moves.total()
         self.figures["stops"] = len(ledger.latch_spans)
         return problems
-
-
-class _Lines:
-    """A growing file of JSON lines, each read once; a last line without its end is left for later."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._at = 0
-
-    def fresh(self) -> list[dict[str, Any]]:
-        """Lines since the last call."""
-        if not self._path.exists():
-            return []
-        with self._path.open("rb") as file:
-            file.seek(self._at)
-            data = file.read()
-        whole = data.rfind(b"\n") + 1
-        self._at += whole
-        return [json.loads(line) for line in data[:whole].splitlines()]
 
 
 def _acknowledged(rows: dict[int, Row], ledger: Ledger) -> list[str]:
@@ -242,45 +198,3 @@ def _acknowledged(rows: dict[int, Row], ledger: Ledger) -> list[str]:
             there = f"{row.key} {row.task} {row.args}"
             problems.append(f"job {job_id} ({key}): the database has {there}, asked was {asked}")
     return problems
-
-
-def _rows(database: Path) -> dict[int, Row]:
-    """All jobs, by a reader beside the daemon."""
-    opened = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10.0)
-    try:
-        return {row[0]: Row(*row) for row in opened.execute(f"SELECT {COLUMNS} FROM jobs")}
-    finally:
-        opened.close()
-
-
-def _rows_of_copy(database: Path) -> dict[int, Row]:
-    """All jobs of a file that nobody has open; read from a copy, because reading recovers and truncates the WAL."""
-    if not database.exists():
-        return {}
-    with tempfile.TemporaryDirectory(dir=database.parent.parent) as folder:
-        for name in (database.name, database.name + "-wal"):
-            if database.with_name(name).exists():
-                shutil.copy(database.with_name(name), Path(folder) / name)
-        opened = sqlite3.connect(Path(folder) / database.name)
-        try:
-            return {row[0]: Row(*row) for row in opened.execute(f"SELECT {COLUMNS} FROM jobs")}
-        except sqlite3.OperationalError as fault:
-            if "no such table" in str(fault):
-                return {}  # killed before the schema was there
-            raise
-        finally:
-            opened.close()
-
-
-def _sound(database: Path) -> list[str]:
-    """SQLite's own check, and the audit's chain by its published rule."""
-    from labd.engine.audit_file import verify_file
-
-    opened = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
-    try:
-        found = [row[0] for row in opened.execute("PRAGMA integrity_check")]
-    finally:
-        opened.close()
-    report = verify_file(database)
-    problems = [] if found == ["ok"] else [f"integrity_check: {found[:3]}"]
-    return problems if report.ok else [*problems, f"audit: {report.problem}"]

@@ -86,7 +86,7 @@ class Clients:
     def _fresh(self) -> tuple[str, dict[str, Any]]:
         self._number += 1
         task = self._dice.choice(("test.noop", "test.sleep", "test.sleep", "test.physical"))
-        args = {} if task == "test.noop" else {"duration_s": round(self._dice.uniform(0.0, 0.3), 3)}
+        args: dict[str, Any] = {} if task == "test.noop" else {"duration_s": round(self._dice.uniform(0.0, 0.3), 3)}
         if task == "test.physical" and self._dice.random() < 0.5:
             args["resource"] = self._dice.choice(("bench:left", "bench:right"))
         return f"key-{self._number}", {"task": task, "args": args}

@@ -25,7 +25,8 @@ from labd.engine.job import INTERNAL, Submission
 from labd.engine.registry import Registry, TaskSpec
 from tests.bench import floor
 from tests.bench.daemon import Daemon
-from tests.bench.raw_http import NOOP, Caller, run_flood
+from tests.bench.load import run_flood
+from tests.bench.raw_http import NOOP, Caller
 from tests.bench.report import Report, arguments, say, spread, work_folder
 from tests.fakes.bench_wing import TestWing
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.daemon import Daemon, Simulator
-from tests.bench.raw_http import JOBS_PATH, STATUS_PATH, Caller, Noise, request
+from tests.bench.load import Noise
+from tests.bench.raw_http import JOBS_PATH, STATUS_PATH, Caller, request
 from tests.bench.report import Report, arguments, say, summary, work_folder
 
 SPEED_RPM = 1.5  # half a turn takes 20 s

@@ -18,15 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
-from labd.errors import LabdError
+from labd.errors import Refused
 from labd.settings import Problems
 from labd.wing import Host, Wing
-
-
-class TestFault(LabdError):
-    """A failure that was asked for."""
-
-    code = "test_fault"
 
 
 class Trace:
@@ -75,6 +69,10 @@ class TestWing:
         """No device."""
         return {"devices": [], "attention": []}
 
+    def change(self, settings: Any) -> list[str]:
+        """Nothing can be changed while it works."""
+        return []
+
     def tasks(self) -> list[TaskSpec | StopSpec]:
         """Everything that benches and tests ask for."""
         return [
@@ -109,12 +107,11 @@ class TestWing:
     async def fail(
         self, ctx: JobContext, times: int = 1_000_000, retryable: bool = True, message: str = "as asked"
     ) -> int:
-        """Fail `times` attempts, then succeed."""
+        """Fail `times` attempts, then succeed; what is not retryable is a `Refused`."""
         ctx.log(f"attempt {ctx.job.attempt}", "warning")
         if ctx.job.attempt <= times:
-            fault = TestFault(f"attempt {ctx.job.attempt} of job {ctx.job.id}: {message}")
-            fault.retryable = retryable
-            raise fault
+            text = f"attempt {ctx.job.attempt} of job {ctx.job.id}: {message}"
+            raise RuntimeError(text) if retryable else Refused(text)
         return ctx.job.attempt
 
     async def physical(self, ctx: JobContext, duration_s: float = 0.1, resource: str = "") -> int:
@@ -161,4 +158,4 @@ class TestWingFactory:
 
 
 wing = TestWingFactory()
-__all__ = ["TestFault", "TestWing", "Trace", "wing"]
+__all__ = ["TestWing", "Trace", "wing"]
