@@ -18,9 +18,22 @@ from pathlib import Path
 from typing import Any
 
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
-from labd.errors import Refused
+from labd.errors import LabdError
 from labd.settings import Problems
 from labd.wing import Host, Wing
+
+
+class TestFault(LabdError):
+    """A failure that was asked for, worth another try."""
+
+    code = "test_fault"
+    retryable = True
+
+
+class LastingTestFault(TestFault):
+    """One that is not."""
+
+    retryable = False
 
 
 class Trace:
@@ -107,11 +120,11 @@ class TestWing:
     async def fail(
         self, ctx: JobContext, times: int = 1_000_000, retryable: bool = True, message: str = "as asked"
     ) -> int:
-        """Fail `times` attempts, then succeed; what is not retryable is a `Refused`."""
+        """Fail `times` attempts, then succeed."""
         ctx.log(f"attempt {ctx.job.attempt}", "warning")
         if ctx.job.attempt <= times:
             text = f"attempt {ctx.job.attempt} of job {ctx.job.id}: {message}"
-            raise RuntimeError(text) if retryable else Refused(text)
+            raise TestFault(text) if retryable else LastingTestFault(text)
         return ctx.job.attempt
 
     async def physical(self, ctx: JobContext, duration_s: float = 0.1, resource: str = "") -> int:
