@@ -30,7 +30,11 @@ def command() -> None:
 
 @command.command()
 @_device
-@click.option("--configure", is_flag=True, help="Set operating mode and limits of the motor where they differ.")
+@click.option(
+    "--configure",
+    is_flag=True,
+    help="Set operating and drive mode where they differ; torque goes off meanwhile, so support what hangs on it.",
+)
 @waits
 @click.pass_obj
 def connect(call: Invocation, /, device: str | None, configure: bool, **waiting: Any) -> int:

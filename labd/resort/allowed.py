@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labd.errors import DeviceBusy, ModeMismatch, NotConnected, Refused, StopLatched
+from labd.resort.modes import Modes, remedy
 
 MOTIONS = ("activate_hotel", "move_to_angle", "go_home")
 READS = ("get_current_position", "get_motor_health")
 ACTIONS = ("connect", "configure", "disconnect", *MOTIONS, "set_speed", "hold", "stop", "reset", *READS)
 RECONNECT_HINT_S = 3.0
 SHORT_HINT_S = 1.0
-MODE_NAMES = {0: "current", 1: "velocity", 3: "position", 4: "extended_position", 5: "current_position", 16: "pwm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Situation:
         latch_known: False until the stop latch was read at start; motion is refused so long.
         latched_by, latched_reason: Who pressed stop and why; `latched_by` None is no latch.
         stop_running: Torque-off is not yet confirmed.
-        torque_enabled, operating_mode: As last read; None is unknown.
+        torque_enabled, operating_mode, drive_mode: As last read; None is unknown.
         wanted_mode: The operating mode that labd drives.
         hardware_errors: Words of the motor's own error bits.
         busy_job, moving, busy_for_s: What the carousel is doing, and how much longer at most.
@@ -48,6 +48,7 @@ class Situation:
     stop_running: bool = False
     torque_enabled: bool | None = True
     operating_mode: int | None = 4
+    drive_mode: int | None = 0
     wanted_mode: int = 4
     hardware_errors: tuple[str, ...] = ()
     moving: bool = False
@@ -220,20 +221,23 @@ def _failed(now: Situation) -> Refusal | None:
 
 
 def _wrong_mode(now: Situation) -> Refusal | None:
-    if now.operating_mode is None or now.operating_mode == now.wanted_mode or now.state != "ready":
+    if now.operating_mode is None or now.state != "ready":
         return None
-    is_mode = MODE_NAMES.get(now.operating_mode, str(now.operating_mode))
-    wanted = MODE_NAMES.get(now.wanted_mode, str(now.wanted_mode))
-    remedy = "`labctl resort connect` sets it"
-    if now.torque_enabled:
-        remedy = "`labctl resort connect --configure` releases torque, sets it and holds again"
+    modes = Modes(now.operating_mode, now.drive_mode or 0)
+    wanted = modes.wanted(now.wanted_mode)
+    if modes == wanted:
+        return None
     text = (
-        f"resort {now.device}: the motor is in operating mode {now.operating_mode} ({is_mode}), labd drives "
-        f"{now.wanted_mode} ({wanted}); {remedy}"
+        f"resort {now.device}: the motor is in {modes.in_words()}, labd drives it in {wanted.in_words()}; "
+        f"{remedy(modes, wanted, now.torque_enabled)}"
     )
-    return Refusal(
-        "mode_mismatch", ModeMismatch, text, {"operating_mode": now.operating_mode, "wanted": now.wanted_mode}
-    )
+    fields = {
+        "operating_mode": modes.operating,
+        "wanted": wanted.operating,
+        "drive_mode": modes.drive,
+        "wanted_drive_mode": wanted.drive,
+    }
+    return Refusal("mode_mismatch", ModeMismatch, text, fields)
 
 
 def _released(now: Situation) -> Refusal | None:

@@ -162,7 +162,8 @@ class Carousel:
         A second call changes nothing. What was changed stands in `notes` of the answer.
 
         Raises:
-            ModeMismatch: The motor is in another operating mode; `configure=True` changes it (torque goes off for it).
+            ModeMismatch: The motor is in another operating or drive mode and torque is on, which locks it;
+                `configure=True` changes it, with torque off meanwhile. Without torque it is changed unasked.
             StopLatched: Torque on is motion.
             DeviceLost, DeviceTimeout, DeviceFault, DeviceError: Not reached, or not fit to move.
         """
@@ -173,7 +174,7 @@ class Carousel:
             notes = await self._run(
                 Lane.MOTION, lambda x: make_ready(x, self._servo, self.settings, configure=configure)
             )
-            if any("operating mode" in note or "drive mode" in note for note in notes):
+            if any(note.startswith("changed ") for note in notes):
                 self._tell("device.configured", {"changes": list(notes)})
             return replace(await self._read(), notes=notes)
 

@@ -5,35 +5,26 @@ Runs in the owner thread of the bus.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from labd.errors import ModeMismatch
 from labd.resort.drive import DriveSettings
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus
 from labd.resort.looks import Motion
-from labd.resort.registers import (
-    DRIVE_MODE_TIME_BASED,
-    DRIVE_MODE_TORQUE_BY_GOAL,
-    OperatingMode,
-    hardware_error_words,
-)
+from labd.resort.modes import Modes, changes, remedy
+from labd.resort.registers import hardware_error_words
 from labd.resort.servo import DynamixelServo
-
-MODE_WORDS: Mapping[int, str] = MappingProxyType({int(mode): mode.name.lower() for mode in OperatingMode})
-# A time-based profile reads labd's velocity as milliseconds; torque by goal undoes a stop with the next goal.
-UNWANTED_DRIVE_MODES = DRIVE_MODE_TIME_BASED | DRIVE_MODE_TORQUE_BY_GOAL
 
 
 def make_ready(x: Exchange, servo: DynamixelServo, settings: DriveSettings, *, configure: bool) -> tuple[str, ...]:
     """Mode right, watchdog off, profile set, goal := present, torque on; what was changed, in words.
 
+    Without torque a wrong mode is set unasked: nothing is locked, and nothing can fall that hangs by torque.
+
     Raises:
-        ModeMismatch: A wrong mode without `configure`.
+        ModeMismatch: A wrong mode under torque, without `configure`.
         DeviceFault: A latched hardware error; torque could not be switched on.
     """
-    notes: list[str] = []
+    notes = servo.take_changes()
     motion = servo.read_motion(x)
     if motion.hardware_error and not motion.torque_enabled:
         words = hardware_error_words(motion.hardware_error)
@@ -41,12 +32,11 @@ def make_ready(x: Exchange, servo: DynamixelServo, settings: DriveSettings, *, c
             f"hardware error ({', '.join(words)}) is latched and torque is off; find the cause, then cycle its power",
             hardware_errors=words,
         )
-    drive_mode, operating_mode = servo.read_mode(x)
-    wanted_drive_mode = drive_mode & ~UNWANTED_DRIVE_MODES
-    if operating_mode != settings.operating_mode or drive_mode != wanted_drive_mode:
-        if not configure:
-            raise _mismatch(servo, settings, drive_mode, operating_mode, motion)
-        notes += _configure(x, servo, settings, drive_mode, operating_mode, motion)
+    modes = servo.read_modes(x)
+    if modes != modes.wanted(settings.operating_mode):
+        if motion.torque_enabled and not configure:
+            raise mismatch(servo, settings, modes, motion)
+        notes += _configure(x, servo, settings, modes, motion)
         motion = servo.read_motion(x)
     if motion.tripped:
         servo.recover_from_trip(x, settings.profile_velocity, settings.profile_acceleration)
@@ -91,46 +81,36 @@ def settle_watchdog(
     return found
 
 
-def _mismatch(
-    servo: DynamixelServo, settings: DriveSettings, drive_mode: int, operating_mode: int, motion: Motion
-) -> ModeMismatch:
-    found = f"operating mode {operating_mode} ({MODE_WORDS.get(operating_mode, 'unknown')})"
-    if drive_mode & UNWANTED_DRIVE_MODES:
-        found += f" and drive mode 0x{drive_mode:02x}"
-    wanted = f"{settings.operating_mode} ({MODE_WORDS.get(settings.operating_mode, 'unknown')})"
-    torque = "torque is on and locks the mode" if motion.torque_enabled else "torque is off"
-    falls = "switches torque off (support what hangs on it), " if motion.torque_enabled else ""
+def mismatch(servo: DynamixelServo, settings: DriveSettings, modes: Modes, motion: Motion) -> ModeMismatch:
+    """The refusal of a motor in modes that labd does not drive; says what would put it right."""
+    wanted = modes.wanted(settings.operating_mode)
     return ModeMismatch(
-        f"servo {servo.servo_id} on {settings.port}: {found}, labd drives it in {wanted}, and {torque}; "
-        f"`labctl resort connect --configure` {falls}sets the mode, then switches torque on at the present position",
+        f"servo {servo.servo_id} on {settings.port}: {modes.in_words()}, labd drives it in {wanted.in_words()}; "
+        f"{remedy(modes, wanted, motion.torque_enabled)}",
         servo_id=servo.servo_id,
         port=settings.port,
-        operating_mode=operating_mode,
-        wanted_operating_mode=settings.operating_mode,
-        drive_mode=drive_mode,
+        operating_mode=modes.operating,
+        wanted_operating_mode=wanted.operating,
+        drive_mode=modes.drive,
+        wanted_drive_mode=wanted.drive,
         torque_enabled=motion.torque_enabled,
     )
 
 
-def _configure(
-    x: Exchange, servo: DynamixelServo, settings: DriveSettings, drive_mode: int, operating_mode: int, motion: Motion
-) -> list[str]:
+def _configure(x: Exchange, servo: DynamixelServo, settings: DriveSettings, modes: Modes, motion: Motion) -> list[str]:
     notes = []
     if motion.torque_enabled:
         servo.set_torque(x, False)
         notes.append("torque was switched off for the change")
-    wanted_drive_mode = drive_mode & ~UNWANTED_DRIVE_MODES
-    if drive_mode != wanted_drive_mode:
-        servo.write(x, "drive_mode", wanted_drive_mode)
-        notes.append(f"drive mode 0x{drive_mode:02x} became 0x{wanted_drive_mode:02x}")
-    if operating_mode != settings.operating_mode:
-        servo.write(x, "operating_mode", settings.operating_mode)
-        notes.append(
-            f"operating mode {operating_mode} ({MODE_WORDS.get(operating_mode, 'unknown')}) became "
-            f"{settings.operating_mode} ({MODE_WORDS.get(settings.operating_mode, 'unknown')})"
-        )
+    wanted = modes.wanted(settings.operating_mode)
+    if modes.drive != wanted.drive:
+        servo.write(x, "drive_mode", wanted.drive)
+    if modes.operating != wanted.operating:
+        servo.write(x, "operating_mode", wanted.operating)
     servo.identify(x)
-    now = servo.read_mode(x)
-    if now != (wanted_drive_mode, settings.operating_mode):
-        raise servo.fault(f"drive mode and operating mode read {now} after they were set; is the EEPROM locked?")
-    return notes
+    now = servo.read_modes(x)
+    if now != wanted:
+        raise servo.fault(
+            f"{now.in_words()} after labd set {wanted.in_words()}; is something else writing to the motor?"
+        )
+    return notes + [f"changed {change}" for change in changes(modes, wanted)]

@@ -128,11 +128,13 @@ class Connection:
                 await self._failed(DeviceError(f"{self._bus.line.name}: {type(fault).__name__}: {fault}; see the log"))
                 await self._clock.sleep(self._reconnect_s)
                 continue
-            motion = facts.pop("motion")
+            motion, changes = facts.pop("motion"), facts.pop("changes")
             self._on_motion(motion)
             self.fault = None
             self._become("ready")
             self._tell("device.reopened" if been_ready else "device.connected", facts)
+            if changes:
+                self._tell("device.configured", {"changes": changes, **self._subject()})
             if facts["watchdog_found"] == "tripped":
                 self._tell("device.watchdog_tripped", {"when": "while labd was not connected", **self._subject()})
             if not facts["watchdog_supported"]:
@@ -192,6 +194,7 @@ class Connection:
             "moved_while_away_steps": moved_steps if abs(moved_steps) > self.tolerance_steps else 0,
             "watchdog_supported": self._servo.watchdog_supported,
             "motion": motion,
+            "changes": self._servo.changes(),
             "watchdog_found": found,
         }
 

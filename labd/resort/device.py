@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from labd.engine.job import Caller, Cause
-from labd.errors import ModeMismatch
 from labd.resort.allowed import Situation, decide, require
-from labd.resort.carousel import Carousel, ServoState
+from labd.resort.carousel import Carousel
 from labd.resort.latch import StopLatch
+from labd.resort.modes import Modes, changes
 from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of
 from labd.resort.self_connection import SelfConnection
@@ -89,6 +89,7 @@ class ResortDevice:
             stop_running=self.switch.pending,
             torque_enabled=None if known is None else known.torque_enabled and not rests,
             operating_mode=None if known is None else known.operating_mode,
+            drive_mode=None if known is None else known.drive_mode,
             wanted_mode=OPERATING_MODES[self.settings.mode],
             hardware_errors=() if known is None else known.hardware_errors,
             moving=not rests and (carousel.moving or (known is not None and known.moving)),
@@ -113,23 +114,29 @@ class ResortDevice:
 
     async def connect(self, configure: bool = False) -> dict[str, Any]:
         """Ready for motion: goal is where it stands, then torque on."""
-        state = await self._make_ready(configure)
+        state = await self.seen.guarded(self.carousel.connect(configure))
         await self.self_connection.remember_released(False)
         self._engine.wake()
         answer = position_of(self.name, self.geometry, state)
         return {**answer, "torque_enabled": state.torque_enabled, "model": state.model_name, "notes": list(state.notes)}
 
-    async def _make_ready(self, configure: bool) -> ServoState:
-        """Connect; a wrong mode is set without being asked where torque is off: nothing is locked and nothing drops."""
-        try:
-            return await self.seen.guarded(self.carousel.connect(configure))
-        except ModeMismatch as fault:
-            if configure or fault.details.get("torque_enabled", True):
-                raise
-        return await self.seen.guarded(self.carousel.connect(configure=True))
+    def configuring(self) -> str:
+        """What `connect --configure` will do, by what is known of the motor now."""
+        now = self.situation()
+        wanted = OPERATING_MODES[self.settings.mode]
+        if now.operating_mode is None:
+            return (
+                f"a motor in other modes than {Modes(wanted).in_words()} gets its torque switched off, then those modes"
+            )
+        found = Modes(now.operating_mode, now.drive_mode or 0)
+        what = " and ".join(changes(found, found.wanted(wanted)))
+        if not what:
+            return f"the motor is in {found.in_words()}, as labd drives it; nothing is configured"
+        first = "switches torque off (support what hangs on it), " if now.torque_enabled else ""
+        return f"{first}sets {what}, then switches torque on where it stands"
 
     async def _connect_quietly(self) -> None:
-        await self._make_ready(configure=False)
+        await self.seen.guarded(self.carousel.connect())
         self._engine.wake()
 
     def _may_connect(self) -> bool:

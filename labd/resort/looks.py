@@ -35,6 +35,7 @@ class ServoState:
     torque_enabled: bool
     goal_steps: int
     operating_mode: int
+    drive_mode: int
     hardware_error: int
     hardware_errors: tuple[str, ...]
     alert: bool

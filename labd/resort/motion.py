@@ -29,6 +29,7 @@ from labd.errors import (
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus, Lane
 from labd.resort.looks import Motion
+from labd.resort.modes import remedy
 from labd.resort.moves import FATAL_ERRORS, MovePlan, MoveProgress, MoveResult, MoveWatch
 from labd.resort.registers import RPM_PER_VELOCITY_UNIT, hardware_error_words
 from labd.resort.servo import DynamixelServo
@@ -174,12 +175,11 @@ class MotionSupervisor:
             raise servo.fault(f"hardware error ({words}); find the cause, then cycle its power", goal_steps=plan.goal)
         if not motion.torque_enabled:
             raise NotConnected(f"{self._subject}: torque is off; `labctl resort connect` first", **self._facts)
-        _, operating_mode = servo.read_mode(x)
-        if operating_mode != plan.operating_mode:
+        modes = servo.read_modes(x)
+        wanted = modes.wanted(plan.operating_mode)
+        if modes != wanted:
             raise ModeMismatch(
-                f"{self._subject}: operating mode {operating_mode}, {plan.operating_mode} is needed; "
-                "`labctl resort connect --configure` sets it",
-                **self._facts,
+                f"{self._subject}: {modes.in_words()}; {remedy(modes, wanted, motion.torque_enabled)}", **self._facts
             )
         servo.write_profile(x, plan.velocity, plan.acceleration)
         self._touched = True

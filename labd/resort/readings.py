@@ -38,6 +38,7 @@ def health_of(device: str, state: ServoState, simulated: bool) -> dict[str, Any]
         "torque_enabled": state.torque_enabled,
         "velocity_rpm": state.velocity_rpm,
         "operating_mode": state.operating_mode,
+        "drive_mode": state.drive_mode,
         "watchdog": watchdog_of(state.watchdog),
         "read_at": iso(state.read_at),
         "simulated": simulated,

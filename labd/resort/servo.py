@@ -8,10 +8,12 @@ cover defined registers only, as a read across a gap may be refused.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from labd.errors import DeviceFault, DeviceTimeout
 from labd.resort.exchange import Exchange
 from labd.resort.looks import Identity, Motion, ServoState, WatchdogState, sendable_goal
+from labd.resort.modes import Modes
 from labd.resort.registers import (
     BUS_WATCHDOG_UNIT_S,
     MODELS,
@@ -49,10 +51,20 @@ class DynamixelServo:
         self._facts = {"servo_id": servo_id, "port": port}
         self.identity: Identity | None = None
         self.watchdog_supported = True
+        self._changes: list[str] = []
 
     def fault(self, problem: str, **details: object) -> DeviceFault:
         """An error of this servo."""
         return DeviceFault(f"{self._subject}: {problem}", **self._facts, **details)
+
+    def changes(self) -> list[str]:
+        """What `identify` changed and nobody has taken yet, in words."""
+        return list(self._changes)
+
+    def take_changes(self) -> list[str]:
+        """The same; from now on it counts as told to a person."""
+        changes, self._changes = self._changes, []
+        return changes
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -71,10 +83,11 @@ class DynamixelServo:
             identity = x.read(self.servo_id, *IDENTITY).data
         except DeviceTimeout:
             # It answers pings and nothing else: Status Return Level 0. Level 2 makes it answer reads and writes.
-            x.write(self.servo_id, STATUS_RETURN_LEVEL, b"\x02", answered=False)
+            self._let_it_answer(x, 0)
             identity = x.read(self.servo_id, *IDENTITY).data
-        if x.read(self.servo_id, *HARDWARE).data[0] != 2:
-            x.write(self.servo_id, STATUS_RETURN_LEVEL, b"\x02", answered=False)
+        level = x.read(self.servo_id, *HARDWARE).data[0]
+        if level != 2:
+            self._let_it_answer(x, level)
         mode = x.read(self.servo_id, *MODE).data
         limits = x.read(self.servo_id, *LIMITS).data
         self.identity = Identity(
@@ -89,6 +102,10 @@ class DynamixelServo:
         self.watchdog_supported = model.supports_watchdog(identity[6]) and self._has_watchdog(x)
         return self.identity
 
+    def _let_it_answer(self, x: Exchange, level: int) -> None:
+        x.write(self.servo_id, STATUS_RETURN_LEVEL, b"\x02", answered=False)
+        self._changes.append(f"changed status return level from {level} to 2 (until its power is cut)")
+
     def _has_watchdog(self, x: Exchange) -> bool:
         try:
             x.read(self.servo_id, *WATCHDOG)
@@ -98,10 +115,11 @@ class DynamixelServo:
             raise
         return True
 
-    def read_mode(self, x: Exchange) -> tuple[int, int]:
-        """Drive Mode and Operating Mode."""
+    def read_modes(self, x: Exchange) -> Modes:
+        """Operating Mode and Drive Mode now; what is known of the motor follows."""
         mode = x.read(self.servo_id, *MODE).data
-        return mode[0], mode[1]
+        self.identity = replace(self._identity(), drive_mode=mode[0], operating_mode=mode[1])
+        return Modes(operating=mode[1], drive=mode[0])
 
     def read_motion(self, x: Exchange) -> Motion:
         """One look at a moving motor: two or three transactions, one more when a hardware error is latched."""
@@ -146,6 +164,7 @@ class DynamixelServo:
             torque_enabled=motion.torque_enabled,
             goal_steps=motion.goal,
             operating_mode=identity.operating_mode,
+            drive_mode=identity.drive_mode,
             hardware_error=motion.hardware_error,
             hardware_errors=tuple(hardware_error_words(motion.hardware_error)),
             alert=motion.alert,

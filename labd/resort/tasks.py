@@ -117,10 +117,12 @@ class ResortVerbs:
             yield device
 
     async def connect(self, ctx: JobContext, configure: bool = False, device: Device = None) -> dict[str, Any]:
-        """Goal where it stands, then torque on; `configure` may change the operating mode with torque off."""
+        """Goal where it stands, then torque on; `configure` may change the motor's modes, with torque off meanwhile."""
         async with self._using(ctx, device, "configure" if configure else "connect") as carousel:
             if configure:
-                ctx.log(f"if the motor is not in {carousel.settings.mode} mode, torque goes off while that is changed")
+                plan = carousel.configuring()
+                ctx.log(plan)
+                ctx.progress(0, 1, plan)
             answer = await carousel.connect(configure)
             for note in answer["notes"]:
                 ctx.log(note)

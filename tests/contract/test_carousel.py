@@ -74,36 +74,61 @@ async def test_wrong_mode_under_torque_is_refused_and_configure_says_what_it_cha
     with pytest.raises(ModeMismatch) as refusal:
         await carousel.connect()
     assert str(refusal.value) == (
-        f"servo 1 on {rig.link}: operating mode 3 (position), labd drives it in 4 (extended_position), and torque is "
-        "on and locks the mode; `labctl resort connect --configure` switches torque off (support what hangs on it), "
-        "sets the mode, then switches torque on at the present position"
+        f"servo 1 on {rig.link}: operating mode 3 (position), labd drives it in operating mode 4 (extended_position); "
+        "torque is on and locks the mode; `labctl resort connect --configure` switches torque off (support what "
+        "hangs on it), sets operating mode from 3 (position) to 4 (extended_position), then switches torque on where "
+        "it stands"
     )
     assert rig.servo.torque_enabled
     state = await carousel.connect(configure=True)
     assert state.operating_mode == 4
     assert state.notes == (
         "torque was switched off for the change",
-        "operating mode 3 (position) became 4 (extended_position)",
+        "changed operating mode from 3 (position) to 4 (extended_position)",
         "torque was switched on, with goal := present position",
     )
     assert rig.servo.counts.moves == 0
 
 
 @pytest.mark.parametrize(("register", "value"), [("operating_mode", 3), ("drive_mode", 4), ("drive_mode", 8)])
-async def test_wrong_mode_without_torque_also_needs_configure(rig: Rig, register: str, value: int) -> None:
+async def test_wrong_mode_without_torque_is_set_unasked_and_told(rig: Rig, register: str, value: int) -> None:
     rig.servo.table[register] = value
     carousel = rig.carousel()
     await carousel.open()
-    with pytest.raises(ModeMismatch, match="torque is off"):
-        await carousel.connect()
-    assert not rig.servo.torque_enabled
-    await carousel.connect(configure=True)
+    state = await carousel.connect()
     assert (rig.servo.register("operating_mode"), rig.servo.register("drive_mode")) == (4, 0)
+    assert state.notes[0].startswith(f"changed {register.replace('_', ' ')} from ")
+    assert (await rig.event("device.configured"))["changes"] == list(state.notes)
+
+
+@pytest.mark.parametrize(("bits", "words"), [(4, "time-based profile"), (8, "torque on by goal update")])
+async def test_wrong_drive_mode_under_torque_is_refused_like_a_wrong_operating_mode(
+    rig: Rig, bits: int, words: str
+) -> None:
+    rig.servo.table["drive_mode"] = bits
+    rig.servo.write(64, b"\x01")
+    carousel = rig.carousel()
+    await carousel.open()
+    with pytest.raises(ModeMismatch) as refusal:
+        await carousel.connect()
+    assert f"drive mode 0x0{bits} ({words})" in str(refusal.value)
+    assert f"sets drive mode from 0x0{bits} to 0x00 (no {words})" in str(refusal.value)
+    assert refusal.value.details["drive_mode"] == bits
+    with pytest.raises(ModeMismatch, match=words):
+        await carousel.move_to(100)
+    state = await carousel.connect(configure=True)
+    assert (state.drive_mode, rig.servo.counts.moves) == (0, 0)
+    await carousel.move_to(100)
 
 
 async def test_motor_that_answers_pings_only_is_told_to_answer(rig: Rig) -> None:
     rig.servo.table["status_return_level"] = 0
-    await ready(rig)
+    carousel = rig.carousel()
+    await carousel.open()
+    told = "changed status return level from 0 to 2 (until its power is cut)"
+    assert (await rig.event("device.configured"))["changes"] == [told]
+    assert told in (await carousel.connect()).notes
+    assert told not in (await carousel.connect()).notes
     assert rig.servo.register("status_return_level") == 2
 
 

@@ -314,10 +314,12 @@ async def test_a_motor_in_another_mode_with_torque_on_is_refused_until_configure
     daemon = await daemons().start(ready=False, before=wrong_mode)
     await until(lambda: daemon.device.self_connection.problem)
     assert "configure" in daemon.device.self_connection.problem
-    with pytest.raises(ModeMismatch, match="--configure` releases torque, sets it and holds again"):
+    with pytest.raises(ModeMismatch, match="connect --configure` switches torque off"):
         await daemon.submit("connect")
     job = await daemon.done("connect", configure=True)
     assert job.error is None
+    lines = [line.text for line in await daemon.engine.logs(job.id)]
+    assert lines[0].startswith("switches torque off (support what hangs on it), sets operating mode from 3 (position)")
     assert any("operating mode" in note for note in job.result["notes"])
     assert daemon.bus.servo(1).state()["operating_mode"] == 4
     assert (await daemon.done("go_home")).state is JobState.SUCCEEDED
