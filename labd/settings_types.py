@@ -21,6 +21,10 @@ Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 Priority = Annotated[int, Meta(ge=0, le=9)]
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
+# The limits of `labd.engine.schedule_spec`, so that `labd check` finds what a start would refuse.
+IntervalSeconds = Annotated[float, Meta(ge=1, le=366 * 86_400.0)]
+JitterSeconds = Annotated[float, Meta(ge=0, le=86_400.0)]
+RunsLimit = Annotated[int, Meta(ge=1, le=1000)]
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +111,13 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     args: dict[str, Any] = {}
     cron: str | None = None
-    interval_s: PositiveSeconds | None = None
+    interval_s: IntervalSeconds | None = None
     timezone: str = "UTC"
     misfire: Literal["skip", "latest", "all"] = "latest"
-    misfire_limit: Annotated[int, Meta(ge=1)] = 10
+    misfire_limit: RunsLimit = 10
     overlap: Literal["skip", "queue_one", "parallel"] = "skip"
-    overlap_limit: Annotated[int, Meta(ge=1)] = 1
-    jitter_s: Seconds = 0.0
+    overlap_limit: RunsLimit = 1
+    jitter_s: JitterSeconds = 0.0
     queue: str | None = None
     priority: Priority | None = None
     tags: tuple[str, ...] = ()
