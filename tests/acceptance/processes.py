@@ -13,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +79,17 @@ class Labctl:
         """The object that a command which must end with 0 prints."""
         return json.loads(self.ok("--json", *words))
 
-    def start(self, *words: object, **options: Any) -> subprocess.Popen[str]:
-        """A command that goes on; whoever starts it ends it."""
-        return subprocess.Popen(
+    @contextmanager
+    def running(self, *words: object) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on; killed at the end of the block if it still does."""
+        with subprocess.Popen(
             [*script("labctl"), *map(str, words)], env=self.env, cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
-        )  # fmt: skip
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 class Daemon:

@@ -90,10 +90,11 @@ def test_a_newer_database_is_one_line_and_stays_as_it_is(daemons: Callable[..., 
 def test_faulty_settings_end_with_78_and_every_fault(daemons: Callable[..., Daemon]) -> None:
     daemon = daemons(
         '[resort]\nspeeed = 3\nbaud_rate = 5\n[queue.standard]\npriority = 77\n[engine]\ndrain_s = "long"\n'
+        '[schedule.pulse]\ntask = "resort.go_home"\ninterval_s = 0.5\n'
     )
     code, told = refused(daemon)
     assert code == 78
-    faults = ("resort.speeed", "speed", "baud_rate", "queue.standard.priority", "engine.drain_s")
+    faults = ("resort.speeed", "speed", "baud_rate", "queue.standard.priority", "engine.drain_s", "pulse.interval_s")
     assert [fault for fault in faults if fault not in told] == []
     assert not daemon.state.exists()
     done = subprocess.run(
