@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -40,8 +41,12 @@ class SystemClock:
         await asyncio.sleep(delay_s)
 
 
+@lru_cache(maxsize=1024)
 def iso(instant: float | None) -> str | None:
-    """An instant as on the wire: UTC, ISO 8601, microseconds, `Z`."""
+    """An instant as on the wire: UTC, ISO 8601, microseconds, `Z`.
+
+    Cached, since the jobs of one list share most of their instants.
+    """
     if instant is None:
         return None
     return datetime.fromtimestamp(instant, UTC).isoformat(timespec="microseconds")[:-6] + "Z"

@@ -34,7 +34,7 @@ def run(load: Load, wings: Mapping[str, WingFactory]) -> int:
         0 after a good end, 1 if the daemon could not serve, 78 (EX_CONFIG) for faulty settings.
     """
     faulthandler.enable()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)  # the bus thread and the journal get their turn within a millisecond
+    tune()
     try:
         settings = load()
     except SettingsFault as fault:
@@ -42,6 +42,16 @@ def run(load: Load, wings: Mapping[str, WingFactory]) -> int:
         return os.EX_CONFIG
     telemetry.configure(level=settings.log_level)
     return anyio.run(_serve, settings, wings, load)
+
+
+def tune() -> None:
+    """Set the interpreter for a daemon with one busy loop and a few threads that must not wait for it.
+
+    Threads get their turn within a millisecond instead of five; the collector looks at the young objects every 20,000
+    instead of every 700, which in a loop that makes and forgets thousands of jobs a second is a fifth of its time.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(20_000, 20, 50)
 
 
 async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Load) -> int:
@@ -56,7 +66,6 @@ async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Loa
             await app.stop()
             return os.EX_CONFIG if isinstance(fault, SettingsFault) else 1
         gc.freeze()  # what the start made stays; the collector need not walk it again
-        gc.set_threshold(20_000, 20, 50)
         async for received in signals:
             if received != signal.SIGHUP:
                 break

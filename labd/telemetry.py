@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
+
+JOB: ContextVar[tuple[int, str, int] | None] = ContextVar("job", default=None)
+"""Id, task and attempt of the job that this context works for; carried into tasks and threads made from it."""
 
 EVENTS: dict[str, str] = {
     # daemon
@@ -61,6 +65,7 @@ EVENTS: dict[str, str] = {
     "device.lost": "the port or the motor is gone",
     "device.disconnected": "torque was switched off on purpose and the port closed",
     "device.configured": "operating or drive mode of the motor was changed",
+    "device.settings_changed": "changed settings of the carousel are in force",
     "device.watchdog_tripped": "the motor stopped by itself because nobody fed its watchdog; it was cleared",
     "device.warning": "a reading is beyond its limit, or a protection is missing",
     "device.hold_unconfirmed": "a move ended badly and the motor could not be confirmed at rest",
@@ -76,6 +81,16 @@ EVENTS: dict[str, str] = {
 }
 
 
+def _name_job(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Put the job's id, task and attempt into every line that is written on its behalf."""
+    job = JOB.get()
+    if job is not None:
+        event.setdefault("job_id", job[0])
+        event.setdefault("task", job[1])
+        event.setdefault("attempt", job[2])
+    return event
+
+
 def configure(stream: Any = None, level: str = "info") -> None:
     """Set up structlog: coloured lines on a terminal, JSON lines elsewhere.
 
@@ -86,11 +101,12 @@ def configure(stream: Any = None, level: str = "info") -> None:
     stream = stream or sys.stderr
     renderer: Any
     if stream.isatty():
-        renderer = structlog.dev.ConsoleRenderer()
+        renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     else:
         renderer = structlog.processors.JSONRenderer()
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _name_job,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -17,6 +17,7 @@ import structlog
 from labd.engine.job import Caller, Job, JobError
 from labd.engine.registry import TaskSpec
 from labd.errors import LabdError
+from labd.telemetry import JOB
 
 log = structlog.get_logger()
 TRACEBACK_LIMIT = 16_000
@@ -30,6 +31,9 @@ class Outcome:
     result: Any = None
     error: JobError | None = None
     cancelled: bool = False
+
+
+DONE = Outcome()
 
 
 class InlineContext:
@@ -60,13 +64,18 @@ class InlineContext:
 async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
     """Run the task once; never raises."""
     job = context.job
-    structlog.contextvars.bind_contextvars(job_id=job.id, task=job.task, attempt=job.attempt)
-    limit = asyncio.timeout(job.timeout_s)
+    JOB.set((job.id, job.task, job.attempt))
+    limit: asyncio.Timeout | None = None
     try:
-        async with limit:
+        if job.timeout_s is None:
             result = await spec.function(context, **job.args)
-        if result is not None:
-            _encode(result)
+        else:
+            limit = asyncio.timeout(job.timeout_s)
+            async with limit:
+                result = await spec.function(context, **job.args)
+        if result is None:
+            return DONE
+        _encode(result)
         return Outcome(result=result)
     except asyncio.CancelledError:
         return Outcome(cancelled=True)
@@ -75,7 +84,7 @@ async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
             error=JobError(fault.code, fault.message, type(fault).__name__, fault.details, retryable=fault.retryable)
         )
     except TimeoutError as fault:
-        if limit.expired():
+        if limit is not None and limit.expired():
             message = f"{job.task} (job {job.id}) took longer than its timeout of {job.timeout_s:g} s"
             return Outcome(
                 error=JobError("task_timeout", message, "TaskTimeout", {"timeout_s": job.timeout_s}, retryable=True)

@@ -51,14 +51,20 @@ class Intake:
 
     async def submit_one(self, item: Submission, caller: Caller) -> tuple[Job, bool]:
         """Accept one job; False if its idempotency key was known."""
-        before = self._book.last_id
-        job = (await self.submit_with([item], caller))[0]
-        return job, job.id > before or job.id == 0
+        known: dict[str, Job] = {}
+        job = (await self.submit_with([item], caller, known=known))[0]
+        return job, item.idempotency_key not in known
 
     async def submit_with(
-        self, items: list[Submission], caller: Caller, staged: Callable[[], None] | None = None
-    ) -> list[Job]:
-        """As `submit`; `staged` may stage more writes for the same commit."""
+        self, items: list[Submission], caller: Caller, staged: Callable[[], None] | None = None,
+        known: dict[str, Job] | None = None,
+    ) -> list[Job]:  # fmt: skip
+        """As `submit`.
+
+        Args:
+            staged: May stage more writes for the same commit.
+            known: Takes the jobs that were there already, by idempotency key.
+        """
         if len(items) == 1:
             spec = self._registry.find(items[0].task)
             if isinstance(spec, StopSpec):
@@ -69,8 +75,12 @@ class Intake:
             raise Draining("labd is ending and takes no new jobs; try again when it is back")
         self._journal.refuse_if_full()
         checked = [self._check(item) for item in items]
-        known = await self._known_keys(items) if any(item.idempotency_key is not None for item in items) else {}
-        jobs = self._stage(items, checked, known, caller, staged)
+        there: dict[str, Job] = {}
+        if any(item.idempotency_key is not None for item in items):
+            there = await self._known_keys(items)
+        if known is not None:
+            known.update(there)
+        jobs = self._stage(items, checked, there, caller, staged)
         await asyncio.shield(self._journal.admitted())
         return jobs
 

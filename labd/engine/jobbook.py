@@ -17,6 +17,7 @@ from labd.engine.job import ENDED, Job, JobState
 from labd.engine.journal import Event, Journal
 from labd.errors import UnknownJob
 
+BODIES = 1000
 ENDED_KINDS = frozenset({"job.succeeded", "job.failed", "job.cancelled", "job.interrupted"})
 
 
@@ -39,6 +40,7 @@ class JobBook:
         self.changed: set[int] = set()
         self.feed: EventFeed | None = None
         self.last_id = 0
+        self._bodies: dict[tuple[str, str, int], tuple[dict[str, Any], str | None]] = {}
         self._waiters: dict[int, list[asyncio.Future[None]]] = {}
 
     async def open(self) -> None:
@@ -63,8 +65,8 @@ class JobBook:
     def change(self, job: Job, kind: str, state: JobState | None = None, data: dict[str, Any] | None = None) -> None:
         """A change that has happened: the state moves, an event is made, the row is written with the next commit."""
         if state is not None and state is not job.state:
-            self.counts[job.state.value] -= 1
-            self.counts[state.value] += 1
+            self.counts[job.state] -= 1
+            self.counts[state] += 1
             job.state = state
         if self.reads_going:
             self.changed.add(job.id)
@@ -83,10 +85,21 @@ class JobBook:
 
     def _event(self, job: Job, kind: str, data: dict[str, Any] | None) -> Event:
         job.seq = self.journal.next_seq()
-        body: dict[str, Any] = {"task": job.task, "queue": job.queue, "attempt": job.attempt}
+        body, encoded = self._body(job.task, job.queue, job.attempt)
         if data:
-            body.update(data)
-        return Event(job.seq, self.clock.wall(), kind, job.id, body)
+            body, encoded = {**body, **data}, None
+        return Event(job.seq, self.clock.wall(), kind, job.id, body, encoded)
+
+    def _body(self, task: str, queue: str, attempt: int) -> tuple[dict[str, Any], str | None]:
+        """What every event of a job says; made once for all jobs of the same task, queue and attempt."""
+        key = (task, queue, attempt)
+        found = self._bodies.get(key)
+        if found is None:
+            if len(self._bodies) > BODIES:
+                self._bodies.clear()
+            body = {"task": task, "queue": queue, "attempt": attempt}
+            found = self._bodies[key] = (body, rows.encode(body))
+        return found
 
     async def find(self, job_id: int) -> Job:
         """The job as it stands on disk and in memory.

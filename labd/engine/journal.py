@@ -38,6 +38,7 @@ class Event(msgspec.Struct):
     kind: str
     job_id: int | None
     data: dict[str, Any]
+    encoded: str | None = None
 
 
 class Statement(msgspec.Struct):
@@ -65,7 +66,9 @@ class Group:
         return not (self.admitted or self.dirty or self.events or self.statements)
 
 
-_write_jobs = store.chunks(rows.UPSERT_HEAD, len(rows.COLUMNS), rows.UPSERT_TAIL)
+_insert_jobs = store.chunks(rows.INSERT, len(rows.COLUMNS))
+_change_jobs = store.chunks(rows.UPDATE[0], len(rows.CHANGING) + 1, rows.UPDATE[1])
+_succeed_jobs = store.chunks(rows.SUCCEED[0], 4, rows.SUCCEED[1])
 _write_events = store.chunks("INSERT INTO events (seq, at, kind, job_id, data) VALUES", 5)
 _encode = msgspec.json.Encoder().encode
 
@@ -206,7 +209,8 @@ class Journal:
         group, wake = self._group, self._wake
         if group is None or wake is None or (self._closing and self._task is None):
             raise RuntimeError("the journal is not open")
-        wake.set()
+        if not wake.is_set():
+            wake.set()
         return group
 
     async def read(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -277,12 +281,9 @@ class Journal:
     async def _commit(self, group: Group) -> None:
         writer = self._writer
         assert writer is not None
-        job_rows = [rows.to_row(job) for job in group.admitted.values()]
-        job_rows += [rows.to_row(job) for job in group.dirty.values()]
-        event_rows = [(e.seq, e.at, e.kind, e.job_id, _encode(e.data).decode()) for e in group.events]
-        statements = [(self._queries[s.name], s.parameters) for s in group.statements]
+        batch = Batch(group, self._queries)
         start = self._clock.monotonic()
-        await writer.run(_apply, job_rows, event_rows, statements)
+        await writer.run(batch.write)
         self.last_commit_s = self._clock.monotonic() - start
         self.commit_s_total += self.last_commit_s
         self.commits += 1
@@ -321,13 +322,13 @@ class Journal:
         assert writer is not None
         for job in list(group.dirty.values()):
             try:
-                await writer.run(_apply, [rows.to_row(job)], [], [])
+                await writer.run(Batch(_single(self._loop, job=job), self._queries).write)
             except sqlite3.IntegrityError as fault:
                 log.critical("journal.failed", job_id=job.id, state=job.state, problem=str(fault))
             del group.dirty[job.id]
         for statement in list(group.statements):
             try:
-                await writer.run(_apply, [], [], [(self._queries[statement.name], statement.parameters)])
+                await writer.run(Batch(_single(self._loop, statement=statement), self._queries).write)
             except sqlite3.IntegrityError as fault:
                 log.critical("journal.failed", statement=statement.name, problem=str(fault))
             group.statements.remove(statement)
@@ -390,23 +391,44 @@ def _follow(later: asyncio.Future[None], done: asyncio.Future[None]) -> None:
             later.set_result(None)
 
 
-def _apply(
-    opened: sqlite3.Connection,
-    job_rows: list[tuple[Any, ...]],
-    event_rows: list[tuple[Any, ...]],
-    statements: list[tuple[str, tuple[Any, ...]]],
-) -> None:
-    """One transaction, on the writer's thread."""
-    opened.execute("BEGIN IMMEDIATE")
-    try:
-        if job_rows:
-            _write_jobs(opened, job_rows)
-        if event_rows:
-            _write_events(opened, event_rows)
-        for statement, parameters in statements:
-            opened.execute(statement, parameters)
-        opened.execute("COMMIT")
-    except BaseException:
-        if opened.in_transaction:
-            opened.execute("ROLLBACK")
-        raise
+def _single(
+    loop: asyncio.AbstractEventLoop | None, job: Job | None = None, statement: Statement | None = None
+) -> Group:
+    assert loop is not None
+    group = Group(loop)
+    if job is not None:
+        group.dirty[job.id] = job
+    if statement is not None:
+        group.statements.append(statement)
+    return group
+
+
+class Batch:
+    """The rows of a group, taken on the event loop, written on the writer's thread.
+
+    Why taken first: jobs go on changing while the transaction is written; what they become belongs to the next group.
+    """
+
+    def __init__(self, group: Group, queries: dict[str, str]) -> None:
+        self._new = [rows.to_row(job) for job in group.admitted.values()]
+        dirty = group.dirty.values()
+        self._successes = [rows.to_success(job) for job in dirty if rows.is_plain_success(job)]
+        self._changes = [rows.to_change(job) for job in dirty if not rows.is_plain_success(job)]
+        self._events = [(e.seq, e.at, e.kind, e.job_id, e.encoded or _encode(e.data).decode()) for e in group.events]
+        self._statements = [(queries[s.name], s.parameters) for s in group.statements]
+
+    def write(self, opened: sqlite3.Connection) -> None:
+        """One transaction."""
+        opened.execute("BEGIN IMMEDIATE")
+        try:
+            _insert_jobs(opened, self._new)
+            _change_jobs(opened, self._changes)
+            _succeed_jobs(opened, self._successes)
+            _write_events(opened, self._events)
+            for statement, parameters in self._statements:
+                opened.execute(statement, parameters)
+            opened.execute("COMMIT")
+        except BaseException:
+            if opened.in_transaction:
+                opened.execute("ROLLBACK")
+            raise

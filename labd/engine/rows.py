@@ -14,15 +14,23 @@ _hold = msgspec.json.Decoder(Hold).decode
 
 COLUMNS = (
     "id", "task", "args", "queue", "priority", "state", "attempt", "max_attempts", "rank", "run_at", "created_at",
-    "started_at", "finished_at", "expires_at", "submitted_by", "effect", "idempotency_key", "tags", "seq", "hold",
-    "result", "error", "more",
+    "started_at", "finished_at", "expires_at", "submitted_by", "effect", "idempotency_key", "tags", "schedule", "seq",
+    "hold", "result", "error", "more",
 )  # fmt: skip
 CHANGING = (
-    "priority", "state", "attempt", "max_attempts", "rank", "run_at", "started_at", "finished_at", "expires_at",
-    "seq", "hold", "result", "error", "more",
+    "state", "attempt", "max_attempts", "rank", "run_at", "started_at", "finished_at", "expires_at", "seq", "hold",
+    "result", "error", "more",
 )  # fmt: skip
-UPSERT_HEAD = f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES"
-UPSERT_TAIL = "ON CONFLICT (id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in CHANGING)
+INSERT = f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES"
+UPDATE = (
+    f"UPDATE jobs SET {', '.join(f'{name} = v.column{n}' for n, name in enumerate(CHANGING, start=2))} FROM (VALUES",  # noqa: S608 names of this file
+    ") AS v WHERE jobs.id = v.column1",
+)
+SUCCEED = (
+    "UPDATE jobs SET state = 'succeeded', finished_at = v.column2, seq = v.column3, result = v.column4, error = NULL, "
+    "hold = NULL FROM (VALUES",
+    ") AS v WHERE jobs.id = v.column1",
+)
 
 
 class More(msgspec.Struct, omit_defaults=True):
@@ -33,7 +41,6 @@ class More(msgspec.Struct, omit_defaults=True):
     progress: Progress | None = None
     parent_id: int | None = None
     step: int | None = None
-    schedule: str | None = None
     simulated: bool = False
     crashes: int = 0
 
@@ -41,24 +48,34 @@ class More(msgspec.Struct, omit_defaults=True):
 _more = msgspec.json.Decoder(More).decode
 decode = msgspec.json.decode
 _PLAIN = "{}"
+_NOTHING = (None, (), None, None, False, 0)
+
+
+def encode(value: Any) -> str:
+    """JSON as the journal stores it."""
+    return _encode(value).decode()
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else _encode(value).decode()
 
 
 def _more_text(job: Job) -> str:
-    more = More(
-        job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.schedule, job.simulated, job.crashes
-    )
+    if (job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes) == _NOTHING:
+        return _PLAIN
+    more = More(job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes)
     return _encode(more).decode()
 
 
 def to_row(job: Job) -> tuple[Any, ...]:
-    """The job as the journal stores it, in the order of `COLUMNS`."""
+    """A new job, in the order of `COLUMNS`."""
     return (
         job.id,
         job.task,
         _encode(job.args).decode() if job.args else _PLAIN,
         job.queue,
         job.priority,
-        job.state.value,
+        job.state._value_,
         job.attempt,
         job.max_attempts,
         job.rank,
@@ -71,17 +88,48 @@ def to_row(job: Job) -> tuple[Any, ...]:
         job.effect,
         job.idempotency_key,
         f" {' '.join(job.tags)} " if job.tags else "",
+        job.schedule,
         job.seq,
-        None if job.hold is None else _encode(job.hold).decode(),
-        None if job.result is None else _encode(job.result).decode(),
-        None if job.error is None else _encode(job.error).decode(),
+        _text(job.hold),
+        _text(job.result),
+        _text(job.error),
         _more_text(job),
     )
 
 
+def to_change(job: Job) -> tuple[Any, ...]:
+    """What may have changed of a stored job: its id, then `CHANGING`."""
+    return (
+        job.id,
+        job.state._value_,
+        job.attempt,
+        job.max_attempts,
+        job.rank,
+        job.run_at,
+        job.started_at,
+        job.finished_at,
+        job.expires_at,
+        job.seq,
+        _text(job.hold),
+        _text(job.result),
+        _text(job.error),
+        _more_text(job),
+    )
+
+
+def is_plain_success(job: Job) -> bool:
+    """True for the most frequent change: nothing but the end is new since the start was stored."""
+    return job.state is JobState.SUCCEEDED and job.progress is None
+
+
+def to_success(job: Job) -> tuple[Any, ...]:
+    """What the end of a job adds to its row, for `SUCCEED`."""
+    return (job.id, job.finished_at, job.seq, _text(job.result))
+
+
 def from_row(row: tuple[Any, ...]) -> Job:
     """The job of a row."""
-    more = _more(row[22])
+    more = _more(row[23])
     effect: Effect = row[15]
     return Job(
         id=row[0],
@@ -102,16 +150,16 @@ def from_row(row: tuple[Any, ...]) -> Job:
         effect=effect,
         idempotency_key=row[16],
         tags=tuple(row[17].split()),
-        seq=row[18],
-        hold=None if row[19] is None else _hold(row[19]),
-        result=None if row[20] is None else decode(row[20]),
-        error=None if row[21] is None else _error(row[21]),
+        schedule=row[18],
+        seq=row[19],
+        hold=None if row[20] is None else _hold(row[20]),
+        result=None if row[21] is None else decode(row[21]),
+        error=None if row[22] is None else _error(row[22]),
         timeout_s=more.timeout_s,
         resources=more.resources,
         progress=more.progress,
         parent_id=more.parent_id,
         step=more.step,
-        schedule=more.schedule,
         simulated=more.simulated,
         crashes=more.crashes,
     )

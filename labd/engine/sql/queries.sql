@@ -5,7 +5,7 @@ SELECT (SELECT max(id) FROM jobs), (SELECT max(seq) FROM events), (SELECT max(id
 -- name: going
 -- Jobs that were under way when the last daemon ended.
 SELECT * FROM jobs WHERE state IN ('running', 'waiting', 'cancelling')
-AND state IN ('running', 'waiting', 'cancelling', 'failed', 'cancelled', 'interrupted');
+AND state <> 'queued' AND state <> 'succeeded';
 
 -- name: queued_by_queue
 -- Depth of each queue, from the index alone.
@@ -14,7 +14,7 @@ SELECT queue, count(*) FROM jobs WHERE state = 'queued' GROUP BY queue;
 -- name: notable_by_state
 -- How many jobs stand in each state but queued and succeeded, from the index alone.
 SELECT state, count(*) FROM jobs
-WHERE state IN ('running', 'waiting', 'cancelling', 'failed', 'cancelled', 'interrupted') GROUP BY state;
+WHERE state <> 'queued' AND state <> 'succeeded' GROUP BY state;
 
 -- name: ready_after
 -- The next jobs of a queue behind a rank, in the order they will run.
@@ -27,11 +27,11 @@ SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND (run_at, i
 ORDER BY run_at, id LIMIT ?;
 
 -- name: held_by_queue
-SELECT queue, count(*) FROM jobs WHERE state = 'queued' AND hold IS NOT NULL GROUP BY queue;
+SELECT queue, count(*) FROM jobs WHERE hold IS NOT NULL GROUP BY queue;
 
 -- name: queued_physical
 -- Queued jobs that would touch a device; few, since each expires within minutes.
-SELECT * FROM jobs WHERE state = 'queued' AND effect = 'physical';
+SELECT * FROM jobs INDEXED BY jobs_motion WHERE state = 'queued' AND effect = 'physical';
 
 -- name: job
 SELECT * FROM jobs WHERE id = ?;
@@ -127,10 +127,5 @@ INSERT INTO lines (job_id, at, attempt, level, text) VALUES (?, ?, ?, ?, ?);
 DELETE FROM lines WHERE job_id IN (SELECT value FROM json_each(?));
 
 -- name: open_of_schedule
--- Jobs of a schedule that have not ended; JSON is looked into only for those.
-SELECT * FROM jobs WHERE state = 'queued' AND json_extract(more, '$.schedule') = ?1
-UNION ALL
-SELECT * FROM jobs WHERE state IN ('running', 'waiting', 'cancelling')
-AND state IN ('running', 'waiting', 'cancelling', 'failed', 'cancelled', 'interrupted')
-AND json_extract(more, '$.schedule') = ?1
-LIMIT 1000;
+-- Jobs of a schedule that have not ended.
+SELECT * FROM jobs WHERE schedule = ? AND schedule IS NOT NULL AND finished_at IS NULL LIMIT 1000;
