@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,6 +17,26 @@ from tests.acceptance.waiting import eventually
 
 PERIOD_S = 0.5
 SLACK_S = 0.35  # the motor's ramp and the 20 ms unit of its watchdog, on a busy machine
+HANGING_SUPERVISOR = """
+import asyncio, pathlib, sys
+from labd.resort import motion
+hang = pathlib.Path(sys.argv.pop(1))
+
+class Clock:
+    def __init__(self, clock):
+        self._clock = clock
+    def __getattr__(self, name):
+        return getattr(self._clock, name)
+    async def sleep(self, seconds):
+        while hang.exists():
+            await self._clock.sleep(0.1)
+        await self._clock.sleep(seconds)
+
+init = motion.MotionSupervisor.__init__
+motion.MotionSupervisor.__init__ = lambda self, bus, servo, clock, *rest: init(self, bus, servo, Clock(clock), *rest)
+from labd.__main__ import main
+sys.exit(main())
+"""
 
 
 @pytest.fixture
@@ -23,27 +45,30 @@ def slow(daemons: Callable[..., Daemon], bus: Bus) -> Daemon:
     return daemons(bus.settings(**SLOW)).start().ready()
 
 
-@pytest.fixture
-def pollers(slow: Daemon) -> Iterator[None]:
-    """Eight clients that ask for the status as fast as they can."""
-    enough = threading.Event()
+@contextmanager
+def polled(daemon: Daemon) -> Iterator[Callable[[], int]]:
+    """Eight clients ask for the status as fast as they can; gives how often they were answered."""
+    enough, counts = threading.Event(), [0] * 8
 
-    def poll() -> None:
+    def poll(number: int) -> None:
         while not enough.is_set():
-            with Client(slow.host, timeout_s=1.0) as client:
+            with Client(daemon.host, timeout_s=1.0) as client:
                 try:
                     while not enough.is_set():
                         client.resort_status()
+                        counts[number] += 1
                 except (LabdError, OSError):
                     enough.wait(0.05)
 
-    threads = [threading.Thread(target=poll, name=f"poller {number}") for number in range(8)]
+    threads = [threading.Thread(target=poll, args=(number,), name=f"poller {number}") for number in range(8)]
     for thread in threads:
         thread.start()
-    yield
-    enough.set()
-    for thread in threads:
-        thread.join(20.0)
+    try:
+        yield lambda: sum(counts)
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join(20.0)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -90,13 +115,14 @@ def test_killed_in_mid_move_the_motor_stops_and_a_person_decides(slow: Daemon, b
     assert max(profile) < goals[-1]
 
 
-def test_hanging_in_mid_move_the_motor_stops_while_eight_clients_poll(slow: Daemon, bus: Bus, pollers: None) -> None:
-    job = slow.client.submit("resort.activate_hotel", {"hotel": "C"})
-    bus.moving()
-    slow.send(signal.SIGSTOP)
-    stopped_by_itself(bus)
-    known = bus.lines()[-1]["mono"]
-    slow.send(signal.SIGCONT)
+def test_hanging_in_mid_move_the_motor_stops_while_eight_clients_poll(slow: Daemon, bus: Bus) -> None:
+    with polled(slow):
+        job = slow.client.submit("resort.activate_hotel", {"hotel": "C"})
+        bus.moving()
+        slow.send(signal.SIGSTOP)
+        stopped_by_itself(bus)
+        known = bus.lines()[-1]["mono"]
+        slow.send(signal.SIGCONT)
     ended = slow.ended(job["id"], 15.0)
     # which of the two it is depends on what it looks at first when it wakes up
     assert ended["state"] == "failed"
@@ -104,6 +130,25 @@ def test_hanging_in_mid_move_the_motor_stops_while_eight_clients_poll(slow: Daem
     eventually(lambda: slow.resort()["watchdog"]["trips"] == 1, 5.0, "a report of the trip")
     assert "watchdog_tripped" in {item["code"] for item in slow.client.status()["attention"]}
     assert bus.lines("move_started", after=known) == []
+
+
+def test_a_supervisor_that_hangs_in_a_living_daemon_stops_the_motor_while_eight_clients_poll(
+    daemons: Callable[..., Daemon], bus: Bus
+) -> None:
+    daemon = daemons(bus.settings(**SLOW))
+    launcher, hang = daemon.folder / "launcher.py", daemon.folder / "hang"
+    launcher.write_text(HANGING_SUPERVISOR)
+    daemon.run_instead = [sys.executable, str(launcher), str(hang), *daemon.command[daemon.command.index("run") :]]
+    daemon.start().ready()
+    with polled(daemon) as answers:
+        daemon.client.submit("resort.activate_hotel", {"hotel": "C"})
+        bus.moving()
+        hang.touch()
+        before = answers()
+        stopped_by_itself(bus)
+        assert answers() - before >= 8, "the daemon itself lives on and answers"
+    assert daemon.labctl.json("resort", "stop")["confirmed"]  # a stop needs no supervisor
+    assert not bus.servo()["torque"]
 
 
 def test_a_queued_move_waits_for_a_person_after_a_kill(slow: Daemon, bus: Bus) -> None:

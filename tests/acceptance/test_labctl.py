@@ -221,6 +221,23 @@ def test_events_follow_and_resume_where_they_were(served: Daemon) -> None:
     assert again[: len(seen) - 1] == seen[1:]
 
 
+def test_events_followed_over_a_kill_and_a_restart_miss_nothing(daemons: Callable[..., Daemon]) -> None:
+    daemon = daemons(test_wing=True).start()
+    seq = daemon.client.last_event()
+    with daemon.labctl.running("--json", "events", "--follow", "--after", seq) as follow:
+        assert follow.stdout is not None
+        ran(daemon, "test.noop")
+        seen = [json.loads(follow.stdout.readline())]
+        daemon.kill()
+        daemon.start()
+        last = ran(daemon, "test.noop")
+        while not (seen[-1]["kind"] == "job.succeeded" and seen[-1]["job_id"] == last["id"]):
+            seen.append(json.loads(follow.stdout.readline()))
+    there = [event["seq"] for event in daemon.client.events(after=seq, quiet_s=0.5)]
+    assert [event["seq"] for event in seen] == there[: len(seen)]
+    assert "daemon.started" in {event["kind"] for event in seen}
+
+
 # -- schedules
 
 

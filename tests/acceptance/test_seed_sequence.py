@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
 import subprocess
 import sys
+import termios
 
-from tests.acceptance.processes import ROOT, Bus, Daemon
+from tests.acceptance.processes import ROOT, Bus, Daemon, script
+from tests.acceptance.waiting import eventually
 
 SEQUENCE = """
 from labctl import orchestrator
@@ -35,6 +40,41 @@ def test_the_prompt_takes_the_words_of_the_seed(carousel: Daemon, bus: Bus) -> N
     assert "hotel: D" in out and "STOPPED" in out
     assert not bus.servo()["torque"]
     assert "hotel: B" not in out  # nothing behind `exit`
+
+
+def test_the_prompt_on_a_terminal_completes_words_and_remembers_lines(carousel: Daemon) -> None:
+    parent, child = pty.openpty()
+    termios.tcsetwinsize(child, (24, 120))
+    process = subprocess.Popen(
+        [*script("labctl"), "shell"], env={**carousel.labctl.env, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"},
+        cwd=ROOT, stdin=child, stdout=child, stderr=child, start_new_session=True,
+    )  # fmt: skip
+    os.close(child)
+    shown = b""
+
+    def shows(text: bytes, times: int = 1) -> bool:
+        nonlocal shown
+        while select.select([parent], [], [], 0)[0]:
+            shown += os.read(parent, 65536)
+        return shown.count(text) >= times
+
+    try:
+        eventually(lambda: shows(b"labctl>"), 10.0, "the prompt")
+        known = shown.count(b"tion")
+        os.write(parent, b"posi\t")
+        eventually(lambda: shows(b"tion", known + 1), 10.0, "a completed word")
+        os.write(parent, b"\r")
+        eventually(lambda: shows(b"(hotel A)"), 10.0, "a position")
+        os.write(parent, b"\x1b[A\r")  # the line before
+        eventually(lambda: shows(b"(hotel A)", 2), 10.0, "the position once more")
+        os.write(parent, b"exit\r")
+        assert process.wait(10.0) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(parent)
+    history = carousel.folder / "home" / ".local" / "state" / "labd" / "labctl_history"
+    assert "position" in history.read_text()
 
 
 def test_a_failed_line_at_the_prompt_is_the_exit_code_of_a_piped_shell(carousel: Daemon) -> None:
