@@ -83,7 +83,9 @@ def engine_to_floor(report: Report, folder: Path, jobs: int, rounds: int) -> Non
     sys.setswitchinterval(process.SWITCH_INTERVAL_S)  # as the daemon sets them
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    floors, engines, flooded = [floor.jobs_per_s(folder, jobs)], [], []
+    floors = [floor.jobs_per_s(folder, jobs)]
+    engines: list[tuple[float, float]] = []
+    flooded: list[tuple[float, float]] = []
     for number in range(rounds):
         for per_list, found in ((LIST, engines), (FLOOD_LIST, flooded)):
             state = folder / f"engine-{number}-{per_list}"
