@@ -11,6 +11,7 @@ from typing import Any
 from labd.engine.job import Caller, Cause
 from labd.resort.allowed import Situation, decide, require
 from labd.resort.carousel import Carousel
+from labd.resort.lanes import Bus
 from labd.resort.latch import StopLatch
 from labd.resort.modes import Modes, changes
 from labd.resort.observation import Observation
@@ -38,9 +39,10 @@ class ResortDevice:
         settings: Its table.
         host: What the daemon lends.
         port: Path of the serial port, or of the virtual bus.
+        bus: Of that port; carousels on one port share it.
     """
 
-    def __init__(self, name: str, settings: ResortSettings, host: Host, port: str) -> None:
+    def __init__(self, name: str, settings: ResortSettings, host: Host, port: str, bus: Bus) -> None:
         self.name = name
         self.settings = settings
         self.port = port
@@ -48,7 +50,7 @@ class ResortDevice:
         self.link_resource = f"resort:{name}/link"
         self.geometry = settings.geometry()
         self.simulated = settings.driver == "simulated"
-        self.carousel = Carousel(settings.drive(port), host.clock, self.take_event)
+        self.carousel = Carousel(settings.drive(port), host.clock, self.take_event, bus)
         self.latch = StopLatch(name, host.engine, host.state_dir, host.runtime_dir, host.clock, host.engine.wake)
         self.busy_job: int | None = None
         self._fresh: tuple[ResortSettings, tuple[str, ...]] | None = None

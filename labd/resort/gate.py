@@ -27,6 +27,10 @@ class Gate:
         """The supervisor of this motor lives."""
         self._leases[servo_id] = self._monotonic() + lease_s
 
+    def has_lease(self, servo_id: int) -> bool:
+        """A move of this motor is under way, its supervisor alive or not."""
+        return servo_id in self._leases
+
     def end_lease(self, servo_id: int) -> None:
         """No move of this motor is under way."""
         self._leases.pop(servo_id, None)

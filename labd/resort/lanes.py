@@ -40,6 +40,7 @@ class Lane(IntEnum):
 class _Request:
     function: Callable[[Exchange], Any]
     settle: Callable[[Any, BaseException | None], None]
+    mover: int | None = None
     withdrawn: bool = False
 
 
@@ -75,6 +76,7 @@ class Bus:
         self._gate = Gate(line.name, monotonic)
         self._stops: dict[int, StopWork] = {}
         self._serving_stops = False
+        self._serving_mover = False
         self._ending = False
         self._ended = True
         self._thread: threading.Thread | None = None
@@ -113,9 +115,10 @@ class Bus:
 
     def shutdown(self, timeout_s: float = 2.0) -> None:
         """End the thread and close the line with the last user; what waits is refused. More calls do nothing."""
-        self._starts = max(0, self._starts - 1)
-        if self._starts:
-            return
+        with self._lock:  # two carousels may leave at the same time, in two threads
+            self._starts = max(0, self._starts - 1)
+            if self._starts:
+                return
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -140,8 +143,13 @@ class Bus:
         self._enqueue(lane, _Request(function, settle))
         return future
 
-    async def run(self, lane: Lane, function: Callable[[Exchange], T]) -> T:
-        """Run a function in the owner thread; if the caller is cancelled before its turn it is left out."""
+    async def run(self, lane: Lane, function: Callable[[Exchange], T], mover: int | None = None) -> T:
+        """Run a function in the owner thread; if the caller is cancelled before its turn it is left out.
+
+        Args:
+            mover: The servo that a motion supervisor asks for. While it has a lease, its turn comes between two
+                transactions of whatever a neighbour on the bus is having done.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -155,7 +163,7 @@ class Bus:
             except RuntimeError:
                 pass  # the loop has ended; nobody waits
 
-        request = _Request(function, settle)
+        request = _Request(function, settle, mover)
         self._enqueue(lane, request)
         try:
             return await future
@@ -174,8 +182,9 @@ class Bus:
         self._gate.end_lease(servo_id)
 
     def before_transaction(self) -> None:
-        """Serve stops, then refuse to talk on behalf of a supervisor that gives no sign of life."""
+        """Serve stops, then motors on the move, then refuse to talk for a supervisor that gives no sign of life."""
         self._serve_stops()
+        self._serve_movers()
         self._gate.refuse_without_lease()
 
     def release(self, servo_id: int) -> None:
@@ -250,6 +259,31 @@ class Bus:
             self._stops.pop(work.servo_id, None)
         self.end_lease(work.servo_id)  # torque is off: the watchdog counts no more
         work.resolve()
+
+    def _serve_movers(self) -> None:
+        """Let moving motors have their look in the middle of a neighbour's work.
+
+        Why: connecting a motor takes dozens of transactions, longer than the lease of one that is moving beside it.
+        Each work is on the registers of its own servo, so the order between them means nothing.
+        """
+        if self._serving_mover or len(self._motors) < 2:
+            return
+        self._serving_mover = True
+        try:
+            while (request := self._next_of_mover()) is not None:
+                if not request.withdrawn:
+                    self._serve(request)
+        finally:
+            self._serving_mover = False
+
+    def _next_of_mover(self) -> _Request | None:
+        with self._lock:
+            waiting = self._lanes[Lane.MOTION]
+            for request in waiting:
+                if request.mover is not None and self._gate.has_lease(request.mover):
+                    waiting.remove(request)
+                    return request
+        return None
 
     # -- the line ----------------------------------------------------------------------------------------------------
 

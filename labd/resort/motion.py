@@ -36,6 +36,7 @@ from labd.resort.servo import DynamixelServo
 
 T = TypeVar("T")
 TICK_S = 0.05
+RETRY_S = 0.005
 REST_S = 2.0
 
 
@@ -107,7 +108,7 @@ class MotionSupervisor:
                 self._bus.renew_lease(servo_id, plan.lease_s)
                 look = self._servo.read_motion if goal is not None else self._hold_unless_tripped
                 try:
-                    motion = await self._bus.run(Lane.MOTION, look)
+                    motion = await self._run(look)
                     self._on_motion(motion)
                     if motion.tripped:
                         await self._recover(plan)
@@ -133,7 +134,7 @@ class MotionSupervisor:
         servo_id = self._servo.servo_id
         blind_s, missed = max(plan.lease_s, plan.watchdog_period_s), 0
         # Not to be cut: a cancellation between arming and the goal would leave a motor that nobody holds.
-        start, found_trip = await _uninterrupted(self._bus.run(Lane.MOTION, lambda x: self._begin(x, plan)))
+        start, found_trip = await _uninterrupted(self._run(lambda x: self._begin(x, plan)))
         if found_trip:
             self._tell("device.watchdog_tripped", {"when": "found at the start of a move", **self._facts})
         started_at = seen_at = self._clock.monotonic()
@@ -144,13 +145,14 @@ class MotionSupervisor:
                 raise JobCancelled(f"{self._subject}: the move to {plan.goal} was ended by hold", **self._facts)
             self._bus.renew_lease(servo_id, plan.lease_s)
             try:
-                motion = await self._bus.run(Lane.MOTION, self._servo.read_motion)
+                motion = await self._run(self._servo.read_motion)
             except (DeviceTimeout, DeviceCorrupt, DeviceBusy):
                 # One bad look is no reason to end a move; a blind move is. Not after the first miss: labd may have
                 # hung in the middle of a look itself, and the next one shows whether the motor's watchdog has tripped.
                 missed += 1
                 if missed > 1 and self._clock.monotonic() - seen_at > blind_s:
                     raise
+                await self._clock.sleep(RETRY_S)
                 continue
             missed = 0
             self._refuse_if_stopped()  # torque off by a stop is no lost torque
@@ -189,6 +191,9 @@ class MotionSupervisor:
         servo.write_goal(x, plan.goal)
         return motion, found_trip
 
+    async def _run(self, function: Callable[[Exchange], T]) -> T:
+        return await self._bus.run(Lane.MOTION, function, self._servo.servo_id)
+
     def _refuse_if_stopped(self) -> None:
         if self._bus.is_latched(self._servo.servo_id):
             raise StopLatched(
@@ -200,13 +205,13 @@ class MotionSupervisor:
     async def _finish(self) -> None:
         """Watchdog off. If that gets lost the watchdog trips at rest, which the next move finds and clears."""
         try:
-            await self._bus.run(Lane.MOTION, self._servo.clear_watchdog)
+            await self._run(self._servo.clear_watchdog)
         except LabdError:
             pass
 
     async def _recover(self, plan: MovePlan) -> None:
         self._bus.end_lease(self._servo.servo_id)
-        await self._bus.run(Lane.MOTION, lambda x: self._servo.recover_from_trip(x, plan.velocity, plan.acceleration))
+        await self._run(lambda x: self._servo.recover_from_trip(x, plan.velocity, plan.acceleration))
         self._tell("device.watchdog_tripped", {"when": "during a move", **self._facts})
 
     async def _through(self, work: Coroutine[Any, Any, object]) -> None:

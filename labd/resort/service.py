@@ -12,6 +12,7 @@ from labd.clock import Clock, iso
 from labd.engine.job import Caller
 from labd.engine.registry import StopSpec, TaskSpec
 from labd.errors import LabdError, UnknownDevice
+from labd.resort.carousel import bus_of
 from labd.resort.contract import DeviceContract
 from labd.resort.device import ResortDevice
 from labd.resort.overview import attention_of, status_of
@@ -34,24 +35,30 @@ class ResortService:
         self._host = host
         self._buses: dict[str, VirtualBus] = {}
         self.devices: dict[str, ResortDevice] = {}
-        for name, table in settings.carousels.items():
-            self.devices[name] = ResortDevice(name, table, host, self._port(name, table))
+        for neighbours in _by_bus(settings).values():
+            self._hang_on_bus(neighbours)
         limits_s = [table.move_timeout_s or 0.0 for table in settings.carousels.values()]
         self.longest_move_s = max(MOVING_S, *limits_s)
         self.contracts = {name: DeviceContract(device, self, host) for name, device in self.devices.items()}
 
-    def _port(self, name: str, settings: ResortSettings) -> str:
-        if settings.driver != "simulated":
-            return settings.device
-        link = self._host.runtime_dir / f"resort-{name}.port"
-        self._buses[name] = virtual_bus(settings, self._host.clock, link)
-        return str(link)
+    def _hang_on_bus(self, carousels: dict[str, ResortSettings]) -> None:
+        """The carousels of one bus: one port, one owner thread, one lease gate."""
+        host, (first, *_) = self._host, carousels
+        port = carousels[first].device
+        if carousels[first].driver == "simulated":
+            link = host.runtime_dir / f"resort-{first}.port"
+            simulated = virtual_bus(list(carousels.values()), host.clock, link)
+            self._buses |= dict.fromkeys(carousels, simulated)
+            port = str(link)
+        bus = bus_of(carousels[first].drive(port), host.clock)
+        for name, table in carousels.items():
+            self.devices[name] = ResortDevice(name, table, host, port, bus)
 
     # Wing
 
     async def start(self) -> None:
         """Start the virtual buses, read the latches, open the ports; an absent carousel is no error."""
-        for bus in self._buses.values():
+        for bus in dict.fromkeys(self._buses.values()):
             bus.start()
         await asyncio.gather(*(device.start() for device in self.devices.values()))
         await asyncio.gather(*(contract.start() for contract in self.contracts.values()))
@@ -68,7 +75,7 @@ class ResortService:
         """Close every port; a second call does nothing."""
         await asyncio.gather(*(device.close() for device in self.devices.values()))
         buses, self._buses = self._buses, {}
-        for bus in buses.values():
+        for bus in dict.fromkeys(buses.values()):
             await asyncio.to_thread(bus.stop)
 
     def tasks(self) -> list[TaskSpec | StopSpec]:
@@ -150,14 +157,28 @@ class ResortService:
         return answers[0] if len(answers) == 1 else _combined(answers)
 
 
-def virtual_bus(settings: ResortSettings, clock: Clock, link: Path) -> VirtualBus:
-    """The motor of `driver = "simulated"`, set up as a carousel's is: right mode and baud rate, torque off."""
-    options = settings.simulated
-    steps = settings.geometry().residue_steps(options.position_deg)
-    servo = VirtualServo(options.model_number, settings.servo_id, position=steps)
-    servo.table["operating_mode"] = OPERATING_MODES[settings.mode]
+def _by_bus(settings: ResortWingSettings) -> dict[str, dict[str, ResortSettings]]:
+    """Bus -> name -> carousel, in the order of the settings."""
+    buses: dict[str, dict[str, ResortSettings]] = {}
+    for name, table in settings.carousels.items():
+        buses.setdefault(table.bus(name), {})[name] = table
+    return buses
+
+
+def virtual_bus(carousels: list[ResortSettings], clock: Clock, link: Path) -> VirtualBus:
+    """The motors of `driver = "simulated"` on one bus, each set up as a carousel's is: right mode, torque off.
+
+    Seed and record are those of the first.
+    """
+    servos = []
+    for settings in carousels:
+        steps = settings.geometry().residue_steps(settings.simulated.position_deg)
+        servo = VirtualServo(settings.simulated.model_number, settings.servo_id, position=steps)
+        servo.table["operating_mode"] = OPERATING_MODES[settings.mode]
+        servos.append(servo)
+    options = carousels[0].simulated
     record = None if options.record is None else Path(options.record)
-    return VirtualBus([servo], clock, options.seed, link=link, record=record)
+    return VirtualBus(servos, clock, options.seed, link=link, record=record)
 
 
 def _combined(answers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -42,6 +42,7 @@ class SimulatedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     position_deg: float = 0.0
     seed: int = 1
     record: str | None = None
+    bus: Annotated[str, Meta(min_length=1)] | None = None
 
 
 class ResortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,6 +85,12 @@ class ResortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             tolerance_deg=self.tolerance_deg,
             multi_turn=self.mode == "extended_position",
         )
+
+    def bus(self, name: str) -> str:
+        """What this carousel hangs on: its port, or its virtual bus, which is its own (`name`) unless named."""
+        if self.driver == "simulated":
+            return f"virtual bus {self.simulated.bus}" if self.simulated.bus else f"virtual bus of {name}"
+        return self.device
 
     def drive(self, port: str) -> DriveSettings:
         """What the motor's driver needs to know, on this port."""
@@ -135,20 +142,25 @@ def parse(table: Mapping[str, Any], where: str, problems: Problems) -> ResortWin
         settings = read_table(ResortSettings, {**shared, **part}, where, f"resort.{name}", problems)
         if settings is not None:
             carousels[name] = settings
-    _check_ports(carousels, where, problems)
+    _check_buses(carousels, where, problems)
     return ResortWingSettings(carousels=carousels)
 
 
-def _check_ports(carousels: Mapping[str, ResortSettings], where: str, problems: Problems) -> None:
-    """Two carousels never share a port: the port is opened exclusively, and a stop must not wait for the neighbour."""
-    taken: dict[str, str] = {}
+def _check_buses(carousels: Mapping[str, ResortSettings], where: str, problems: Problems) -> None:
+    """Carousels on one bus differ in their servo, not in their speed of talking."""
+    buses: dict[str, dict[str, ResortSettings]] = {}
     for name, settings in carousels.items():
-        if settings.driver == "simulated":
-            continue
-        if settings.device in taken:
-            text = f"{settings.device} is already the port of {taken[settings.device]}; give each carousel its own"
-            problems.add(where, f"resort.{name}.device", text)
-        taken.setdefault(settings.device, name)
+        neighbours = buses.setdefault(settings.bus(name), {})
+        for other, theirs in neighbours.items():
+            if theirs.servo_id == settings.servo_id:
+                text = f"servo {settings.servo_id} on {settings.bus(name)} is already that of {other}"
+                problems.add(where, f"resort.{name}.servo_id", f"{text}; give each motor of a bus its own id")
+                break
+            if theirs.baud_rate != settings.baud_rate:
+                text = f"{settings.baud_rate}, but {other} on the same {settings.bus(name)} has {theirs.baud_rate}"
+                problems.add(where, f"resort.{name}.baud_rate", f"{text}; all motors of a bus talk at one rate")
+                break
+        neighbours[name] = settings
 
 
 def _problems_of(settings: ResortSettings) -> list[str]:

@@ -24,7 +24,7 @@ from labd.errors import (
     StopLatched,
     WatchdogTripped,
 )
-from labd.resort.carousel import Carousel, bus_of
+from labd.resort.carousel import Carousel
 from labd.resort.direct import direct_stop
 from labd.resort.lanes import Lane
 from tests.fakes.carousel_rig import Rig, carousel_rig, extended
@@ -432,31 +432,3 @@ async def test_direct_stop_needs_no_daemon_and_respects_one(rig: Rig) -> None:
     assert (report.confirmed, rig.servo.torque_enabled) == (True, False)
     with host_on(rig.bus) as host:
         assert host.read(1, 64, 1) == 0
-
-
-# -- several motors on one bus ---------------------------------------------------------------------------------------
-
-
-async def test_two_carousels_share_a_bus_and_a_stop_of_one_leaves_the_other(state_dir: Path) -> None:
-    async with carousel_rig(state_dir, extended(), extended(1020, servo_id=2)) as rig:
-        bus = bus_of(rig.settings(), SystemClock())
-        left, right = rig.carousel(bus=bus), rig.carousel(bus=bus, servo_id=2)
-        for carousel in (left, right):
-            await carousel.open()
-            await carousel.connect()
-        stopped = await under_way(rig, left)
-        going = asyncio.create_task(right.move_to(1500))
-        left.stop_now()
-        assert (await left.confirm_stop()).confirmed
-        with pytest.raises(StopLatched):
-            await stopped
-        assert abs((await going).end_steps - 1500) <= right.settings.tolerance_steps
-        assert [servo.torque_enabled for servo in rig.bus.servos] == [False, True]
-        rig.bus.unplug()
-        await rig.until(lambda: not left.connected and not right.connected)
-        rig.bus.plug()
-        await rig.until(lambda: left.connected and right.connected)
-        await left.close()
-        await right.move_to(1400)
-        await right.disconnect()
-        assert not bus.line.is_open

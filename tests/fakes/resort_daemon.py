@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
+
 from labd.clock import SystemClock
 from labd.engine.engine import Engine
 from labd.engine.job import Caller, Job, Submission
@@ -35,7 +37,7 @@ class Daemon:
         runtime.mkdir(exist_ok=True)
         clock, random = SystemClock(), Random(1)
         self.engine = Engine(state, Registry(), clock, random)
-        tables = {name: ResortSettings(**table) for name, table in carousels.items()}
+        tables = {name: msgspec.convert(table, ResortSettings) for name, table in carousels.items()}
         self._host = Host(self.engine, state, runtime, clock, random)
         self._tables = ResortWingSettings(carousels=tables)
         self.service: ResortService

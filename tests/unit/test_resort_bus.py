@@ -103,6 +103,21 @@ def test_stop_goes_between_two_transactions_of_one_function(bus: Bus, line: Fake
     assert addresses(line) == [10, 64, 64, 122, 11, 12, 13, 14]
 
 
+async def test_a_moving_motor_has_its_look_in_the_middle_of_a_neighbours_work(bus: Bus, line: FakeLine) -> None:
+    bus.join(2, on_lost=lambda fault: None)
+    bus.renew_lease(1, 0.3)
+    line.held.clear()
+    line.inside.clear()
+    long = bus.submit(Lane.MOTION, lambda x: [x.read(2, at, 1) for at in range(10, 13)])
+    assert line.inside.wait(LIMIT_S)
+    resting = asyncio.create_task(bus.run(Lane.MOTION, lambda x: x.read(2, 31, 1), mover=2))
+    look = asyncio.create_task(bus.run(Lane.MOTION, lambda x: [x.read(1, at, 1) for at in (20, 21)], mover=1))
+    await asyncio.sleep(0)
+    line.held.set()
+    await asyncio.gather(look, resting, asyncio.wrap_future(long))
+    assert addresses(line) == [10, 20, 21, 11, 12, 31]
+
+
 def test_every_motors_torque_goes_off_before_any_is_read_back(bus: Bus, line: FakeLine) -> None:
     held_up(bus, line)
     tickets = [bus.stop(1), bus.stop(2), bus.stop(1)]

@@ -75,14 +75,29 @@ def test_tables_that_are_keys_make_no_carousel() -> None:
         ('[resort]\nhotels = ["A", "B"]\nhotel_angles = {E = 0}', "labd.toml: resort: hotel_angles names E, which"),
         ("[resort.Left]\nspeed = 1", "labd.toml: resort.Left: the name of a carousel is a-z"),
         (
-            '[resort.left]\ndevice = "/dev/a"\n[resort.right]\ndevice = "/dev/a"',
-            "labd.toml: resort.right.device: /dev/a is already the port of left; give each carousel its own",
+            '[resort]\ndevice = "/dev/a"\n[resort.left]\n[resort.right]',
+            "labd.toml: resort.right.servo_id: servo 1 on /dev/a is already that of left; give each motor of a bus its",
+        ),
+        (
+            '[resort]\ndevice = "/dev/a"\n[resort.left]\n[resort.right]\nservo_id = 2\nbaud_rate = 115200',
+            "labd.toml: resort.right.baud_rate: 115200, but left on the same /dev/a has 57600; all motors of a bus ",
+        ),
+        (
+            '[resort]\ndriver = "simulated"\n[resort.simulated]\nbus = "one"\n[resort.left]\n[resort.right]',
+            "labd.toml: resort.right.servo_id: servo 1 on virtual bus one is already that of left; ",
         ),
     ],
 )
 def test_faults_name_file_and_key(text: str, line: str) -> None:
     problems = read(text)[1]
     assert any(found.startswith(line) for found in problems), problems
+
+
+def test_carousels_may_hang_on_one_bus_and_virtual_ones_have_their_own() -> None:
+    settings, problems = read('[resort]\ndevice = "/dev/a"\n[resort.left]\n[resort.right]\nservo_id = 2')
+    assert problems == []
+    assert {name: one.bus(name) for name, one in settings.carousels.items()} == {"left": "/dev/a", "right": "/dev/a"}
+    assert read('[resort]\ndriver = "simulated"\n[resort.left]\n[resort.right]')[1] == []
 
 
 def test_every_fault_is_told_at_once() -> None:
