@@ -266,14 +266,6 @@ class App:
             device.get("simulated") for wing in self._wings.values() for device in wing.status().get("devices", [])
         )
 
-    def store_sizes(self) -> dict[str, int]:
-        """Sizes of the databases."""
-        figures = self.engine.statistics()
-        return {
-            "size_bytes": int(figures["store_size_bytes"] + figures["logbook_size_bytes"]),
-            "wal_bytes": int(figures["store_wal_size_bytes"]),
-        }
-
 
 def _engine_options(settings: Settings) -> EngineOptions:
     return EngineOptions(
@@ -281,6 +273,8 @@ def _engine_options(settings: Settings) -> EngineOptions:
         ageing_s=settings.engine.ageing_s,
         keep_s=settings.engine.retention_days * 86_400.0,
         keep_jobs=settings.engine.retention_jobs,
+        keep_lines_s=settings.engine.log_retention_days * 86_400.0,
+        expires_in_s=settings.engine.expires_in_s,
         seed=settings.host.name,
     )
 

@@ -21,7 +21,7 @@ YEAR_S = 366 * DAY_S
 
 def build(
     item: Submission, spec: TaskSpec, args: dict[str, Any], caller: Caller, lanes: dict[str, Lane], job_id: int,
-    now: float, ageing_s: float,
+    now: float, ageing_s: float, expires_in_s: float,
 ) -> Job:  # fmt: skip
     """The job that a submission makes.
 
@@ -51,7 +51,7 @@ def build(
     run_at = now if run_at is None else max(run_at, now)
     expires_at = _instant("expires_at", item.expires_at, "expires_in_s", item.expires_in_s, now)
     if expires_at is None and spec.effect == "physical":
-        expires_at = run_at + spec.expires_in_s
+        expires_at = run_at + (spec.expires_in_s or expires_in_s)
     if expires_at is not None and expires_at <= run_at:
         raise BadRequest("expires_at is not after run_at; the job could never start", field="expires_at")
     if item.tags or item.resources or item.idempotency_key is not None:

@@ -28,7 +28,8 @@ class Decisions:
 
     def __init__(
         self, book: JobBook, runs: Runs, dispatcher: Dispatcher, journal: Journal, registry: Registry,
-        audit: AuditTrail, clock: Clock, ageing_s: float, spawn: Callable[[Any, str], None],
+        audit: AuditTrail, clock: Clock, ageing_s: float,
+        expires_in_s: float, spawn: Callable[[Any, str], None],
     ) -> None:  # fmt: skip
         self._book = book
         self._runs = runs
@@ -38,6 +39,7 @@ class Decisions:
         self._audit = audit
         self._clock = clock
         self._ageing_s = ageing_s
+        self._expires_in_s = expires_in_s
         self._spawn = spawn
 
     async def cancel(self, job_id: int, caller: Caller, reason: str = "") -> Job:
@@ -124,7 +126,7 @@ class Decisions:
         job.run_at, job.rank = now, rank(job.priority, now, self._ageing_s)
         job.finished_at, job.result, job.progress, job.crashes = None, None, None, 0
         if job.effect == "physical":
-            job.expires_at = now + spec.expires_in_s
+            job.expires_at = now + (spec.expires_in_s or self._expires_in_s)
         self._dispatcher.lanes[job.queue].queued += 1
         self._audit.add(caller, "job.retry", f"job {job_id}", {"task": job.task, "from": job.state})
         self._book.change(job, "job.retried", JobState.QUEUED, {"by": caller.name})
@@ -146,7 +148,8 @@ class Decisions:
         self._dispatcher.lanes[job.queue].held -= 1
         if job.effect == "physical":
             spec = self._registry.find(job.task)
-            job.expires_at = max(now, job.run_at) + (spec.expires_in_s if isinstance(spec, TaskSpec) else 600.0)
+            own_s = spec.expires_in_s if isinstance(spec, TaskSpec) else None
+            job.expires_at = max(now, job.run_at) + (own_s or self._expires_in_s)
         self._audit.add(caller, "job.release", f"job {job_id}", {"task": job.task, "held_for": code})
         self._book.change(job, "job.released", None, {"by": caller.name})
         self._runs.wait_for_turn(job)

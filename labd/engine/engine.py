@@ -62,8 +62,10 @@ class EngineOptions:
     )
     resources: dict[str, int] = field(default_factory=dict)
     ageing_s: float = 60.0
+    expires_in_s: float = 600.0
     keep_s: float = 90 * 86_400.0
-    keep_jobs: int = 2_000_000
+    keep_jobs: int = 100_000
+    keep_lines_s: float = 14 * 86_400.0
     seed: str = "labd"
 
 
@@ -100,14 +102,16 @@ class Engine:
         self._queues = Queues(self._dispatcher.lanes, self.journal, self._book, self._audit, clock, self.wake)
         self._intake = Intake(
             self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, clock,
-            options.ageing_s,
+            options.ageing_s, options.expires_in_s,
         )  # fmt: skip
         self._decisions = Decisions(
             self._book, self._runs, self._dispatcher, self.journal, registry, self._audit, clock, options.ageing_s,
-            self._spawn,
+            options.expires_in_s, self._spawn,
         )  # fmt: skip
         self._timetable = Timetable(self._book, self.journal, clock, self._intake.submit_with, options.seed)
-        self.retention = Retention(self.journal, self.logbook, clock, options.keep_s, options.keep_jobs)
+        self.retention = Retention(
+            self.journal, self.logbook, clock, options.keep_s, options.keep_jobs, options.keep_lines_s
+        )
         self.submit = self._intake.submit
         self.submit_one = self._intake.submit_one
         self.cancel = self._decisions.cancel
@@ -178,6 +182,7 @@ class Engine:
     async def close(self) -> None:
         """Write everything and close; jobs still running are given up as they are. A second call does nothing."""
         self._pump.close()
+        await self._runs.abandon()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -190,6 +195,7 @@ class Engine:
         """Put changed settings in force: queues and retention."""
         self.options = options
         self.retention.keep_s, self.retention.keep_jobs = options.keep_s, options.keep_jobs
+        self.retention.keep_lines_s = options.keep_lines_s
         self._queues.configure(options.queues)
 
     def _spawn(self, work: Any, name: str) -> None:

@@ -25,7 +25,7 @@ class Intake:
 
     def __init__(
         self, book: JobBook, dispatcher: Dispatcher, delayed: DelayedJobs, journal: Journal, registry: Registry,
-        audit: AuditTrail, pump: Pump, clock: Clock, ageing_s: float,
+        audit: AuditTrail, pump: Pump, clock: Clock, ageing_s: float, expires_in_s: float,
     ) -> None:  # fmt: skip
         self._book = book
         self._dispatcher = dispatcher
@@ -36,6 +36,7 @@ class Intake:
         self._pump = pump
         self._clock = clock
         self._ageing_s = ageing_s
+        self._expires_in_s = expires_in_s
         self._keys_coming: dict[str, asyncio.Future[None]] = {}
         self._keys_landed = 0
 
@@ -99,7 +100,7 @@ class Intake:
     ) -> list[Job]:  # fmt: skip
         """Build all, then admit all: a fault in the last leaves nothing of the first. No await in here."""
         book, now = self._book, self._clock.wall()
-        lanes, ageing_s = self._dispatcher.lanes, self._ageing_s
+        lanes, ageing_s, expires_in_s = self._dispatcher.lanes, self._ageing_s, self._expires_in_s
         first_id = book.last_id
         jobs: list[Job] = []
         fresh: list[Job] = []
@@ -108,7 +109,9 @@ class Intake:
             if key is not None and key in known:
                 jobs.append(admission.same_request(known[key], spec.name, item.args))
                 continue
-            job = admission.build(item, spec, item.args, caller, lanes, first_id + len(fresh) + 1, now, ageing_s)
+            job = admission.build(
+                item, spec, item.args, caller, lanes, first_id + len(fresh) + 1, now, ageing_s, expires_in_s
+            )
             fresh.append(job)
             jobs.append(job)
             if key is not None:

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 FLUSH_S = 0.1
 LINE_LIMIT = 8_192
 BUFFER_LIMIT = 20_000
+FORGET_AT_ONCE = 50_000
 
 _write_lines = store.chunks("INSERT INTO lines (job_id, at, attempt, level, text) VALUES", 5)
 _write_readings = store.chunks("INSERT INTO readings (at, subject, name, value) VALUES", 4)
@@ -103,6 +104,22 @@ class Logbook:
         if self._connection is not None:
             statement, listed = self._queries["delete_lines"], msgspec.json.encode(job_ids).decode()
             await self._connection.run(lambda c: c.execute(statement, (listed,)).fetchall())
+
+    async def forget_before(self, instant: float) -> None:
+        """Forget lines and readings from before an instant, a bounded number of each; the file gives back its space."""
+        if self._connection is None:
+            return
+        statements = [self._queries["delete_lines_before"], self._queries["delete_readings_before"]]
+
+        def forget(opened: sqlite3.Connection) -> None:
+            for statement in statements:
+                opened.execute(statement, (instant, FORGET_AT_ONCE))
+            store.free_pages(opened)
+
+        try:
+            await self._connection.run(forget)
+        except sqlite3.Error as fault:
+            log.warning("logbook.dropped", path=str(self.path), problem=str(fault), dropped=self.dropped)
 
     async def copy(self, target: Path) -> None:
         """A consistent copy of the file."""

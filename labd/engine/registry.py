@@ -53,7 +53,7 @@ class TaskSpec:
         resources: Names of what only so many jobs may use at once, or a function of the arguments.
         precheck: Called with the arguments at submission; raises `Refused` where the job could not be right now.
         simulated: Tells from the arguments whether the job runs on a simulator.
-        expires_in_s: How long a physical job may wait.
+        expires_in_s: How long a physical job may wait; None takes the settings' figure.
     """
 
     name: str
@@ -69,7 +69,7 @@ class TaskSpec:
     resources: tuple[str, ...] | Callable[[dict[str, Any]], tuple[str, ...]] = ()
     precheck: Callable[[dict[str, Any]], None] | None = None
     simulated: Callable[[dict[str, Any]], bool] | None = None
-    expires_in_s: float = 600.0
+    expires_in_s: float | None = None
     tags: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     wing: str = ""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 
 from labd.clock import Clock
-from labd.engine import sql
+from labd.engine import sql, store
 from labd.engine.journal import Journal
 from labd.engine.logbook import Logbook
 
 BITE = 500
 BITES_PER_ROUND = 40
-FREE_PAGES_PER_BITE = 2000
 
 
 class Retention:
@@ -21,15 +19,19 @@ class Retention:
     Args:
         keep_s: Ended jobs older than this go.
         keep_jobs: Beyond this many rows the oldest ended ones go.
+        keep_lines_s: Log lines and readings older than this go, those of jobs that are kept as well.
     """
 
-    def __init__(self, journal: Journal, logbook: Logbook, clock: Clock, keep_s: float, keep_jobs: int) -> None:
+    def __init__(
+        self, journal: Journal, logbook: Logbook, clock: Clock, keep_s: float, keep_jobs: int, keep_lines_s: float
+    ) -> None:
         self._journal = journal
         self._logbook = logbook
         self._clock = clock
         self._queries = sql.queries()
         self.keep_s = keep_s
         self.keep_jobs = keep_jobs
+        self.keep_lines_s = keep_lines_s
 
     async def sweep(self) -> int:
         """One round; returns how many jobs went. Stops early when there is no more to do."""
@@ -54,9 +56,6 @@ class Retention:
             surplus -= len(ids)
         self._journal.execute("delete_events_before", self._journal.durable_seq, before, BITE * BITES_PER_ROUND)
         await self._journal.commit()
-        await self._journal.write(_free_pages)
+        await self._journal.write(store.free_pages)
+        await self._logbook.forget_before(self._clock.wall() - self.keep_lines_s)
         return gone
-
-
-def _free_pages(opened: sqlite3.Connection) -> None:
-    opened.execute(f"PRAGMA incremental_vacuum({FREE_PAGES_PER_BITE})").fetchall()

@@ -66,6 +66,7 @@ class Runs:
         self._ageing_s = ageing_s
         self._wake = wake
         self._launching: dict[asyncio.Future[None], list[Run]] = {}
+        self._abandoned = False
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -123,6 +124,8 @@ class Runs:
 
     def _finish(self, run: Run, outcome: Outcome) -> None:
         job = run.job
+        if self._abandoned:
+            return
         self._leave(run)
         if outcome.cancelled:
             self._cut_off(run)
@@ -236,6 +239,14 @@ class Runs:
             elif run.end_reason is None:
                 run.end_reason = JobError("job_interrupted", "labd was stopped", "JobInterrupted")
         await self._idle.wait()
+
+    async def abandon(self) -> None:
+        """Give up what still runs, as a death of the daemon would: the next start settles it."""
+        self._abandoned = True
+        tasks = [run.task for run in self.going.values() if run.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def hold(self, job: Job, hold: Hold) -> None:
         """Let a queued job wait for a person."""

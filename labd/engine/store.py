@@ -19,6 +19,7 @@ from labd.errors import LabdError, StoreDamaged, StoreFull, StoreNewer
 
 T = TypeVar("T")
 CHECK_DEADLINE_S = 0.5
+FREE_PAGES_PER_BITE = 2000
 HEADER = b"SQLite format 3\x00"
 
 
@@ -146,3 +147,8 @@ def chunks(head: str, width: int, tail: str = "") -> Callable[[sqlite3.Connectio
                 left -= size
 
     return write
+
+
+def free_pages(opened: sqlite3.Connection) -> None:
+    """Give free pages back to the file system, a bounded number at a time."""
+    opened.execute(f"PRAGMA incremental_vacuum({FREE_PAGES_PER_BITE})").fetchall()

@@ -605,6 +605,20 @@ async def test_retention_keeps_the_file_flat(bench: Bench, state_dir: Path, monk
     assert max(sizes[2:]) <= sizes[1] * 1.2, sizes
 
 
+async def test_log_lines_go_by_age_while_their_job_stays(bench: Bench, state_dir: Path) -> None:
+    clock = FakeClock()
+    async with bench.engine(state_dir, clock, keep_lines_s=100.0) as engine:
+        job = await one(engine, "test.wait")
+        await bench.entered.wait()
+        bench.gate.set()
+        await ended(engine, job)
+        assert len(await engine.logs(job.id)) == 1
+        clock.advance(101)
+        await engine.retention.sweep()
+        assert await engine.logs(job.id) == []
+        assert (await engine.job(job.id)).state == "succeeded"
+
+
 async def test_the_feed_misses_nothing_from_any_cursor_across_a_restart(bench: Bench, state_dir: Path) -> None:
     async with bench.engine(state_dir) as engine:
         for _ in range(5):

@@ -129,3 +129,10 @@ DELETE FROM lines WHERE job_id IN (SELECT value FROM json_each(?));
 -- name: open_of_schedule
 -- Jobs of a schedule that have not ended.
 SELECT * FROM jobs WHERE schedule = ? AND schedule IS NOT NULL AND finished_at IS NULL LIMIT 1000;
+
+-- name: delete_lines_before
+-- Ids grow with time, so the oldest stand first.
+DELETE FROM lines WHERE id IN (SELECT id FROM lines WHERE at < ? ORDER BY id LIMIT ?);
+
+-- name: delete_readings_before
+DELETE FROM readings WHERE id IN (SELECT id FROM readings WHERE at < ? ORDER BY id LIMIT ?);
