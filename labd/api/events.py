@@ -21,7 +21,7 @@ from labd.errors import BadRequest, Draining
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
-    from labd.engine.journal import Event
+    from labd.engine.group import Event
 
 RECONNECT_MS = 2000
 

@@ -25,10 +25,11 @@ from labd.engine.decisions import Decisions
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, Gate, Lane
 from labd.engine.events import EventFeed
+from labd.engine.group import Event
 from labd.engine.intake import Intake
 from labd.engine.job import GOING, Caller, Cause, Job, JobState
 from labd.engine.jobbook import JobBook
-from labd.engine.journal import Event, Journal
+from labd.engine.journal import Journal
 from labd.engine.logbook import Logbook
 from labd.engine.pump import Pump
 from labd.engine.queues import Queues

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from labd.engine.journal import Event
+from labd.engine.group import Event
 
 RING = 8192
 PAGE = 1000

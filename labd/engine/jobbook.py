@@ -13,8 +13,9 @@ from labd.clock import Clock
 from labd.engine import rows
 from labd.engine.dispatcher import Dispatcher
 from labd.engine.events import EventFeed
+from labd.engine.group import Event
 from labd.engine.job import ENDED, Job, JobState
-from labd.engine.journal import Event, Journal
+from labd.engine.journal import Journal
 from labd.errors import UnknownJob
 
 BODIES = 1000

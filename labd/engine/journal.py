@@ -3,9 +3,6 @@
 Two kinds of work come in. What is *admitted* (new jobs) may be refused: if the disk takes no more, the caller hears
 `store_full` and nothing is kept. What is *recorded* (a start, an end, a stock movement, an audit entry) has happened
 already and is kept in memory and written again until it lands.
-
-Why whole rows: a job that changes three times while one commit is on its way is written once, as it stands when the
-group is closed, so a start shares the commit of its submission and a retry of the write needs no history.
 """
 
 from __future__ import annotations
@@ -22,55 +19,13 @@ import structlog
 
 from labd.clock import Clock
 from labd.engine import rows, sql, store
+from labd.engine.group import Batch, Event, Group, Statement, single
 from labd.engine.job import Job
 from labd.errors import Conflict, LabdError, StoreFull
 
 log = structlog.get_logger()
 RETRY_S = 0.5
 PROBE_SIZE_BYTES = 65_536
-
-
-class Event(msgspec.Struct):
-    """Something that happened; `seq` is the one global number of changes."""
-
-    seq: int
-    at: float
-    kind: str
-    job_id: int | None
-    data: dict[str, Any]
-    encoded: str | None = None
-
-
-class Statement(msgspec.Struct):
-    """Any other write: a named statement of queries.sql and its parameters."""
-
-    name: str
-    parameters: tuple[Any, ...]
-
-
-class Group:
-    """What one transaction will hold."""
-
-    __slots__ = ("admitted", "dirty", "events", "landed", "refusal", "statements")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.admitted: dict[int, Job] = {}
-        self.dirty: dict[int, Job] = {}
-        self.events: list[Event] = []
-        self.statements: list[Statement] = []
-        self.landed: asyncio.Future[None] = loop.create_future()
-        self.refusal: asyncio.Future[None] = loop.create_future()
-
-    def is_empty(self) -> bool:
-        """True if there is nothing to write."""
-        return not (self.admitted or self.dirty or self.events or self.statements)
-
-
-_insert_jobs = store.chunks(rows.INSERT, len(rows.COLUMNS))
-_change_jobs = store.chunks(rows.UPDATE[0], len(rows.CHANGING) + 1, rows.UPDATE[1])
-_succeed_jobs = store.chunks(rows.SUCCEED[0], 4, rows.SUCCEED[1])
-_write_events = store.chunks("INSERT INTO events (seq, at, kind, job_id, data) VALUES", 5)
-_encode = msgspec.json.Encoder().encode
 
 
 class Journal:
@@ -233,7 +188,7 @@ class Journal:
         if value is None:
             self.execute("delete_fact", key)
         else:
-            self.execute("put_fact", key, _encode(value).decode())
+            self.execute("put_fact", key, rows.encode(value))
 
     async def _write_loop(self) -> None:
         wake = self._wake
@@ -318,17 +273,17 @@ class Journal:
 
     async def _salvage(self, group: Group) -> None:
         """After a refused row: write each row alone and drop, loudly, what the database will not have."""
-        writer = self._writer
-        assert writer is not None
+        writer, loop = self._writer, self._loop
+        assert writer is not None and loop is not None
         for job in list(group.dirty.values()):
             try:
-                await writer.run(Batch(_single(self._loop, job=job), self._queries).write)
+                await writer.run(Batch(single(loop, job=job), self._queries).write)
             except sqlite3.IntegrityError as fault:
                 log.critical("journal.failed", job_id=job.id, state=job.state, problem=str(fault))
             del group.dirty[job.id]
         for statement in list(group.statements):
             try:
-                await writer.run(Batch(_single(self._loop, statement=statement), self._queries).write)
+                await writer.run(Batch(single(loop, statement=statement), self._queries).write)
             except sqlite3.IntegrityError as fault:
                 log.critical("journal.failed", statement=statement.name, problem=str(fault))
             group.statements.remove(statement)
@@ -389,46 +344,3 @@ def _follow(later: asyncio.Future[None], done: asyncio.Future[None]) -> None:
             later.cancel()
         else:
             later.set_result(None)
-
-
-def _single(
-    loop: asyncio.AbstractEventLoop | None, job: Job | None = None, statement: Statement | None = None
-) -> Group:
-    assert loop is not None
-    group = Group(loop)
-    if job is not None:
-        group.dirty[job.id] = job
-    if statement is not None:
-        group.statements.append(statement)
-    return group
-
-
-class Batch:
-    """The rows of a group, taken on the event loop, written on the writer's thread.
-
-    Why taken first: jobs go on changing while the transaction is written; what they become belongs to the next group.
-    """
-
-    def __init__(self, group: Group, queries: dict[str, str]) -> None:
-        self._new = [rows.to_row(job) for job in group.admitted.values()]
-        dirty = group.dirty.values()
-        self._successes = [rows.to_success(job) for job in dirty if rows.is_plain_success(job)]
-        self._changes = [rows.to_change(job) for job in dirty if not rows.is_plain_success(job)]
-        self._events = [(e.seq, e.at, e.kind, e.job_id, e.encoded or _encode(e.data).decode()) for e in group.events]
-        self._statements = [(queries[s.name], s.parameters) for s in group.statements]
-
-    def write(self, opened: sqlite3.Connection) -> None:
-        """One transaction."""
-        opened.execute("BEGIN IMMEDIATE")
-        try:
-            _insert_jobs(opened, self._new)
-            _change_jobs(opened, self._changes)
-            _succeed_jobs(opened, self._successes)
-            _write_events(opened, self._events)
-            for statement, parameters in self._statements:
-                opened.execute(statement, parameters)
-            opened.execute("COMMIT")
-        except BaseException:
-            if opened.in_transaction:
-                opened.execute("ROLLBACK")
-            raise

@@ -11,8 +11,8 @@ import msgspec
 from labd.clock import Clock, SystemClock
 from labd.engine.audit import AuditEntry, AuditReport
 from labd.engine.events import EventFeed
+from labd.engine.group import Event
 from labd.engine.job import ENDED, Caller, Cause, Job, JobState, Submission
-from labd.engine.journal import Event
 from labd.engine.registry import Registry
 from labd.engine.views import JobFilter, LogLine, QueueView, TokenRow
 from labd.errors import StoreFull, UnknownJob, UnknownQueue

@@ -1,0 +1,100 @@
+"""What one transaction of the journal holds, and how it is written.
+
+Why whole rows: a job that changes three times while one commit is on its way is written once, as it stands when the
+group is closed, so a start shares the commit of its submission and a retry of the write needs no history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from labd.engine import rows, store
+from labd.engine.job import Job
+
+
+class Event(msgspec.Struct):
+    """Something that happened; `seq` is the one global number of changes."""
+
+    seq: int
+    at: float
+    kind: str
+    job_id: int | None
+    data: dict[str, Any]
+    encoded: str | None = None
+
+
+class Statement(msgspec.Struct):
+    """Any other write: a named statement of queries.sql and its parameters."""
+
+    name: str
+    parameters: tuple[Any, ...]
+
+
+class Group:
+    """What one transaction will hold."""
+
+    __slots__ = ("admitted", "dirty", "events", "landed", "refusal", "statements")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.admitted: dict[int, Job] = {}
+        self.dirty: dict[int, Job] = {}
+        self.events: list[Event] = []
+        self.statements: list[Statement] = []
+        self.landed: asyncio.Future[None] = loop.create_future()
+        self.refusal: asyncio.Future[None] = loop.create_future()
+
+    def is_empty(self) -> bool:
+        """True if there is nothing to write."""
+        return not (self.admitted or self.dirty or self.events or self.statements)
+
+
+_insert_jobs = store.chunks(rows.INSERT, len(rows.COLUMNS))
+_change_jobs = store.chunks(rows.UPDATE[0], len(rows.CHANGING) + 1, rows.UPDATE[1])
+_succeed_jobs = store.chunks(rows.SUCCEED[0], 4, rows.SUCCEED[1])
+_write_events = store.chunks("INSERT INTO events (seq, at, kind, job_id, data) VALUES", 5)
+_encode = msgspec.json.Encoder().encode
+
+
+def single(loop: asyncio.AbstractEventLoop, job: Job | None = None, statement: Statement | None = None) -> Group:
+    """A group of one row."""
+    group = Group(loop)
+    if job is not None:
+        group.dirty[job.id] = job
+    if statement is not None:
+        group.statements.append(statement)
+    return group
+
+
+class Batch:
+    """The rows of a group, taken on the event loop, written on the writer's thread.
+
+    Why taken first: jobs go on changing while the transaction is written; what they become belongs to the next group.
+    """
+
+    def __init__(self, group: Group, queries: dict[str, str]) -> None:
+        self._new = [rows.to_row(job) for job in group.admitted.values()]
+        dirty = group.dirty.values()
+        self._successes = [rows.to_success(job) for job in dirty if rows.is_plain_success(job)]
+        self._changes = [rows.to_change(job) for job in dirty if not rows.is_plain_success(job)]
+        self._events = [(e.seq, e.at, e.kind, e.job_id, e.encoded or _encode(e.data).decode()) for e in group.events]
+        self._statements = [(queries[s.name], s.parameters) for s in group.statements]
+
+    def write(self, opened: sqlite3.Connection) -> None:
+        """One transaction."""
+        opened.execute("BEGIN IMMEDIATE")
+        try:
+            _insert_jobs(opened, self._new)
+            _change_jobs(opened, self._changes)
+            _succeed_jobs(opened, self._successes)
+            _write_events(opened, self._events)
+            for statement, parameters in self._statements:
+                opened.execute(statement, parameters)
+            opened.execute("COMMIT")
+        except BaseException:
+            if opened.in_transaction:
+                opened.execute("ROLLBACK")
+            raise
