@@ -1,14 +1,15 @@
 """What is known of a motor, its own watchdog above all, when its daemon no longer answers.
 
-Why a file: at the moment it is needed nobody can be asked. Every status of a carousel leaves it in the user's cache
-folder, under the daemon's address.
+Why files: at the moment it is needed nobody can be asked. The daemon leaves a note per carousel in its runtime folder,
+which this host's labctl finds beside the socket; every status of a carousel also leaves what it said in the user's
+cache folder, under the daemon's address, together with the place of the note.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ def remember(url: str, status: Mapping[str, Any], environ: Mapping[str, str] | N
     path = cache_file(os.environ if environ is None else environ)
     known = _read(path)
     fresh = {
-        "supported": bool(watchdog.get("supported")),
+        "supported": bool(watchdog.get("supported") and watchdog.get("stops_motor", True)),
         "period_s": watchdog.get("period_s"),
         "port": status.get("port"),
         "servo_id": status.get("servo_id"),
         "baud_rate": status.get("baud_rate"),
+        "note": status.get("motor_note"),
     }
     entry = known.setdefault(url, {})
     name = str(status.get("device") or "")
@@ -52,13 +54,43 @@ def remember(url: str, status: Mapping[str, Any], environ: Mapping[str, str] | N
         return
 
 
+def motors(url: str, device: str | None = None, environ: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """Name -> facts of the motors of a daemon that does not answer; those of `device` where that is said.
+
+    Keys: `supported` (its watchdog ends a move; None is unknown), `period_s`, `port`, `servo_id`, `baud_rate`, and of a
+    daemon's own note also `state_dir` and `runtime_dir`. A note goes before what a status said some time ago.
+    """
+    known = _read(cache_file(os.environ if environ is None else environ)).get(url, {})
+    found = {name: dict(entry) for name, entry in known.items() if isinstance(entry, dict)}
+    if url.startswith("unix:"):
+        for path in _notes(Path(url.removeprefix("unix:")), found):
+            note = _read(path)
+            if isinstance(note.get("device"), str):
+                found[note["device"]] = {
+                    "supported": note.get("watchdog_stops_motor"),
+                    "period_s": note.get("watchdog_period_s"),
+                    **{key: note.get(key) for key in ("port", "servo_id", "baud_rate", "state_dir")},
+                    "runtime_dir": str(path.parent),
+                }
+    return {name: entry for name, entry in found.items() if device in (None, name)}
+
+
+def _notes(socket: Path, known: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
+    """Notes of this socket's daemon: where it said so, beside the socket, or in the folder of the socket's name."""
+    told = {Path(entry["note"]).parent for entry in known.values() if isinstance(entry.get("note"), str)}
+    for folder in told or {socket.parent, socket.with_suffix("")}:
+        try:
+            yield from sorted(folder.glob("resort-*.json"))
+        except OSError:
+            continue
+
+
 def sentence(url: str, device: str | None = None, environ: Mapping[str, str] | None = None) -> str:
     """What the motor does without the daemon, as far as it is known."""
-    known = _read(cache_file(os.environ if environ is None else environ)).get(url, {})
-    entries = [entry for name, entry in known.items() if not device or name == device]
+    entries = list(motors(url, device, environ).values())
     periods = sorted({float(entry["period_s"]) for entry in entries if entry.get("period_s")})
-    if any(not entry.get("supported") for entry in entries):
-        return "its motor has no watchdog: IT MAY MOVE ON"
+    if any(entry.get("supported") is False for entry in entries):
+        return "its motor has no watchdog that stops it: IT MAY MOVE ON"
     if periods:
         return f"if labd is dead, the motor's own watchdog ends a move within {periods[-1]:g} s"
     return (
@@ -68,12 +100,11 @@ def sentence(url: str, device: str | None = None, environ: Mapping[str, str] | N
 
 
 def motor(url: str, device: str | None = None, environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Port, servo id and baud rate that a daemon of this host last told; empty where it is not clear which."""
+    """The one motor that a stop of this host's daemon is for, with its name; empty where it is not clear which."""
     if not url.startswith("unix:"):
         return {}
-    known = _read(cache_file(os.environ if environ is None else environ)).get(url, {})
-    entries = [entry for name, entry in known.items() if device in (None, name) and entry.get("port")]
-    return {key: entries[0].get(key) for key in ("port", "servo_id", "baud_rate")} if len(entries) == 1 else {}
+    found = {name: entry for name, entry in motors(url, device, environ).items() if entry.get("port")}
+    return {"device": name, **found[name]} if len(found) == 1 and (name := next(iter(found))) else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

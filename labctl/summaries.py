@@ -100,6 +100,15 @@ def stop(answer: Json) -> str:
     return text + "\nmotion is refused until `labctl resort reset --by NAME --reason TEXT`"
 
 
+def reset(answer: Json, by: str) -> str:
+    """`labctl resort reset`."""
+    text = f"{answer.get('device') or 'resort'}: stop reset by {by}"
+    if answer.get("torque_enabled"):
+        return f"{text}; torque is on, motion is allowed again"
+    note = answer.get("note") or "`labctl resort connect` switches it on"
+    return printable(f"{text}; torque is off: {note}")
+
+
 def ended(job: Json, seconds: float | None = None) -> str:
     """The last word on a job that was waited for."""
     text = f"job {job['id']} {job['task']}: {job['state']}"

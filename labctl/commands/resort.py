@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from labctl import deadman, direct, exits, quick
+from labctl import deadman, direct, exits, quick, summaries
 from labctl.commands.root import LabGroup
 from labctl.commands.verbs import ask_for, waits
 from labctl.invocation import Invocation
@@ -147,7 +147,7 @@ def stop(
     from labctl.stop import stop as stop_now
 
     motor = direct.Motor(port, baud, servo_id)
-    way = (lambda: direct.stop(call, device, motor, config)) if use_direct else None
+    way = (lambda: direct.stop(call, device, motor, config, reason)) if use_direct else None
     return stop_now(call, device, reason, way)
 
 
@@ -169,7 +169,7 @@ def hold(call: Invocation, device: str | None) -> int:
 def reset(call: Invocation, device: str | None, by: str, reason: str) -> int:
     """Lift the latch of a stop."""
     answer = call.client.resort_reset(by, reason, device)
-    call.emit(answer, lambda: f"{answer.get('device') or 'resort'}: stop reset by {by}; motion is allowed again")
+    call.emit(answer, lambda: summaries.reset(answer, by))
     return exits.DONE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,6 +15,7 @@ from labd.resort.carousel import Carousel
 from labd.resort.lanes import Bus
 from labd.resort.latch import StopLatch
 from labd.resort.modes import Modes, changes
+from labd.resort.motor_note import MotorNote, MotorNoteFile
 from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of
 from labd.resort.self_connection import SelfConnection
@@ -52,6 +54,8 @@ class ResortDevice:
         self.simulated = settings.driver == "simulated"
         self.carousel = Carousel(settings.drive(port), host.clock, self.take_event, bus)
         self.latch = StopLatch(name, host.engine, host.state_dir, host.runtime_dir, host.clock, host.engine.wake)
+        self.note_file = MotorNoteFile(host.runtime_dir, name)
+        self._state_dir = str(host.state_dir)
         self.busy_job: int | None = None
         self._fresh: tuple[ResortSettings, tuple[str, ...]] | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -199,6 +203,7 @@ class ResortDevice:
 
     async def start(self) -> None:
         """Read the latch, then open; a carousel that is not there is no error."""
+        self._note_motor()
         await self.latch.load()
         await self.self_connection.load()
         if self.latch.latched:
@@ -265,10 +270,26 @@ class ResortDevice:
         self.settings, self.geometry = settings, settings.geometry()
         self.carousel.change(drive)
         self.publish("device.settings_changed", {"keys": list(keys)})
+        self._note_motor()
         if "auto_connect" in keys:
             self.self_connection.want(settings.auto_connect)
             if self.self_connection.wanted and self.carousel.state == "closed":
                 self._opening = asyncio.get_running_loop().create_task(self.carousel.open())
+
+    def _note_motor(self) -> None:
+        """Leave behind what a stop needs to know when labd is dead."""
+        state, settings = self.carousel.snapshot, self.settings
+        note = MotorNote(
+            device=self.name,
+            port=os.path.abspath(self.port),  # noqa: PTH100 - a link by-id stays one
+            baud_rate=settings.baud_rate,
+            servo_id=settings.servo_id,
+            driver=settings.driver,
+            watchdog_period_s=settings.watchdog_period_s,
+            watchdog_stops_motor=None if state is None else state.watchdog.supported,
+            state_dir=self._state_dir,
+        )
+        self.note_file.write(note)
 
     def hold_queued(self, code: str, reason: str) -> list[int]:
         """Queued motion waits for a person from now on."""
@@ -301,4 +322,5 @@ class ResortDevice:
             self.hold_queued("move_cut_off", "a move of an earlier labd was cut off")
             self.attention["move_cut_off"] = text + "; look whether the carousel is free, then move it again"
         if kind in CLEARING_EVENTS:
+            self._note_motor()
             self.self_connection.begin()

@@ -23,6 +23,7 @@ def status_of(device: ResortDevice, state: ServoState | None) -> dict[str, Any]:
         "latch": latch_of(device.latch),
         "driver": device.settings.driver,
         "port": device.port,
+        "baud_rate": device.settings.baud_rate,
         "servo_id": device.settings.servo_id,
         "model": None if state is None else state.model_name,
         "firmware": None if state is None else state.firmware,
@@ -46,6 +47,7 @@ def status_of(device: ResortDevice, state: ServoState | None) -> dict[str, Any]:
         "activity_since": iso(device.seen.activity_since),
         "last_error": device.seen.last_error,
         "simulated": device.simulated,
+        "motor_note": str(device.note_file.path),
     }
 
 

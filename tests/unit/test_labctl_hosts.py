@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from labctl import deadman, hosts
+from labctl import deadman, hosts, stop_latch
 from labctl.transport import parse_address
 from labd.errors import BadRequest, NotFound
+from labd.resort.latch_file import LatchFile
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ def test_the_watchdog_period_is_kept_for_the_day_without_a_daemon(environ: dict[
 
 def test_a_motor_without_watchdog_is_told_plainly(environ: dict[str, str]) -> None:
     deadman.remember("unix:/s", {"device": "main", "watchdog": {"supported": False}}, environ)
-    assert deadman.sentence("unix:/s", "main", environ) == "its motor has no watchdog: IT MAY MOVE ON"
+    assert deadman.sentence("unix:/s", "main", environ) == "its motor has no watchdog that stops it: IT MAY MOVE ON"
 
 
 def test_only_the_latest_daemons_are_remembered(environ: dict[str, str]) -> None:
@@ -129,3 +130,44 @@ def test_only_the_latest_daemons_are_remembered(environ: dict[str, str]) -> None
         deadman.remember(f"unix:/{number}", {"device": "main", "watchdog": {"supported": True}}, environ)
     known = json.loads(deadman.cache_file(environ).read_text(encoding="utf-8"))
     assert list(known) == [f"unix:/{number}" for number in range(5, deadman.DAEMONS_AT_MOST + 5)]
+
+
+def test_the_note_of_a_dead_daemon_goes_before_what_a_status_once_said(tmp_path: Path, environ: dict[str, str]) -> None:
+    url = f"unix:{tmp_path}/labd.sock"
+    status = {"device": "left", "port": "/dev/old", "watchdog": {"supported": True, "period_s": 0.5}}
+    deadman.remember(url, status, environ)
+    note = {"device": "left", "port": "/dev/a", "baud_rate": 57600, "servo_id": 3, "watchdog_period_s": 0.9,
+            "watchdog_stops_motor": True, "state_dir": "/srv/labd"}  # fmt: skip
+    (tmp_path / "resort-left.json").write_text(json.dumps(note), encoding="utf-8")
+    assert "within 0.9 s" in deadman.sentence(url, None, environ)
+    assert deadman.motor(url, "left", environ) == {
+        "device": "left", "supported": True, "period_s": 0.9, "port": "/dev/a", "servo_id": 3, "baud_rate": 57600,
+        "state_dir": "/srv/labd", "runtime_dir": str(tmp_path),
+    }  # fmt: skip
+    (tmp_path / "resort-left.json").write_text("{", encoding="utf-8")
+    assert deadman.motor(url, None, environ)["port"] == "/dev/old"
+
+
+def test_the_note_is_found_where_a_status_said_it_is(tmp_path: Path, environ: dict[str, str]) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    note = {"device": "main", "port": "/dev/a", "watchdog_period_s": 0.5, "watchdog_stops_motor": False}
+    (elsewhere / "resort-main.json").write_text(json.dumps(note), encoding="utf-8")
+    status = {"device": "main", "motor_note": f"{elsewhere}/resort-main.json", "watchdog": {"supported": True}}
+    deadman.remember("unix:/s", status, environ)
+    assert "IT MAY MOVE ON" in deadman.sentence("unix:/s", None, environ)
+
+
+@pytest.mark.parametrize(("folders", "lands"), [("state run", "state"), ("run", "run"), ("", None)])
+def test_a_direct_stop_is_latched_where_labd_looks(tmp_path: Path, folders: str, lands: str | None) -> None:
+    for folder in folders.split():
+        (tmp_path / folder).mkdir()
+    facts = {"device": "left", "state_dir": str(tmp_path / "state"), "runtime_dir": str(tmp_path / "run")}
+    path = stop_latch.leave(facts, "smoke")
+    assert path == (tmp_path / lands / "resort-left.stop-latched" if lands else None)
+    if path is not None:
+        record = LatchFile(path).read()
+        assert record is not None
+        assert (record.reason, "by labctl without labd" in record.by) == ("smoke", True)
+        assert stop_latch.leave(facts, "again") == path
+        assert LatchFile(path).read() == record
