@@ -54,6 +54,9 @@ class TaskSpec:
         precheck: Called with the arguments at submission; raises `Refused` where the job could not be right now.
         simulated: Tells from the arguments whether the job runs on a simulator.
         expires_in_s: How long a physical job may wait; None takes the settings' figure.
+        arguments: The schema, where the function's own annotations do not say it (tasks of workers).
+        origin: Who offers the task, such as a wing or an environment; `Registry.replace_origin` swaps them whole.
+        code: Which code runs, such as `{"file", "sha256", "commit"}`; recorded in every job.
     """
 
     name: str
@@ -73,6 +76,9 @@ class TaskSpec:
     tags: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     wing: str = ""
+    arguments: type[msgspec.Struct] | None = None
+    origin: str = ""
+    code: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +113,35 @@ class Registry:
             self._stops[spec.name] = spec
         else:
             self._tasks[spec.name] = spec
-            self._schemas[spec.name] = _arguments_of(spec)
+            self._schemas[spec.name] = spec.arguments or _arguments_of(spec)
         for alias in spec.aliases:
             self._aliases[alias] = spec.name
+
+    def replace_origin(self, origin: str, specs: list[TaskSpec]) -> None:
+        """Swap all tasks of one origin for others, whole or not at all.
+
+        Raises:
+            ValueError: A name is taken by another origin, or twice; nothing has changed then.
+        """
+        old = [spec for spec in self._tasks.values() if spec.origin == origin]
+        for spec in old:
+            self._remove(spec)
+        added: list[TaskSpec] = []
+        try:
+            for spec in specs:
+                self.add(spec)
+                added.append(spec)
+        except ValueError:
+            for spec in added:
+                self._remove(spec)
+            for spec in old:
+                self.add(spec)
+            raise
+
+    def _remove(self, spec: TaskSpec) -> None:
+        del self._tasks[spec.name], self._schemas[spec.name]
+        for alias in spec.aliases:
+            del self._aliases[alias]
 
     def find(self, name: str) -> TaskSpec | StopSpec:
         """The task of this name or alias.
@@ -146,7 +178,7 @@ class Registry:
             msgspec.convert(args, self._schemas[spec.name], strict=True)
         except msgspec.ValidationError as fault:
             raise InvalidArguments(
-                f"{spec.name}: {_plain(fault)}; `labctl task show {spec.name}` shows the arguments",
+                f"{spec.name}: {_plain(fault, args)}; `labctl task show {spec.name}` shows the arguments",
                 task=spec.name,
                 problem=str(fault),
             ) from None
@@ -162,10 +194,14 @@ class Registry:
         return own
 
 
-def _plain(fault: msgspec.ValidationError) -> str:
-    """msgspec's message with the argument's name in front: `$.hotel` -> `hotel`."""
+def _plain(fault: msgspec.ValidationError, args: dict[str, Any]) -> str:
+    """msgspec's message with the argument and its value in front: `$.speed` -> `argument speed = 9999`."""
     text, _, path = str(fault).partition(" - at `$.")
-    return f"argument {path.rstrip('`')}: {text}" if path else text
+    name = path.rstrip("`")
+    if not name:
+        return text
+    given = f" = {args[name]!r:.80}" if name in args else ""
+    return f"argument {name}{given}: {text}"
 
 
 def _arguments_of(spec: TaskSpec) -> type[msgspec.Struct]:

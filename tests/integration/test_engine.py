@@ -183,7 +183,7 @@ async def test_the_start_is_on_disk_before_the_first_line_of_the_body(bench: Ben
         (
             {"task": "test.noop", "args": {"n": "x"}},
             InvalidArguments,
-            "test.noop: argument n: Expected `int`, got `str`",
+            "test.noop: argument n = 'x': Expected `int`, got `str`",
         ),
         ({"task": "test.noop", "args": {"m": 1}}, InvalidArguments, "unknown field `m`"),
         ({"task": "test.move"}, InvalidArguments, "missing required field `degrees`"),
