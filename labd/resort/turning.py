@@ -1,10 +1,16 @@
-"""One turn of a carousel for a job: the goal, the log, the progress, and where it came to rest."""
+"""One turn of a carousel for a job: the goal, the log, the progress, and where it came to rest.
+
+Why a turn that ended badly holds what waits behind it: something blocks the carousel, or the motor is not well. The
+next goal in the queue would press against the same thing, without anybody having looked. What is asked for afterwards
+is somebody's new decision and runs.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from labd.engine.registry import JobContext
+from labd.errors import DeviceError
 from labd.resort.angles import STEPS_PER_TURN, Geometry, Goal
 from labd.resort.carousel import MoveProgress
 from labd.resort.device import ResortDevice
@@ -29,7 +35,11 @@ async def turn(device: ResortDevice, angle_deg: float, ctx: JobContext, hotel: s
         ctx.progress(round(min(done_deg, total_deg), 1), round(total_deg, 1), f"at {here_deg:.1f} degrees")
 
     device.seen.activity()
-    result = await device.seen.guarded(device.carousel.move_to(goal.steps, on_progress=tell))
+    try:
+        result = await device.seen.guarded(device.carousel.move_to(goal.steps, on_progress=tell))
+    except DeviceError as fault:
+        device.hold_queued(fault.code, f"the move of job {ctx.job.id} ended with {fault.code} while this waited")
+        raise
     device.seen.activity()
     device.attention.clear()  # it moves freely again
     return {

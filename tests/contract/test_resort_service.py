@@ -334,6 +334,49 @@ async def test_a_stalled_move_fails_and_says_where(daemons: Any) -> None:
     assert status["last_error"]["code"] == "move_stalled"
 
 
+@pytest.mark.parametrize(
+    ("code", "harm"),
+    [
+        ("move_stalled", lambda servo: servo.surround(stalled=True)),
+        ("move_timeout", lambda servo: None),
+        ("device_fault", lambda servo: servo.hardware_error(0x20)),
+        ("watchdog_tripped", lambda servo: servo.trip_watchdog()),
+    ],
+)
+async def test_what_waits_behind_a_move_that_ended_badly_is_held_for_a_person(
+    daemons: Any, code: str, harm: Callable[[Any], None]
+) -> None:
+    limit_s = 0.5 if code == "move_timeout" else None
+    daemon = await daemons(main={**SLOW, "stall_s": 0.3, "move_timeout_s": limit_s}).start()
+    going = await daemon.submit("activate_hotel", hotel="C")
+    await daemon.moving()
+    waiting = [await daemon.submit("activate_hotel", hotel="A"), await daemon.submit("go_home")]
+    harm(daemon.bus.servo(1))
+    ended = await daemon.engine.wait(going.id, DEADLINE_S)
+    assert (ended.state, ended.error is not None and ended.error.code) == (JobState.FAILED, code)
+    for job in waiting:
+        held = await daemon.engine.job(job.id)
+        assert (held.state, held.hold is not None and held.hold.code) == (JobState.QUEUED, code)
+    causes = await daemon.engine.why(waiting[0].id)
+    assert any("`labctl job release" in cause.message for cause in causes), causes
+    if code == "move_stalled":  # the person cleared it, asks for something new, and lets one of the old go
+        daemon.bus.servo(1).surround(stalled=False)
+        await daemon.done("set_speed", speed=55)
+        assert (await daemon.done("move_to_angle", degrees=20)).error is None
+        await daemon.engine.release(waiting[1].id, ALICE)
+        assert (await daemon.engine.wait(waiting[1].id, DEADLINE_S)).state is JobState.SUCCEEDED
+        assert (await daemon.engine.job(waiting[0].id)).state is JobState.QUEUED
+
+
+async def test_what_waits_behind_a_cancelled_move_goes_on(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    going = await daemon.submit("activate_hotel", hotel="C")
+    await daemon.moving()
+    waiting = await daemon.submit("get_current_position"), await daemon.submit("go_home")
+    await daemon.engine.cancel(going.id, ALICE, "the other one first")
+    assert (await daemon.engine.wait(waiting[1].id, DEADLINE_S)).state is JobState.SUCCEEDED
+
+
 async def test_a_cancelled_move_is_held_before_the_job_ends(daemons: Any) -> None:
     daemon = await daemons(main=SLOW).start()
     job = await daemon.submit("activate_hotel", hotel="C")
