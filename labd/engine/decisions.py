@@ -67,6 +67,17 @@ class Decisions:
             )
         elif job.id in self._runs.going:
             self._runs.cancel_going(job, reason)
+        elif job.state is JobState.WAITING:
+            self._runs.cancel_waiting(job, reason)
+
+    def cancel_child(self, job_id: int, reason: JobError) -> None:
+        """Cancel a child of a job that is being cancelled; its end lets the parent end."""
+        self._spawn(self._cancel_child(job_id, reason), "cancel child")
+
+    async def _cancel_child(self, job_id: int, reason: JobError) -> None:
+        child = await self._book.find(job_id)
+        if child.state not in ENDED:
+            self._cancel(child, reason)
 
     def cancel_holding(self, resource: str, caller: Caller, reason: str, error_code: str) -> list[int]:
         """Ask everything that holds or waits for a resource to end; never waits. Returns the ids known in memory.
@@ -121,6 +132,7 @@ class Decisions:
             spec.precheck(job.args)
         if self._dispatcher.stopped is not None:
             raise Draining("labd is ending; retry when it is back")
+        await self._runs.waiting.forget_failed(job_id)
         now = self._clock.wall()
         job.max_attempts = max(job.max_attempts, job.attempt + spec.max_attempts)
         job.run_at, job.rank = now, rank(job.priority, now, self._ageing_s)

@@ -88,7 +88,9 @@ class Dispatcher:
     def _keep(self, lane: Lane, job: Job) -> None:
         self.ready[job.id] = job
         lane.in_memory += 1
-        heappush(lane.groups.setdefault(job.resources, []), (job.rank, job.id))
+        # a job that goes on after waiting has never let go of what it holds
+        key = job.lock_names if job.state is JobState.QUEUED else ()
+        heappush(lane.groups.setdefault(key, []), (job.rank, job.id))
 
     def _trim(self, lane: Lane) -> None:
         """Forget the jobs that would run last; they are in the database."""
@@ -138,12 +140,21 @@ class Dispatcher:
     def release(self, job: Job) -> None:
         """Give back the slot and the resources of a job that ran."""
         self.lanes[job.queue].running -= 1
-        for name in job.resources:
-            self.users[name].pop(job.id, None)
+        self.let_go(job)
 
-    def take_back(self, job: Job) -> None:
-        """Count a job as running again (a waiting job goes on)."""
-        self._occupy(job)
+    def pause(self, job: Job) -> None:
+        """Give back the slot of a job that waits for its steps; what it holds it keeps, for its children."""
+        self.lanes[job.queue].running -= 1
+
+    def keep(self, job: Job) -> None:
+        """Hold for a waiting job what it held before the daemon started again."""
+        for name in job.lock_names:
+            self.users.setdefault(name, {})[job.id] = job
+
+    def let_go(self, job: Job) -> None:
+        """Free what a job holds."""
+        for name in job.lock_names:
+            self.users.get(name, {}).pop(job.id, None)
 
     def take(self, now: float, limit: int) -> tuple[list[Job], list[Job]]:
         """Up to `limit` jobs to start now, in order, and those found expired; all leave the ready set.
@@ -160,8 +171,9 @@ class Dispatcher:
             _, job_id = heappop(heap)
             job = self.ready.pop(job_id)
             lane.in_memory -= 1
-            lane.queued -= 1
-            if job.expires_at is not None and now > job.expires_at:
+            if job.state is JobState.QUEUED:
+                lane.queued -= 1
+            if job.state is JobState.QUEUED and job.expires_at is not None and now > job.expires_at:
                 expired.append(job)
                 continue
             self._occupy(job)
@@ -191,8 +203,9 @@ class Dispatcher:
     def _resources_blocked(self, key: GroupKey) -> bool:
         return any(self._resource_cause(name) is not None for name in key)
 
-    def _resource_cause(self, name: str) -> Cause | None:
-        users = self.users.get(name)
+    def _resource_cause(self, lock: str) -> Cause | None:
+        users = self.users.get(lock)
+        name = lock.partition("@")[0]
         limit = self._capacities.get(name, 1)
         if users and len(users) >= limit:
             by = ", ".join(f"job {job.id} ({job.task})" for job in users.values())
@@ -207,8 +220,7 @@ class Dispatcher:
 
     def _occupy(self, job: Job) -> None:
         self.lanes[job.queue].running += 1
-        for name in job.resources:
-            self.users.setdefault(name, {})[job.id] = job
+        self.keep(job)
 
     def causes(self, job: Job, now: float, at: Callable[[float], str | None]) -> list[Cause]:
         """Everything that holds a queued job, by the rules that `take` follows; empty: it is next."""
@@ -237,7 +249,7 @@ class Dispatcher:
                     {"queue": lane.name, "running": lane.running, "concurrency": lane.concurrency},
                 )
             )
-        causes += self._causes_of(job.resources)
+        causes += self._causes_of(job.lock_names)
         return causes or [self._turn(job, lane)]
 
     def _causes_of(self, names: Iterable[str]) -> list[Cause]:

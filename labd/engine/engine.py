@@ -40,6 +40,7 @@ from labd.engine.schedules import ScheduleSpec, preview
 from labd.engine.timetable import Timetable
 from labd.engine.tokens import TokenShelf
 from labd.engine.views import JobFilter, LogLine, ScheduleView
+from labd.engine.waiting import Waiting
 from labd.errors import BadRequest, Conflict
 
 log = structlog.get_logger()
@@ -109,12 +110,20 @@ class Engine:
             self._book, self._runs, self._dispatcher, self.journal, registry, self._audit, clock, options.ageing_s,
             options.expires_in_s, self._spawn,
         )  # fmt: skip
+        self.waiting = Waiting(
+            self._book, self.journal, clock, self._intake.submit, self._runs.go_on, self._runs.fail_waiting,
+            self._runs.end_cancelled,
+        )  # fmt: skip
+        self._runs.waiting = self.waiting
+        self.waiting.cancel_child = self._decisions.cancel_child
         self._timetable = Timetable(self._book, self.journal, clock, self._intake.submit_with, options.seed)
         self.retention = Retention(
             self.journal, self.logbook, clock, options.keep_s, options.keep_jobs, options.keep_lines_s
         )
         self.submit = self._intake.submit
         self.submit_one = self._intake.submit_one
+        self.answer = self.waiting.answer
+        self.steps = self.waiting.steps_of
         self.cancel = self._decisions.cancel
         self.retry = self._decisions.retry
         self.release = self._decisions.release
@@ -155,10 +164,19 @@ class Engine:
         if restored is not None:
             marker.unlink()
         await self._count()
+        await self._take_up_waiting()
         await self._pump.open(self._runs)
         self._spawn(self._timetable.run(), "schedules")
         self._spawn(self._upkeep(), "upkeep")
         return found
+
+    async def _take_up_waiting(self) -> None:
+        waiting = [rows.from_row(row) for row in await self.journal.read("waiting")]
+        for job in waiting:
+            self._book.live[job.id] = job
+            self._dispatcher.keep(job)
+        for job in waiting:
+            await self.waiting.load(job)
 
     async def _count(self) -> None:
         lanes = self._dispatcher.lanes
@@ -183,6 +201,7 @@ class Engine:
     async def close(self) -> None:
         """Write everything and close; jobs still running are given up as they are. A second call does nothing."""
         self._pump.close()
+        self.waiting.close()
         await self._runs.abandon()
         for task in list(self._tasks):
             task.cancel()
@@ -232,12 +251,25 @@ class Engine:
         job = await self._book.find(job_id)
         if job.state is JobState.QUEUED:
             return self._dispatcher.causes(job, self.clock.wall(), iso)
+        if job.state is JobState.WAITING:
+            return await self._why_waiting(job)
         if job.state in GOING:
             since = iso(job.started_at)
             return [Cause(job.state.value, f"attempt {job.attempt} of {job.max_attempts} is {job.state} since {since}")]
         if job.error is not None:
             return [Cause(job.error.code, job.error.message, job.error.details)]
         return [Cause(job.state.value, f"it has ended as {job.state} at {iso(job.finished_at)}")]
+
+    async def _why_waiting(self, job: Job) -> list[Cause]:
+        question = self.waiting.question_of(job.id)
+        if question is not None:
+            text = f"it asks: {question.what}; `labctl job answer {job.id} ...`"
+            return [Cause("question", text, {"question": job.asks})]
+        children = [await self._book.find(child_id) for child_id in self.waiting.open_children(job.id)]
+        return [
+            Cause("child", f"it waits for job {child.id} ({child.task}), which is {child.state}", {"job": child.id})
+            for child in children
+        ] or [Cause("turn", "its steps are done; it waits for a slot of its queue", {"queue": job.queue})]
 
     async def logs(self, job_id: int, after: int = 0, limit: int = 500) -> list[LogLine]:
         """Lines of a job's log behind line `after`."""

@@ -16,6 +16,7 @@ import structlog
 
 from labd.engine.job import Caller, Job, JobError
 from labd.engine.registry import TaskSpec
+from labd.engine.steps import Step, Suspended
 from labd.errors import LabdError
 from labd.telemetry import JOB
 
@@ -26,11 +27,12 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended: with a result, with an error, or cancelled."""
+    """How an attempt ended: with a result, with an error, cancelled, or suspended until its steps are done."""
 
     result: Any = None
     error: JobError | None = None
     cancelled: bool = False
+    suspended: Suspended | None = None
 
 
 DONE = Outcome()
@@ -39,16 +41,18 @@ DONE = Outcome()
 class InlineContext:
     """The `JobContext` of an inline task."""
 
-    __slots__ = ("_add_line", "_set_progress", "caller", "job")
+    __slots__ = ("_add_line", "_set_progress", "caller", "job", "steps")
 
     def __init__(
         self,
         job: Job,
         add_line: Callable[[Job, str, str], None],
         set_progress: Callable[[Job, float, float | None, str], None],
+        steps: list[Step],
     ) -> None:
         self.job = job
         self.caller = Caller(job.submitted_by)
+        self.steps = steps
         self._add_line = add_line
         self._set_progress = set_progress
 
@@ -79,6 +83,8 @@ async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
         return Outcome(result=result)
     except asyncio.CancelledError:
         return Outcome(cancelled=True)
+    except Suspended as suspended:
+        return Outcome(suspended=suspended)
     except LabdError as fault:
         return Outcome(
             error=JobError(fault.code, fault.message, type(fault).__name__, fault.details, retryable=fault.retryable)

@@ -112,6 +112,8 @@ class Intake:
             job = admission.build(
                 item, spec, item.args, caller, lanes, first_id + len(fresh) + 1, now, ageing_s, expires_in_s
             )
+            if job.parent_id is not None:
+                job.locks = self._locks(job)
             fresh.append(job)
             jobs.append(job)
             if key is not None:
@@ -137,6 +139,14 @@ class Intake:
                     self._keys_coming[job.idempotency_key] = admitted
             self._pump.pump()  # a job that can start at once shares the commit of its admission
         return jobs
+
+    def _locks(self, job: Job) -> tuple[str, ...] | None:
+        """What a child occupies in place of what its waiting parent holds."""
+        parent = self._book.live.get(job.parent_id or 0)
+        if parent is None:
+            return None
+        held = {lock.partition("@")[0] for lock in parent.lock_names}
+        return tuple(f"{name}@{parent.id}" if name in held else name for name in job.resources)
 
     def _admission_settled(self, done: asyncio.Future[None], fresh: list[Job]) -> None:
         refused = done.cancelled() or done.exception() is not None

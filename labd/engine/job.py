@@ -135,6 +135,18 @@ class Job(msgspec.Struct):
     simulated: bool = False
     crashes: int = 0
     seq: int = 0
+    locks: tuple[str, ...] | None = None
+    code: dict[str, Any] | None = None
+    asks: dict[str, Any] | None = None
+
+    @property
+    def lock_names(self) -> tuple[str, ...]:
+        """What the job occupies: its resources, those that an ancestor holds as `resource@ancestor`.
+
+        Why: a child works on what its waiting parent holds, so neither can lock the other out, and two children of
+        one parent still take turns.
+        """
+        return self.resources if self.locks is None else self.locks
 
 
 class JobView(msgspec.Struct):
@@ -168,6 +180,8 @@ class JobView(msgspec.Struct):
     schedule: str | None
     simulated: bool
     seq: int
+    code: dict[str, Any] | None
+    asks: dict[str, Any] | None
 
 
 def view(job: Job) -> JobView:
@@ -204,6 +218,8 @@ def view(job: Job) -> JobView:
         job.schedule,
         job.simulated,
         job.seq,
+        job.code,
+        job.asks,
     )
 
 

@@ -3,6 +3,7 @@
 physical and going        -> interrupted, waits for a person
 repeatable and going      -> queued again, the attempt counted; after `CRASH_LIMIT` deaths it fails
 cancelling and repeatable -> cancelled: its work has ended with the process
+waiting                   -> waiting: no body was running, its steps are on disk
 restored from a backup    -> queued physical jobs are held: they may have run since the backup was made
 """
 
@@ -40,6 +41,8 @@ async def recover(
     interrupted = requeued = failed = 0
     for row in await journal.read("going"):
         job = rows.from_row(row)
+        if job.state is JobState.WAITING:
+            continue  # nothing of it ran; its steps are taken up again
         if job.effect == "physical":
             interrupted += 1
             _interrupt(book, job, now)

@@ -15,6 +15,7 @@ from typing import Any, Protocol, get_type_hints
 import msgspec
 
 from labd.engine.job import Caller, Effect, Job
+from labd.engine.steps import Step
 from labd.errors import InvalidArguments, UnknownTask
 
 
@@ -23,6 +24,7 @@ class JobContext(Protocol):
 
     job: Job
     caller: Caller
+    steps: list[Step]
 
     def log(self, message: str, level: str = "info") -> None:
         """One line in the job's log."""

@@ -49,6 +49,7 @@ class Retention:
             self._journal.put_fact("seq_floor", self._journal.last_seq)
             listed = json.dumps(ids)
             self._journal.execute("delete_events_of_jobs", listed)
+            self._journal.execute("delete_steps_of_jobs", listed)
             self._journal.execute("delete_jobs", listed)
             await self._journal.commit()
             await self._logbook.delete_lines(ids)

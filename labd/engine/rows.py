@@ -43,6 +43,9 @@ class More(msgspec.Struct, omit_defaults=True):
     step: int | None = None
     simulated: bool = False
     crashes: int = 0
+    locks: tuple[str, ...] | None = None
+    code: dict[str, Any] | None = None
+    asks: dict[str, Any] | None = None
 
 
 _more = msgspec.json.Decoder(More).decode
@@ -61,9 +64,14 @@ def _text(value: Any) -> str | None:
 
 
 def _more_text(job: Job) -> str:
-    if (job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes) == _NOTHING:
+    if job.effect == "repeatable" and job.code is None and (
+        job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes
+    ) == _NOTHING:  # fmt: skip
         return _PLAIN
-    more = More(job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes)
+    more = More(
+        job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes, job.locks,
+        job.code, job.asks,
+    )  # fmt: skip
     return _encode(more).decode()
 
 
@@ -162,4 +170,7 @@ def from_row(row: tuple[Any, ...]) -> Job:
         step=more.step,
         simulated=more.simulated,
         crashes=more.crashes,
+        locks=more.locks,
+        code=more.code,
+        asks=more.asks,
     )

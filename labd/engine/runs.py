@@ -23,7 +23,7 @@ from labd.engine.jobbook import JobBook
 from labd.engine.journal import Journal
 from labd.engine.logbook import Logbook
 from labd.engine.registry import Registry, TaskSpec
-from labd.errors import UnknownTask
+from labd.engine.waiting import Waiting
 
 log = structlog.get_logger()
 BATCH = 256
@@ -67,6 +67,7 @@ class Runs:
         self._wake = wake
         self._launching: dict[asyncio.Future[None], list[Run]] = {}
         self._abandoned = False
+        self.waiting: Waiting
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -82,13 +83,16 @@ class Runs:
     def _start(self, job: Job) -> None:
         spec = self._registry.find(job.task)
         assert isinstance(spec, TaskSpec)
-        job.attempt += 1
-        job.started_at = self._clock.wall()
-        job.progress = None
+        resumed = job.state is JobState.WAITING
+        if not resumed:
+            job.attempt += 1
+            job.started_at = self._clock.wall()
+            job.progress = None
+            job.code = spec.code
         run = Run(job, spec)
         self.going[job.id] = run
         self._idle.clear()
-        self._book.change(job, "job.started", JobState.RUNNING)
+        self._book.change(job, "job.resumed" if resumed else "job.started", JobState.RUNNING)
         future = self._journal.start_landed(job)
         batch = self._launching.get(future)
         if batch is None:
@@ -112,12 +116,16 @@ class Runs:
                 run.task = create_task(self._run(run))
 
     async def _run(self, run: Run) -> None:
-        context = InlineContext(run.job, self._add_line, self._set_progress)
+        steps = await self.waiting.recorded(run.job.id) if run.spec.origin else []
+        context = InlineContext(run.job, self._add_line, self._set_progress, steps)
         self._finish(run, await inline.attempt(run.spec, context))
 
-    def _leave(self, run: Run) -> None:
+    def _leave(self, run: Run, *, waits: bool = False) -> None:
         del self.going[run.job.id]
-        self._dispatcher.release(run.job)
+        if waits:
+            self._dispatcher.pause(run.job)
+        else:
+            self._dispatcher.release(run.job)
         if not self.going:
             self._idle.set()
         self._wake()
@@ -126,8 +134,19 @@ class Runs:
         job = run.job
         if self._abandoned:
             return
+        if outcome.suspended is not None and run.end_reason is None and job.effect == "repeatable":
+            self._leave(run, waits=True)
+            self._book.change(job, "job.waiting", JobState.WAITING)
+            self.waiting.suspend(job, outcome.suspended)
+            return
         self._leave(run)
-        if outcome.cancelled:
+        if outcome.suspended is not None and run.end_reason is None:
+            message = (
+                f"{job.task} (job {job.id}) is physical and called or asked; "
+                "physical acts are child jobs of a repeatable task"
+            )
+            self._fail(run, JobError("task_failed", message, "Suspended"))
+        elif outcome.cancelled or outcome.suspended is not None:
             self._cut_off(run)
         elif outcome.error is not None:
             self._fail(run, outcome.error)
@@ -143,6 +162,33 @@ class Runs:
             job.error = error
         data = None if job.error is None else {"code": job.error.code, "message": job.error.message}
         self._book.change(job, kind, state, data)
+        if job.parent_id is not None:
+            self.waiting.ended(job)
+        self.waiting.forget(job, keep_results=True)
+
+    def go_on(self, job: Job) -> None:
+        """A waiting job has all its answers: it takes its turn for a slot."""
+        self._dispatcher.offer(job)
+        self._wake()
+
+    def fail_waiting(self, job: Job, error: JobError) -> None:
+        """End a waiting job whose steps can never be done."""
+        self._dispatcher.let_go(job)
+        self._end(job, "job.failed", JobState.FAILED, error)
+        self._wake()
+
+    def end_cancelled(self, job: Job) -> None:
+        """End a waiting job that was cancelled, after its last child."""
+        self._dispatcher.let_go(job)
+        self._end(job, "job.cancelled", JobState.CANCELLED)
+        self._wake()
+
+    def cancel_waiting(self, job: Job, reason: JobError) -> None:
+        """Cancel a job that waits for its steps, and its children before it."""
+        self._dispatcher.withdraw(job)
+        job.error, job.asks = reason, None
+        self._book.change(job, "job.cancelling", JobState.CANCELLING, {"code": reason.code, "message": reason.message})
+        self.waiting.cancel(job, reason)
 
     def _cut_off(self, run: Run) -> None:
         job = run.job
@@ -177,6 +223,7 @@ class Runs:
         job.error = error
         lane = self._dispatcher.lanes[job.queue]
         lane.queued += 1
+        self.waiting.forget(job, keep_results=False)
         data = None if error is None else {"code": error.code, "message": error.message, "run_at": iso(run_at)}
         self._book.change(job, kind, JobState.QUEUED, data)
         self.wait_for_turn(job)
@@ -278,12 +325,3 @@ def cancel_reason(caller: Caller, reason: str, code: str = "job_cancelled") -> J
 
 def _physical_hint(job: Job) -> str:
     return f"look at the device, then `labctl job retry {job.id}` or `labctl job cancel {job.id}`"
-
-
-def spec_of(registry: Registry, job: Job) -> TaskSpec | None:
-    """The task of a job, None if this daemon does not have it now."""
-    try:
-        spec = registry.find(job.task)
-    except UnknownTask:
-        return None
-    return spec if isinstance(spec, TaskSpec) else None

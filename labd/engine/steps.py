@@ -65,7 +65,7 @@ class Step(msgspec.Struct, omit_defaults=True):
     answered_at: float | None = None
 
 
-class Suspended(Exception):  # noqa: N818 no error: the body waits
+class Suspended(Exception):
     """Raised by the function of a worker's task when its body called or asked."""
 
     def __init__(self, calls: list[Call] | None = None, ask: Question | None = None) -> None:

@@ -136,3 +136,19 @@ DELETE FROM lines WHERE id IN (SELECT id FROM lines WHERE at < ? ORDER BY id LIM
 
 -- name: delete_readings_before
 DELETE FROM readings WHERE id IN (SELECT id FROM readings WHERE at < ? ORDER BY id LIMIT ?);
+
+-- name: put_step
+INSERT INTO steps (job_id, ordinal, body) VALUES (?, ?, ?)
+ON CONFLICT (job_id, ordinal) DO UPDATE SET body = excluded.body;
+
+-- name: steps_of_job
+SELECT body FROM steps WHERE job_id = ? ORDER BY ordinal;
+
+-- name: delete_step
+DELETE FROM steps WHERE job_id = ? AND ordinal = ?;
+
+-- name: delete_steps_of_jobs
+DELETE FROM steps WHERE job_id IN (SELECT value FROM json_each(?));
+
+-- name: waiting
+SELECT * FROM jobs WHERE state = 'waiting' AND state <> 'queued' AND state <> 'succeeded';

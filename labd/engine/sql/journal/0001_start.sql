@@ -54,6 +54,13 @@ CREATE TABLE events (
 );
 CREATE INDEX events_of_job ON events (job_id) WHERE job_id IS NOT NULL;
 
+CREATE TABLE steps (
+    job_id INTEGER NOT NULL,
+    ordinal INTEGER NOT NULL CHECK (ordinal >= 0),
+    body TEXT NOT NULL,
+    PRIMARY KEY (job_id, ordinal)
+) WITHOUT ROWID;
+
 CREATE TABLE queues (
     name TEXT PRIMARY KEY,
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
