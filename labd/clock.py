@@ -29,8 +29,8 @@ class SystemClock:
     """The host's clocks."""
 
     def wall(self) -> float:
-        """Now, in seconds since 1970-01-01T00:00Z."""
-        return time.time()
+        """Now, in seconds since 1970-01-01T00:00Z; whole microseconds, so that an instant as shown is found again."""
+        return time.time_ns() // 1000 / 1e6
 
     def monotonic(self) -> float:
         """Seconds since boot or so; never goes back."""
