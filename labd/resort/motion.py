@@ -132,7 +132,8 @@ class MotionSupervisor:
 
     async def _follow(self, plan: MovePlan, on_progress: Callable[[MoveProgress], None] | None) -> MoveResult:
         servo_id = self._servo.servo_id
-        blind_s, missed = max(plan.lease_s, plan.watchdog_period_s), 0
+        blind_s = max(plan.lease_s, plan.watchdog_period_s)
+        blind_since: float | None = None
         # Not to be cut: a cancellation between arming and the goal would leave a motor that nobody holds.
         start, found_trip = await _uninterrupted(self._run(lambda x: self._begin(x, plan)))
         if found_trip:
@@ -147,14 +148,15 @@ class MotionSupervisor:
             try:
                 motion = await self._run(self._servo.read_motion)
             except (DeviceTimeout, DeviceCorrupt, DeviceBusy):
-                # One bad look is no reason to end a move; a blind move is. Not after the first miss: labd may have
-                # hung in the middle of a look itself, and the next one shows whether the motor's watchdog has tripped.
-                missed += 1
-                if missed > 1 and self._clock.monotonic() - seen_at > blind_s:
+                # One bad look is no reason to end a move; a blind move is. Counted from the first miss, not from the
+                # last look: labd may have hung in between, and then the next looks show whether the watchdog tripped.
+                missed_at = self._clock.monotonic()
+                blind_since = missed_at if blind_since is None else blind_since
+                if missed_at - blind_since > blind_s:
                     raise
                 await self._clock.sleep(RETRY_S)
                 continue
-            missed = 0
+            blind_since = None
             self._refuse_if_stopped()  # torque off by a stop is no lost torque
             seen_at = self._clock.monotonic()
             self._on_motion(motion)
