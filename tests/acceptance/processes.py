@@ -285,8 +285,9 @@ class Bus:
         return servo
 
     def moving(self) -> None:
-        """Wait until the motor turns."""
-        eventually(lambda: self.servo()["velocity"] != 0, 10.0, "a motor that turns")
+        """Wait until the motor turns and has left its place, so that the beginning of the move is over."""
+        start = self.servo()["position"]
+        eventually(lambda: abs(self.servo()["position"] - start) > 40, 10.0, "a motor that turns")
 
     def lines(self, *kinds: str, after: float = 0.0) -> list[dict[str, Any]]:
         """Lines of the record of these kinds, later than a moment of CLOCK_MONOTONIC."""
