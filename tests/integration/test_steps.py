@@ -174,7 +174,7 @@ async def test_a_child_cut_off_by_a_death_is_interrupted_and_its_parent_waits_fo
     lab.gate.set()
     async with lab.engine(state_dir) as engine:
         assert (await engine.job(child.id)).state == "interrupted"
-        assert (await engine.job(job.id)).state == "waiting"
+        await until_state(engine, job.id, "waiting")
         await engine.retry(child.id, ANNA)
         await until_state(engine, job.id, "waiting", "question")
         await engine.answer(job.id, "yes", ANNA)
