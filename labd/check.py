@@ -75,10 +75,11 @@ def origins(settings: Settings) -> list[str]:
     values: dict[str, Any] = {}
     for name in ("state_dir", "runtime_dir", "socket", "log_level"):
         values[name] = getattr(settings, name)
-    for name in ("host", "api", "access", "engine"):
+    for name in ("host", "api", "access", "engine", "tasks"):
         _flatten(name, msgspec.to_builtins(getattr(settings, name)), values)
     _flatten("queue", msgspec.to_builtins(settings.queues), values)
     _flatten("schedule", msgspec.to_builtins(settings.schedules), values)
+    _flatten("env", msgspec.to_builtins(settings.environments), values)
     values.update({key: value for key, value in settings.given.items() if key not in values})
     width = max(len(key) for key in values)
     return [f"{key:<{width}} = {_shown(value)}  ({_origin(key, settings)})" for key, value in values.items()]

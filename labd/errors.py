@@ -14,7 +14,8 @@ LabdError                      internal
 │   ├── UnknownJob             unknown_job
 │   ├── UnknownQueue           unknown_queue
 │   ├── UnknownSchedule        unknown_schedule
-│   └── UnknownDevice          unknown_device
+│   ├── UnknownDevice          unknown_device
+│   └── UnknownEnvironment     unknown_environment
 ├── Conflict                   conflict
 │   ├── IdempotencyConflict    idempotency_conflict
 │   ├── JobStateConflict       job_state_conflict
@@ -30,7 +31,10 @@ LabdError                      internal
 │   ├── DeviceBusy             device_busy
 │   ├── DeviceClaimed          device_claimed
 │   ├── JobExpired             job_expired
-│   └── WingOff                wing_off
+│   ├── WingOff                wing_off
+│   ├── EnvironmentOff         environment_off
+│   ├── TaskOff                task_off
+│   └── TaskPinned             task_pinned
 ├── Unavailable                unavailable
 │   ├── StoreFull              store_full
 │   ├── StoreDamaged           store_damaged
@@ -50,6 +54,7 @@ LabdError                      internal
 └── TaskError                  task_error
     ├── TaskFailed             task_failed
     ├── TaskTimeout            task_timeout
+    ├── WorkerDied             worker_died
     ├── JobCancelled           job_cancelled
     └── JobInterrupted         job_interrupted
 
@@ -167,6 +172,12 @@ class UnknownDevice(NotFound):
     code = "unknown_device"
 
 
+class UnknownEnvironment(NotFound):
+    """No environment of that name in the settings."""
+
+    code = "unknown_environment"
+
+
 class Conflict(LabdError):
     """A request that contradicts what is there."""
 
@@ -261,6 +272,24 @@ class WingOff(Refused):
     """The wing is not configured or its packages are missing."""
 
     code = "wing_off"
+
+
+class EnvironmentOff(Refused):
+    """The interpreter that the task needs is not there; the message says why."""
+
+    code = "environment_off"
+
+
+class TaskOff(Refused):
+    """The file of the task cannot be used now; the message names file and line."""
+
+    code = "task_off"
+
+
+class TaskPinned(Refused):
+    """The task is pinned to other code than the file has now."""
+
+    code = "task_pinned"
 
 
 class Unavailable(LabdError):
@@ -382,6 +411,13 @@ class TaskTimeout(TaskError):
     """The attempt took longer than `timeout_s`."""
 
     code = "task_timeout"
+    retryable = True
+
+
+class WorkerDied(TaskError):
+    """The process that ran the task ended before it answered; says by which signal or exit code."""
+
+    code = "worker_died"
     retryable = True
 
 

@@ -22,11 +22,13 @@ from labd.settings_types import (
     AccessSettings,
     ApiSettings,
     EngineSettings,
+    EnvironmentSettings,
     HostSettings,
     Name,
     QueueSettings,
     ScheduleSettings,
     Settings,
+    TasksSettings,
     TopSettings,
 )
 
@@ -34,6 +36,7 @@ __all__ = [
     "AccessSettings",
     "ApiSettings",
     "EngineSettings",
+    "EnvironmentSettings",
     "HostSettings",
     "Problem",
     "Problems",
@@ -41,6 +44,7 @@ __all__ = [
     "ScheduleSettings",
     "Settings",
     "TableParser",
+    "TasksSettings",
     "default_folders",
     "load",
     "read_table",
@@ -48,7 +52,7 @@ __all__ = [
 
 KNOWN_WINGS = ("resort", "ot2", "inventory", "snapshots", "ingest")
 TOP_KEYS = tuple(field.name for field in msgspec.structs.fields(TopSettings))
-OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule")
+OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env")
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of Linux is 108 with its closing NUL: unix(7)
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -117,6 +121,8 @@ def _read(
     engine = _table(EngineSettings, table, "engine", where, problems)
     queues = _queues(table.get("queue", {}), where, problems)
     schedules = _schedules(table.get("schedule", {}), queues, where, problems)
+    tasks = _table(TasksSettings, table, "tasks", where, problems)
+    environments = _environments(table.get("env", {}), where, problems)
     wings: dict[str, Any] = {}
     absent: list[str] = []
     for name, value in table.items():
@@ -132,7 +138,7 @@ def _read(
             wings[name] = factories[name].parse(value, where, problems)
         else:
             absent.append(name)
-    if top is None or host is None or api is None or access is None or engine is None:
+    if top is None or host is None or api is None or access is None or engine is None or tasks is None:
         return None
     _check_tls(api, where, environ, problems)
     state_dir, runtime_dir, socket = _paths(top, where, environ, home, uid, problems)
@@ -147,6 +153,8 @@ def _read(
         engine=engine,
         queues=queues,
         schedules=schedules,
+        tasks=tasks,
+        environments=environments,
         wings=wings,
         absent_wings=tuple(absent),
         origin=dict(layers.origins),
@@ -204,6 +212,20 @@ def _schedules(
         if schedule is not None:
             schedules[name] = schedule
     return schedules
+
+
+def _environments(value: Any, where: str, problems: Problems) -> dict[str, EnvironmentSettings]:
+    environments = {"default": EnvironmentSettings()}
+    for name, part in _named_tables(value, "env", where, problems).items():
+        environment = read_table(EnvironmentSettings, part, where, f"env.{name}", problems)
+        if environment is None:
+            continue
+        environments[name] = environment
+        if name == "default" and (environment.python is not None or environment.requires):
+            problems.add(where, "env.default", "is labd's own interpreter; python and requires belong to another name")
+        elif name != "default" and environment.python is None and not environment.requires:
+            problems.add(where, f"env.{name}", "needs python, requires or both")
+    return environments
 
 
 def _check_tls(api: ApiSettings, where: str, environ: Mapping[str, str], problems: Problems) -> None:

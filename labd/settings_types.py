@@ -6,6 +6,7 @@ Why frozen: a reload makes a new `Settings` and swaps it whole, so no part ever 
 from __future__ import annotations
 
 import ipaddress
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,10 @@ PositiveSeconds = Annotated[float, Meta(gt=0)]
 IntervalSeconds = Annotated[float, Meta(ge=1, le=366 * 86_400.0)]
 JitterSeconds = Annotated[float, Meta(ge=0, le=86_400.0)]
 RunsLimit = Annotated[int, Meta(ge=1, le=1000)]
+# Versions with or without a comparison, parted by commas: `>=3.10,<3.13`.
+PYTHON_VERSIONS = re.compile(
+    r"\s*(?:[<>=!~]=|[<>])?\s*3(?:\.\d+){1,2}(?:\s*,\s*(?:[<>=!~]=|[<>])?\s*3(?:\.\d+){1,2})*\s*"
+)
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +149,43 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"cron: {self.cron!r} is no cron rule: {fault}") from None
 
 
+class TasksSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[tasks]`: where task files are; every `*.py` in a folder that is there, and modules by name.
+
+    A module may name its environment: `ot2:lab.robot`.
+    """
+
+    folders: tuple[str, ...] = ("/etc/labd/tasks.d", "~/.config/labd/tasks.d")
+    modules: tuple[str, ...] = ()
+    poll_s: Seconds = 1.0
+
+
+class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[env.NAME]`: an interpreter for tasks and the pool of its workers.
+
+    `python` is a path or what the version must fit, such as `>=3.10,<3.13`; with `requires` labd makes the environment.
+    """
+
+    python: str | None = None
+    requires: tuple[str, ...] = ()
+    size: Annotated[int, Meta(ge=1, le=256)] = 4
+    warm: Annotated[int, Meta(ge=0, le=256)] = 0
+    idle_s: PositiveSeconds = 300.0
+    recycle_jobs: Annotated[int, Meta(ge=0)] = 0
+    recycle_mib: Annotated[int, Meta(ge=0)] = 0
+    memory_mib: Annotated[int, Meta(ge=0)] = 0
+    cpu_s: Annotated[int, Meta(ge=0)] = 0
+    grace_s: PositiveSeconds = 5.0
+    start_timeout_s: PositiveSeconds = 60.0
+    variables: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if self.warm > self.size:
+            raise ValueError(f"warm: {self.warm} workers cannot be kept ready where size is {self.size}")
+        if self.python is not None and not self.python.startswith("/") and not PYTHON_VERSIONS.fullmatch(self.python):
+            raise ValueError(f"python: {self.python!r} is neither a path nor versions, such as '>=3.10' or '3.11'")
+
+
 class TopSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `labd.toml` that stand before the first table."""
 
@@ -171,6 +213,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineSettings
     queues: dict[str, QueueSettings]
     schedules: dict[str, ScheduleSettings]
+    tasks: TasksSettings
+    environments: dict[str, EnvironmentSettings]
     wings: dict[str, Any]
     absent_wings: tuple[str, ...]
     origin: dict[str, str]

@@ -18,9 +18,11 @@ from labd.settings_types import (
     AccessSettings,
     ApiSettings,
     EngineSettings,
+    EnvironmentSettings,
     HostSettings,
     QueueSettings,
     ScheduleSettings,
+    TasksSettings,
     TopSettings,
 )
 
@@ -32,6 +34,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "access": AccessSettings,
     "engine": EngineSettings,
     **{f"queue.{name}": QueueSettings for name in DEFAULT_QUEUES},
+    "tasks": TasksSettings,
+    "env.colours": EnvironmentSettings,
     "schedule.morning-check": ScheduleSettings,
     "resort": resort.ResortSettings,
     "resort.limits": resort.Limits,
@@ -90,5 +94,5 @@ def test_the_settings_that_come_with_labd_have_no_fault(name: str) -> None:
         assert [wing.driver for wing in settings.wings["resort"].carousels.values()] == ["simulated"]
     else:
         assert settings.given == {
-            table: {} for table in ("host", "api", "access", "engine", *(f"queue.{name}" for name in DEFAULT_QUEUES))
+            table: {} for table in ("host", "api", "access", "engine", "tasks", *(f"queue.{name}" for name in DEFAULT_QUEUES))
         }
