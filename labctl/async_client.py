@@ -159,6 +159,14 @@ class AsyncClient:
         """Let a held job go."""
         return await self._object(post(f"/jobs/{part(job_id)}/release"))
 
+    async def answer(self, job_id: int, value: Any) -> Json:
+        """Answer the question of a waiting job."""
+        return await self._object(post(f"/jobs/{part(job_id)}/answer", {"value": value}))
+
+    async def steps(self, job_id: int) -> list[Json]:
+        """What a job called and asked."""
+        return await self._list(get(f"/jobs/{part(job_id)}/steps"), "steps")
+
     async def why(self, job_id: int) -> Json:
         """Everything that holds a job back."""
         return await self._object(get(f"/jobs/{part(job_id)}/why"))

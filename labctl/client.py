@@ -174,6 +174,14 @@ class Client:
         """Let a held job go."""
         return self._object(post(f"/jobs/{part(job_id)}/release"))
 
+    def answer(self, job_id: int, value: Any) -> Json:
+        """Answer the question of a waiting job."""
+        return self._object(post(f"/jobs/{part(job_id)}/answer", {"value": value}))
+
+    def steps(self, job_id: int) -> list[Json]:
+        """What a job called and asked."""
+        return _list(self.ask(get(f"/jobs/{part(job_id)}/steps")), "steps")
+
     def why(self, job_id: int) -> Json:
         """Everything that holds a job back."""
         return self._object(get(f"/jobs/{part(job_id)}/why"))

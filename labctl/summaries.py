@@ -122,6 +122,10 @@ def ended(job: Json, seconds: float | None = None) -> str:
     hold = job.get("hold")
     if hold and job["state"] == "queued":
         text += f"\nheld: {hold.get('reason') or hold.get('code')}; let it go with `labctl job release {job['id']}`"
+    asks = job.get("asks")
+    if asks:
+        choices = f" ({' | '.join(asks['choices'])})" if asks.get("choices") else ""
+        text += printable(f"\nit asks: {asks['question']}{choices}; `labctl job answer {job['id']} VALUE`")
     if job["state"] == "interrupted":
         text += f"\nit was cut off; look at the device, then `labctl job retry {job['id']}` or `job cancel`"
     result = job.get("result")

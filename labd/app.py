@@ -253,6 +253,10 @@ class App:
             noun = "job was" if interrupted == 1 else "jobs were"
             text = f"{interrupted} physical {noun} cut off; see `labctl job list --state interrupted`"
             found.append({"code": "interrupted", "message": text, "subject": "jobs"})
+        for job in self.engine.asking():
+            question = job.asks["question"] if job.asks else ""
+            text = f"job {job.id} ({job.task}) asks: {question}; `labctl job answer {job.id} VALUE`"
+            found.append({"code": "question", "message": text, "subject": f"job {job.id}"})
         held = sum(queue.held for queue in self.engine.queues())
         if held:
             noun = "job waits" if held == 1 else "jobs wait"

@@ -207,6 +207,28 @@ def release(call: Invocation, job_id: int) -> int:
 
 @command.command()
 @click.argument("job_id", type=int)
+@click.argument("value")
+@click.pass_obj
+def answer(call: Invocation, job_id: int, value: str) -> int:
+    """Answer the question of a waiting job."""
+    job = call.client.answer(job_id, value)
+    call.emit(job, lambda: f"job {job_id}: answered, it goes on")
+    return exits.DONE
+
+
+@command.command()
+@click.argument("job_id", type=int)
+@click.pass_obj
+def steps(call: Invocation, job_id: int) -> int:
+    """What a job called and asked, with the results."""
+    found = call.client.steps(job_id)
+    columns = ["ordinal", "kind", "what", "job_id", "done", "result", "by"]
+    call.listing({"steps": found}, columns, [[render.cell(one.get(key)) for key in columns] for one in found])
+    return exits.DONE
+
+
+@command.command()
+@click.argument("job_id", type=int)
 @click.pass_obj
 def why(call: Invocation, job_id: int) -> int:
     """Every cause that holds a job back."""

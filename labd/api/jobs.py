@@ -14,6 +14,7 @@ from labd.api.events import EventView, event_view
 from labd.api.job_filter import LARGEST_ID, JobsQuery, Page, filter_of
 from labd.clock import iso
 from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, view
+from labd.engine.steps import Step
 from labd.errors import Draining, UnknownJob
 
 if TYPE_CHECKING:
@@ -43,6 +44,18 @@ class Reason(msgspec.Struct, forbid_unknown_fields=True):
     """Why somebody asks; kept in the audit."""
 
     reason: Annotated[str, Meta(max_length=1000)] = ""
+
+
+class Answer(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of an answer: one of the choices, a number, a text, or yes or no."""
+
+    value: Any
+
+
+class StepsView(msgspec.Struct):
+    """What a job called and asked, in order."""
+
+    steps: list[Step]
 
 
 class JobPage(msgspec.Struct):
@@ -143,6 +156,13 @@ def endpoints(engine: Engine) -> list[Endpoint]:
     async def release(call: Call) -> JobView:
         return view(await engine.release(job_id_of(call), call.caller))
 
+    async def answer(call: Call) -> JobView:
+        return view(await engine.answer(job_id_of(call), call.body.value, call.caller))
+
+    async def steps(call: Call) -> StepsView:
+        job = await engine.job(job_id_of(call))
+        return StepsView(await engine.steps(job.id))
+
     async def logs(call: Call) -> LogPage:
         lines = await engine.logs(job_id_of(call), call.query.after, call.query.limit)
         shown = [LogLineView(line.id, iso(line.at) or "", line.attempt, line.level, line.text) for line in lines]
@@ -201,6 +221,20 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         ),
         Endpoint(
             "POST", at + "/release", release, "operate", "Let a held job go", answer=JobView, tags=tags, errors=changes
+        ),
+        Endpoint(
+            "POST",
+            at + "/answer",
+            answer,
+            "operate",
+            "Answer the question of a waiting job",
+            body=Answer,
+            answer=JobView,
+            tags=tags,
+            errors=(*changes, "conflict", "bad_request"),
+        ),
+        Endpoint(
+            "GET", at + "/steps", steps, "read", "Child jobs and questions", answer=StepsView, tags=tags, errors=known
         ),
         Endpoint(
             "GET",

@@ -240,6 +240,10 @@ class Engine:
                 since_retention_s = 0.0
                 await self.retention.sweep()
 
+    def asking(self) -> list[Job]:
+        """Jobs that ask a person."""
+        return self.waiting.asking()
+
     async def jobs(self, which: JobFilter) -> list[Job]:
         """A page of jobs, newest first."""
         await self.journal.settle()

@@ -239,6 +239,13 @@ class Waiting:
         """Children of a job that have not ended."""
         return [child for child, (parent, _) in self._parents.items() if parent == job_id]
 
+    def asking(self) -> list[Job]:
+        """Jobs with an open question, oldest first."""
+        live = self._book.live
+        return [
+            live[job_id] for job_id in sorted(self._steps) if job_id in live and self.question_of(job_id) is not None
+        ]
+
     def question_of(self, job_id: int) -> Step | None:
         """The open question of a waiting job."""
         return next((s for s in self._steps.get(job_id, []) if s.question is not None and not s.done), None)

@@ -14,6 +14,7 @@ from labd.engine.events import EventFeed
 from labd.engine.group import Event
 from labd.engine.job import ENDED, Caller, Cause, Job, JobState, Submission
 from labd.engine.registry import Registry
+from labd.engine.steps import Step
 from labd.engine.views import JobFilter, LogLine, QueueView, TokenRow
 from labd.errors import StoreFull, UnknownJob, UnknownQueue
 
@@ -109,6 +110,12 @@ class MemoryEngine:
 
     async def release(self, job_id: int, caller: Caller) -> Job:
         return await self.job(job_id)
+
+    async def answer(self, job_id: int, value: Any, caller: Caller) -> Job:
+        return await self.job(job_id)
+
+    async def steps(self, job_id: int) -> list[Step]:
+        return []
 
     async def why(self, job_id: int) -> list[Cause]:
         return [Cause("queue_full", "queue standard runs 4 of 4 jobs")]
