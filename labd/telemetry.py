@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -95,6 +96,27 @@ def _name_job(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]
     return event
 
 
+class SteadyStream:
+    """A stream for logs whose failures harm nobody; lines that do not get through are lost.
+
+    Why: where standard error is a file on a disk that is full, the line "the disk is full" would otherwise end the very
+    task that keeps the daemon going without the disk.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """As much as gets through."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Likewise."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure(stream: Any = None, level: str = "info") -> None:
     """Set up structlog: coloured lines on a terminal, JSON lines elsewhere.
 
@@ -120,6 +142,6 @@ def configure(stream: Any = None, level: str = "info") -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", SteadyStream(stream))),
         cache_logger_on_first_use=True,
     )
