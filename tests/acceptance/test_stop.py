@@ -174,12 +174,15 @@ def test_stop_when_no_file_can_grow_says_what_it_is_worth(slow: Daemon, bus: Bus
     bus.moving()
     process = psutil.Process(slow.pid)
     hard = process.rlimit(resource.RLIMIT_FSIZE)[1]
-    process.rlimit(resource.RLIMIT_FSIZE, (0, hard))
+    process.rlimit(resource.RLIMIT_FSIZE, (0, hard))  # its log file cannot grow either
+    code, _, err = slow.labctl("job", "submit", "resort.get_motor_health")
+    assert code == 4 and "takes no more writes" in err, err
     answer = stop(slow)
     at_rest_without_torque(bus)
     assert answer["latched_durably"] is False and "in memory only" in answer["note"], answer
     process.rlimit(resource.RLIMIT_FSIZE, (hard, hard))
     eventually(lambda: slow.resort()["latch"]["durable"], 15.0, "a latch on disk")
+    slow.labctl.ok("task", "run", "resort.get_motor_health")
     slow.kill()
     slow.start()
     refused(slow)
