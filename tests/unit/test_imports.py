@@ -19,7 +19,7 @@ HEAVY = {
     "dynamixel_sdk": 1,
     "ladybug": 1,
     "pyiceberg": 1,
-    "opentrons": 0,
+    "opentrons": 1,
 }
 
 
