@@ -159,7 +159,7 @@ class Carousel:
     async def connect(self, configure: bool = False) -> ServoState:
         """Make ready for motion: goal := present, then torque on. Never moves, never drops torque without `configure`.
 
-        A second call changes nothing. What was changed stands in `notes` of the answer.
+        A second call waits for the first and changes nothing. What was changed stands in `notes` of the answer.
 
         Raises:
             ModeMismatch: The motor is in another operating or drive mode and torque is on, which locks it;
@@ -168,6 +168,7 @@ class Carousel:
             DeviceLost, DeviceTimeout, DeviceFault, DeviceError: Not reached, or not fit to move.
         """
         self._refuse_if_stopped("connect")
+        await self._connecting_over()
         with self._claim("connect"):
             await self.open()
             await self._connection.ready(READY_S)
@@ -241,6 +242,7 @@ class Carousel:
             DeviceError: Not at rest in time.
         """
         self._refuse_if_stopped("hold")
+        await self._connecting_over()
         self._require_ready()
         if self.moving:
             self._supervisor.ask_hold()
@@ -333,6 +335,10 @@ class Carousel:
                 loop.call_soon_threadsafe(call)
             except RuntimeError:
                 pass  # the loop has ended
+
+    async def _connecting_over(self) -> None:
+        while self._busy == "connect":
+            await self._idle.wait()
 
     @contextmanager
     def _claim(self, what: str) -> Iterator[None]:

@@ -199,6 +199,22 @@ async def test_hold_stops_where_it_is_and_keeps_torque(daemons: Any) -> None:
     assert held.hold.code == "hold"
 
 
+@pytest.mark.parametrize("opened", [False, True])
+async def test_a_connect_right_after_the_start_joins_the_one_that_labd_does_by_itself(
+    daemons: Any, capsys: pytest.CaptureFixture[str], opened: bool
+) -> None:
+    daemon = await daemons().start(ready=False)
+    device = daemon.device
+    if opened:
+        await until(lambda: device.carousel.state == "ready")
+    device.self_connection.begin()
+    first, second = await asyncio.gather(device.connect(), daemon.done("connect"))
+    assert first["torque_enabled"]
+    assert second.error is None, second.error
+    assert (second.result["torque_enabled"], device.self_connection.problem) == (True, None)
+    assert "connect_failed" not in "".join(capsys.readouterr())
+
+
 async def test_disconnect_releases_on_purpose_also_over_a_restart(daemons: Any) -> None:
     first = await daemons().start()
     assert (await first.done("disconnect")).result == {"device": "main", "connected": False, "torque_enabled": False}
