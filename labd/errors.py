@@ -31,6 +31,7 @@ LabdError                      internal
 │   ├── DeviceBusy             device_busy
 │   ├── DeviceClaimed          device_claimed
 │   ├── JobExpired             job_expired
+│   ├── ProtocolRefused        protocol_refused
 │   ├── WingOff                wing_off
 │   ├── EnvironmentOff         environment_off
 │   ├── TaskOff                task_off
@@ -50,6 +51,8 @@ LabdError                      internal
 │   ├── MoveStalled            move_stalled
 │   ├── MoveTimeout            move_timeout
 │   ├── WatchdogTripped        watchdog_tripped
+│   ├── ControlLost            control_lost
+│   ├── RunFailed              run_failed
 │   └── StopUnconfirmed        stop_unconfirmed
 └── TaskError                  task_error
     ├── TaskFailed             task_failed
@@ -268,6 +271,12 @@ class JobExpired(Refused):
     code = "job_expired"
 
 
+class ProtocolRefused(Refused):
+    """A robot protocol that would not run as it is; `details["errors"]` has lines where they are known."""
+
+    code = "protocol_refused"
+
+
 class WingOff(Refused):
     """The wing is not configured or its packages are missing."""
 
@@ -386,6 +395,18 @@ class WatchdogTripped(DeviceError):
     """The motor's own watchdog stopped it because nobody fed it."""
 
     code = "watchdog_tripped"
+
+
+class ControlLost(DeviceError):
+    """Somebody else has taken the device over; labd leaves it alone."""
+
+    code = "control_lost"
+
+
+class RunFailed(DeviceError):
+    """The robot ended a run otherwise than by success."""
+
+    code = "run_failed"
 
 
 class StopUnconfirmed(DeviceError):
