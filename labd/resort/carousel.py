@@ -127,6 +127,11 @@ class Carousel:
         return None if self._supervisor.plan is None else self._supervisor.plan.goal
 
     @property
+    def watchdog_problem(self) -> str | None:
+        """What is wrong with the motor's own dead-man; None where all is well, or nothing is known."""
+        return None if self._snapshot is None else self._servo.watchdog_problem()
+
+    @property
     def stop_latched(self) -> bool:
         """The memory latch."""
         return self._bus.is_latched(self.settings.servo_id)

@@ -54,7 +54,8 @@ def make_ready(x: Exchange, servo: DynamixelServo, settings: DriveSettings, *, c
         )
     elif motion.moving:
         notes.append(f"the motor is moving towards {motion.goal} steps by an order that is not of this labd")
-    return tuple(notes)
+    problem = servo.watchdog_problem()
+    return tuple(notes if problem is None else [*notes, f"WARNING: {problem}"])
 
 
 def settle_watchdog(

@@ -137,16 +137,10 @@ class Connection:
                 self._tell("device.configured", {"changes": changes, **self._subject()})
             if facts["watchdog_found"] == "tripped":
                 self._tell("device.watchdog_tripped", {"when": "while labd was not connected", **self._subject()})
-            if not facts["watchdog_supported"]:
-                self._tell(
-                    "device.warning",
-                    {
-                        "problem": f"{facts['model_name']} with firmware {facts['firmware']} has no Bus Watchdog (98): "
-                        "nothing stops the motor if this host dies during a move",
-                        "warning": "watchdog_unsupported",
-                        **self._subject(),
-                    },
-                )
+            problem = self._servo.watchdog_problem()
+            if problem is not None:
+                kind = "watchdog_faulty" if facts["watchdog_supported"] else "watchdog_unsupported"
+                self._tell("device.warning", {"problem": problem, "warning": kind, **self._subject()})
             been_ready, retry_s = True, FIRST_RETRY_S
             await self._lost.wait()
             gone = self._came_from or DeviceLost(f"{self._bus.line.name}: lost", port=self._bus.line.name)
@@ -193,6 +187,7 @@ class Connection:
             "position_steps": motion.position,
             "moved_while_away_steps": moved_steps if abs(moved_steps) > self.tolerance_steps else 0,
             "watchdog_supported": self._servo.watchdog_supported,
+            "watchdog_stops_motor": self._servo.watchdog_stops_motor,
             "motion": motion,
             "changes": self._servo.changes(),
             "watchdog_found": found,

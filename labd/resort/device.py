@@ -286,7 +286,7 @@ class ResortDevice:
             servo_id=settings.servo_id,
             driver=settings.driver,
             watchdog_period_s=settings.watchdog_period_s,
-            watchdog_stops_motor=None if state is None else state.watchdog.supported,
+            watchdog_stops_motor=None if state is None else state.watchdog.stops_motor,
             state_dir=self._state_dir,
         )
         self.note_file.write(note)

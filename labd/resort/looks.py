@@ -11,9 +11,13 @@ STUFFED = b"\xff\xff\xfd"
 
 @dataclass(frozen=True, slots=True)
 class WatchdogState:
-    """The motor's own dead-man, register 98; `trips` counts since labd started."""
+    """The motor's own dead-man, register 98; `trips` counts since labd started.
+
+    `stops_motor` is False where the register is there but a trip does not end a move, a fault of 330-size firmware.
+    """
 
     supported: bool
+    stops_motor: bool
     armed: bool
     tripped: bool
     trips: int

@@ -71,10 +71,10 @@ def attention_of(device: ResortDevice) -> list[dict[str, str]]:
         found["not_connected"] = device.self_connection.problem
     state = device.carousel.snapshot
     if state is not None and now.state == "ready":
-        if not state.watchdog.supported:
-            found["watchdog_missing"] = (
-                f"resort {device.name}: the motor's firmware {state.firmware} has no bus watchdog; nothing stops a "
-                "move if this host dies; update the firmware"
+        problem = device.carousel.watchdog_problem
+        if problem is not None:
+            found["watchdog_faulty" if state.watchdog.supported else "watchdog_missing"] = (
+                f"resort {device.name}: {problem}"
             )
         for number, warning in enumerate(state.warnings, 1):
             found[f"device_warning_{number}"] = f"resort {device.name}: {warning}"

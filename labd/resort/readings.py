@@ -51,6 +51,7 @@ def watchdog_of(watchdog: WatchdogState | None) -> dict[str, Any] | None:
         return None
     return {
         "supported": watchdog.supported,
+        "stops_motor": watchdog.stops_motor,
         "armed": watchdog.armed,
         "tripped": watchdog.tripped,
         "trips": watchdog.trips,

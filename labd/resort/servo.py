@@ -57,6 +57,23 @@ class DynamixelServo:
         """An error of this servo."""
         return DeviceFault(f"{self._subject}: {problem}", **self._facts, **details)
 
+    @property
+    def watchdog_stops_motor(self) -> bool:
+        """Whether the motor's watchdog ends a move once nobody speaks."""
+        identity = self._identity()
+        return self.watchdog_supported and identity.model.watchdog_stops_motor(identity.firmware)
+
+    def watchdog_problem(self) -> str | None:
+        """What is wrong with the motor's dead-man, and what to do; None where it can be relied on."""
+        if self.watchdog_stops_motor:
+            return None
+        identity = self._identity()
+        motor = f"{identity.model.name} with firmware {identity.firmware}"
+        advice = "nothing stops a move if this host dies; update the firmware, or keep a switch that cuts power at hand"
+        if self.watchdog_supported:
+            return f"the Bus Watchdog (98) of {motor} trips without stopping the motor: {advice}"
+        return f"{motor} has no Bus Watchdog (98): {advice}"
+
     def changes(self) -> list[str]:
         """What `identify` changed and nobody has taken yet, in words."""
         return list(self._changes)
@@ -174,6 +191,7 @@ class DynamixelServo:
             load_percent=round(motion.effort * 0.1, 1) if model.has_load else None,
             watchdog=WatchdogState(
                 supported=self.watchdog_supported,
+                stops_motor=self.watchdog_stops_motor,
                 armed=bool(motion.watchdog and motion.watchdog > 0),
                 tripped=motion.tripped,
                 trips=trips,
@@ -253,9 +271,10 @@ class DynamixelServo:
 
         A trip zeroes the profile (0 is as fast as it can) and locks the goal. So the profile goes first, in case the
         motor takes up its old goal when the trip is cleared, then the clearing, then goal := present. All of it once
-        the motor has run out, or it would turn back to where it was when the goal was taken.
+        the motor has run out, or it would turn back to where it was when the goal was taken. A motor that its faulty
+        watchdog did not stop runs on, so there nothing is waited for.
         """
-        for _ in range(LOOKS_TO_REST):
+        for _ in range(LOOKS_TO_REST if self.watchdog_stops_motor else 0):
             if self.read_motion(x).velocity == 0:
                 break
         try:

@@ -12,6 +12,7 @@ import serial
 from labd.errors import (
     DeviceBusy,
     DeviceFault,
+    DeviceLost,
     GoalRefused,
     JobCancelled,
     ModeMismatch,
@@ -201,8 +202,37 @@ async def test_firmware_without_watchdog_is_reported_and_still_moves(state_dir: 
         carousel = await ready(rig)
         told = await rig.event("device.warning")
         assert told["problem"].startswith("XM430-W350 with firmware 37 has no Bus Watchdog (98)")
+        assert (told["warning"], "nothing stops a move if this host dies" in told["problem"]) == (
+            "watchdog_unsupported",
+            True,
+        )
         assert not (await carousel.read_state()).watchdog.supported
         await carousel.move_to(200)
+
+
+async def test_watchdog_that_trips_without_stopping_the_motor_is_reported_and_the_motor_caught(state_dir: Path) -> None:
+    async with carousel_rig(state_dir, extended(1220, firmware=51)) as rig:
+        carousel = rig.carousel()
+        await carousel.open()
+        state = await carousel.connect()
+        problem = (
+            "the Bus Watchdog (98) of XC330-T288 with firmware 51 trips without stopping the motor: nothing stops "
+        )
+        assert state.notes[-1].startswith(f"WARNING: {problem}")
+        assert carousel.watchdog_problem is not None
+        assert ((await rig.event("device.warning"))["warning"], state.watchdog.supported) == ("watchdog_faulty", True)
+        assert not state.watchdog.stops_motor
+        move = asyncio.create_task(carousel.move_to(60_000, on_progress=rig.on_progress))
+        await rig.until(lambda: rig.progress and rig.progress[-1].position_steps > 100)
+        rig.bus.unplug()
+        with pytest.raises(DeviceLost):
+            await move
+        await rig.until(lambda: rig.servo.counts.watchdog_trips == 1)
+        assert rig.servo.velocity > 0
+        rig.bus.plug()
+        assert (await rig.event("device.watchdog_tripped"))["when"] == "while labd was not connected"
+        await rig.until(lambda: rig.servo.velocity == 0)
+        assert rig.servo.position < 50_000
 
 
 @pytest.mark.parametrize(("model", "has_current"), [(1060, False), (1080, False), (1020, True), (1200, True)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -493,3 +494,20 @@ async def test_fifty_who_ask_for_the_status_cost_one_reading(daemons: Any) -> No
     answers = await asyncio.gather(*(daemon.service.device_status(None) for _ in range(50)))
     assert len({answer["position_steps"] for answer in answers}) == 1
     assert daemon.bus.frames_received - before <= 10
+
+
+async def test_a_watchdog_that_does_not_stop_the_motor_is_shown_wherever_somebody_looks(
+    daemons: Any, tmp_path: Path
+) -> None:
+    def old(bus: Any) -> None:
+        bus.servo(1).firmware = bus.servo(1).table["firmware_version"] = 51
+
+    daemon = await daemons(main={**FAST, "simulated": {"model_number": 1220}}).start(before=old)
+    status = await daemon.service.device_status(None)
+    assert (status["watchdog"]["supported"], status["watchdog"]["stops_motor"]) == (True, False)
+    told = {line["code"]: line["message"] for line in daemon.service.status()["attention"]}
+    assert "trips without stopping the motor" in told["watchdog_faulty"]
+    job = await daemon.done("connect")
+    assert any(note.startswith("WARNING: the Bus Watchdog") for note in job.result["notes"])
+    note = json.loads((tmp_path / "run" / "resort-main.json").read_text())
+    assert (note["watchdog_stops_motor"], note["servo_id"]) == (False, 1)
