@@ -1,0 +1,141 @@
+"""The worker process: reads what the daemon wants, runs one task after the other, and dies with the daemon.
+
+A thread reads the socket, so a cancel is heard while a body runs; bodies run in the main thread, where libraries that
+use signals or an event loop expect to be.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any, Dict, Optional, Set
+
+import labd
+from labd.worker import failures, output
+from labd.worker.channel import Channel, ChannelFault
+from labd.worker.loading import Loader
+from labd.worker.running import CANCEL_SIGNAL, Run
+
+PROTOCOL = 1
+EXIT_BROKEN_LINE = 70  # EX_SOFTWARE
+PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """One worker; `inbox` hands messages from the reader's thread to the main one."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._inbox: queue.SimpleQueue[Dict[str, Any]] = queue.SimpleQueue()
+        self._loader = Loader()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()  # of the two below
+        self._run: Optional[Run] = None
+        self._cancelled_early: Set[int] = set()
+
+    def serve(self) -> None:
+        """Until the daemon says exit; when its end of the channel closes the process ends at once."""
+        signal.signal(CANCEL_SIGNAL, self._on_cancel_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for the daemon, which drains
+        version = "{}.{}.{}".format(*sys.version_info[:3])
+        self._channel.send({"type": "ready", "python": version, "pid": self._pid, "protocol": PROTOCOL})
+        threading.Thread(target=self._read, name="labd-reader", daemon=True).start()
+        while True:
+            message = self._inbox.get()
+            kind = message.get("type")
+            if kind == "run":
+                self._execute(message)
+            elif kind == "load":
+                self._channel.send(self._loader.load(message.get("files") or (), message.get("modules") or ()))
+                output.flush()
+            elif kind == "exit":
+                return
+
+    def _execute(self, message: Dict[str, Any]) -> None:
+        run = Run(message, self._channel)
+        with self._lock:
+            run.cancel_asked = run.number in self._cancelled_early
+            self._cancelled_early = {number for number in self._cancelled_early if number > run.number}
+            self._run = run
+        task = self._loader.tasks.get(run.task_name)
+        if task is None:
+            there = ", ".join(sorted(self._loader.tasks)) or "none"
+            outcome = failures.failed("unknown_task", f"this worker has no task {run.task_name} (it has: {there})")
+        else:
+            if "logging" in sys.modules:
+                from labd.worker import run_log
+
+                run_log.take_root()
+            labd._run = run
+            try:
+                outcome = run.execute(task)
+            finally:
+                labd._run = None
+        if os.getpid() != self._pid:
+            output.flush()
+            os._exit(0)  # a body forked and let its copy return: that one is not this worker
+        with self._lock:
+            self._run = None
+        output.flush()
+        run.finish(outcome)
+
+    def _read(self) -> None:
+        try:
+            for message in self._channel.messages():
+                if message.get("type") == "cancel":
+                    self._cancel(message.get("run"))
+                else:
+                    self._inbox.put(message)
+        except ChannelFault as fault:
+            output.last_words(f"the daemon sent {fault}")
+            os._exit(EXIT_BROKEN_LINE)
+        os._exit(0 if self._run is None else 1)
+
+    def _cancel(self, number: Any) -> None:
+        with self._lock:
+            if self._run is None or self._run.number != number:
+                self._cancelled_early.add(number)
+                return
+            self._run.cancel()
+
+    def _on_cancel_signal(self, _number: int, _frame: Any) -> None:
+        run = self._run
+        if run is not None:
+            run.interrupted()
+
+
+def main(read_fd: int, write_fd: Optional[int] = None) -> None:
+    """Run a worker on a socket, or on two pipes; does not return.
+
+    Args:
+        read_fd: Where the daemon's lines come from; 0 for a worker over ssh.
+        write_fd: Where the answers go; None means the same descriptor.
+    """
+    _die_with_parent()
+    output.set_up()
+    channel = Channel(*output.keep_for_protocol(read_fd, read_fd if write_fd is None else write_fd))
+    Worker(channel).serve()
+    output.flush()
+    atexit._run_exitfuncs()
+    output.flush()
+    os._exit(0)  # threads that a body left behind are not waited for
+
+
+def _die_with_parent() -> None:
+    """SIGKILL when the thread that started this process ends (Linux); elsewhere the closed channel does it.
+
+    The parent may be gone before the call: then the process has a new parent already.
+    """
+    parent = os.getppid()
+    try:
+        import ctypes
+
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    except (ImportError, OSError, AttributeError):
+        return
+    if os.getppid() != parent:
+        os._exit(1)
