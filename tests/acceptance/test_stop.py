@@ -249,6 +249,9 @@ def test_stop_direct_opens_the_port_that_nobody_holds(slow: Daemon, bus: Bus) ->
     code, out, err = slow.labctl("resort", "stop", "--direct")
     assert code == 0, err
     assert "STOPPED DIRECTLY" in out and not bus.servo()["torque"]
+    slow.start()
+    refused(slow)  # the daemon finds the stop that came while it was dead
+    assert not bus.servo()["torque"]
 
 
 def test_stop_direct_is_refused_while_a_hanging_daemon_holds_the_port(slow: Daemon, bus: Bus) -> None:
