@@ -38,6 +38,14 @@ class Outcome:
 DONE = Outcome()
 
 
+class AttemptFailed(Exception):
+    """Ends an attempt with an error that was made elsewhere, such as in a worker, traceback and all."""
+
+    def __init__(self, error: JobError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
 class InlineContext:
     """The `JobContext` of an inline task."""
 
@@ -85,6 +93,8 @@ async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
         return Outcome(cancelled=True)
     except Suspended as suspended:
         return Outcome(suspended=suspended)
+    except AttemptFailed as failed:
+        return Outcome(error=failed.error)
     except LabdError as fault:
         return Outcome(
             error=JobError(fault.code, fault.message, type(fault).__name__, fault.details, retryable=fault.retryable)

@@ -1,0 +1,116 @@
+"""Reads task files in the environment they belong to: starts a worker there, and finds the file that is to blame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from labd.engine.environments import Environments
+from labd.engine.task_files import Source
+from labd.engine.worker_process import Fault, FoundTask, WorkerProcess
+from labd.engine.workers import Outfit, StartFailed, Worker, start_worker
+from labd.errors import EnvironmentOff, UnknownEnvironment
+
+KEPT_OUT = (
+    "LABD_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
+    "JOURNAL_STREAM", "INVOCATION_ID", "PYTHON", "VIRTUAL_ENV",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What one environment makes of its sources; `off` is why it cannot be used at all."""
+
+    environment: str
+    outfit: Outfit | None = None
+    worker: Worker | None = None
+    tasks: list[FoundTask] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    off: str | None = None
+
+
+class TaskLoader:
+    """Starts workers that read task files.
+
+    Args:
+        lend: What workers import labd's own side from.
+        work: The working directory of all workers.
+        on_end: Called when a process that was started here has ended.
+    """
+
+    def __init__(
+        self, environments: Environments, lend: Path, work: Path, environ: Mapping[str, str],
+        on_end: Callable[[WorkerProcess], None] = lambda process: None,
+    ) -> None:  # fmt: skip
+        self.environments = environments
+        self._lend = lend
+        self._work = work
+        self._environ = environ
+        self._on_end = on_end
+
+    async def outfit(self, name: str, sources: list[Source]) -> Outfit:
+        """How workers of this environment are started.
+
+        Raises:
+            UnknownEnvironment, EnvironmentOff: It cannot be used.
+        """
+        settings = self.environments.of(name)
+        python = await asyncio.to_thread(self.environments.interpreter, name)
+        kept = {key: value for key, value in self._environ.items() if not key.startswith(KEPT_OUT)}
+        path = f"{python.path.parent}:{kept.get('PATH', '')}".rstrip(":")
+        variables = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **settings.variables}
+        files = [source for source in sources if not source.is_module]
+        modules = [source for source in sources if source.is_module]
+        stamp = "|".join([self.environments.stamp(name), python.version_text, *(source.digest for source in files)])
+        return Outfit(
+            (str(python.path),), self._lend, self._work, variables, tuple(source.place for source in files),
+            tuple(source.place for source in modules), settings, stamp,
+        )  # fmt: skip
+
+    async def load(self, name: str, sources: list[Source], before: Loaded | None = None) -> Loaded:
+        """Import the sources there; a file that takes the interpreter down is found and left out.
+
+        Args:
+            before: What the last look found; given back if nothing has changed that can be seen.
+        """
+        try:
+            outfit = await self.outfit(name, sources)
+        except (EnvironmentOff, UnknownEnvironment) as fault:
+            return Loaded(name, off=fault.message)
+        if before is not None and before.outfit == outfit and not outfit.modules:
+            return before
+        try:
+            worker = await start_worker(outfit, self._on_end)
+        except StartFailed as fault:
+            return await self._sift(name, outfit, sources, str(fault))
+        return _loaded(name, outfit, worker)
+
+    async def _sift(self, name: str, outfit: Outfit, sources: list[Source], problem: str) -> Loaded:
+        """One worker for each source, to see which of them no interpreter survives."""
+        try:
+            bare = await start_worker(replace(outfit, files=(), modules=()), self._on_end)
+        except StartFailed as fault:
+            return Loaded(name, off=f"environment {name}: {fault}")
+        await bare.process.close(outfit.settings.grace_s)
+        good: list[Source] = []
+        faults: list[Fault] = []
+        for source in sources:
+            alone = await self.outfit(name, [source])
+            try:
+                worker = await start_worker(alone, self._on_end)
+            except StartFailed as fault:
+                faults.append(Fault(source.place, f"takes its interpreter down when it is imported: {fault}"))
+            else:
+                await worker.process.close(outfit.settings.grace_s)
+                good.append(source)
+        if len(good) == len(sources):
+            return Loaded(name, off=f"environment {name}: {problem}")  # each alone is fine, together they are not
+        rest = await self.load(name, good)
+        rest.faults += faults
+        return rest
+
+
+def _loaded(name: str, outfit: Outfit, worker: Worker) -> Loaded:
+    return Loaded(name, outfit, worker, list(worker.loaded.tasks or ()), list(worker.loaded.faults or ()))

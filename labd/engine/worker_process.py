@@ -1,0 +1,422 @@
+"""One worker: a child process that runs tasks, one at a time, and tells what became of them.
+
+Parent and child speak JSON lines over a socket pair; stdout and stderr are pipes. All is read by the event loop without
+a thread: a run costs one write, one read and two looks at empty pipes.
+
+Why the child is started from the thread of the event loop: Linux sends the signal "your parent died" when the starting
+thread ends, and a pool thread may end long before the daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from labd.engine.parameters import Parameter
+from labd.engine.worker_output import JobOutput
+
+log = structlog.get_logger()
+MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
+READ_BYTES = 256 * 1024
+DEATH_S = 10.0
+BOOT = (
+    "import resource as r, sys; {limits}sys.path.insert(0, {lend!r}); from labd.worker.main import main; main({number})"
+)
+_encode = msgspec.json.Encoder().encode
+_no_output = JobOutput(lambda level, text: None)
+
+
+class Policy(msgspec.Struct):
+    """The policy of a task as its decorator says it; None is left to labd."""
+
+    queue: str | None = None
+    priority: int | None = None
+    retries: int | None = None
+    retry_delay_s: float | None = None
+    backoff: str | None = None
+    timeout_s: float | None = None
+    effect: str | None = None
+    resources: list[str] | None = None
+    env: str | None = None
+    tags: list[str] | None = None
+    idempotency: Any = None
+    cache_key: Any = None
+    cache_ttl_s: float | None = None
+    affinity: str | None = None
+    consumes: Any = None
+
+
+class FoundTask(msgspec.Struct):
+    """A task that the child found in a file (`TASK` of the protocol)."""
+
+    name: str
+    file: str = ""
+    line: int = 0
+    sha256: str = ""
+    description: str | None = None
+    is_async: bool = False
+    policy: Policy = msgspec.field(default_factory=Policy)
+    parameters: list[Parameter] = []
+
+
+class Fault(msgspec.Struct):
+    """Why a file or a module could not be used."""
+
+    file: str
+    message: str
+    line: int | None = None
+
+
+class Message(msgspec.Struct):
+    """Anything the child says; the fields that do not belong to its type keep their defaults."""
+
+    type: str
+    run: int | None = None
+    result: Any = None
+    error: dict[str, Any] | None = None
+    level: str = "info"
+    text: str = ""
+    done: float = 0.0
+    total: float | None = None
+    calls: list[dict[str, Any]] | None = None
+    ask: dict[str, Any] | None = None
+    python: str = ""
+    tasks: list[FoundTask] | None = None
+    faults: list[Fault] | None = None
+
+
+_decode = msgspec.json.Decoder(Message).decode
+
+
+class WorkerGone(Exception):
+    """The child ended, or was ended because it broke the protocol; the text says how."""
+
+
+class WorkerProcess:
+    """A child process and its channel.
+
+    Args:
+        python: The interpreter and its options.
+        lend: The folder that holds `labd/__init__.py` and `labd/worker`.
+        variables: The child's whole environment.
+        memory_bytes: Limit of its data; 0: none.
+        on_end: Called once when the process has ended.
+    """
+
+    def __init__(
+        self, python: list[str], lend: Path, variables: Mapping[str, str], folder: Path, memory_bytes: int,
+        on_end: Callable[[WorkerProcess], None],
+    ) -> None:  # fmt: skip
+        self.python_version = ""
+        self.ending: str | None = None
+        self.jobs = 0
+        self._on_end = on_end
+        self._buffer = b""
+        self._outgoing = b""
+        self._run: int | None = None
+        self._answer: asyncio.Future[Message] | None = None
+        self._late: Message | None = None
+        self._output = _no_output
+        self._progress: Callable[[float, float | None, str], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
+        self._spawn(python, lend, variables, folder, memory_bytes)
+
+    def _spawn(
+        self, python: list[str], lend: Path, variables: Mapping[str, str], folder: Path, memory_bytes: int
+    ) -> None:
+        self._socket, theirs = socket.socketpair()
+        limits = f"r.setrlimit(r.RLIMIT_DATA, ({memory_bytes}, {memory_bytes})); " if memory_bytes else ""
+        boot = BOOT.format(limits=limits, lend=str(lend), number=theirs.fileno())
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [*python, "-X", "utf8", "-c", boot], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE, pass_fds=(theirs.fileno(),), start_new_session=True, env=dict(variables),
+                    cwd=folder,
+                )  # fmt: skip
+            except OSError:
+                self._socket.close()
+                raise
+        assert self._process.stdout is not None and self._process.stderr is not None
+        self.pid = self._process.pid
+        self._pipes = {self._process.stdout.fileno(): "stdout", self._process.stderr.fileno(): "stderr"}
+        self._death = os.pidfd_open(self.pid)
+        self._socket.setblocking(False)
+        self._loop.add_reader(self._socket, self._read_socket)
+        self._loop.add_reader(self._death, self._died)
+        for number in self._pipes:
+            os.set_blocking(number, False)
+            self._loop.add_reader(number, self._read_pipe, number)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended."""
+        return self.ending is None
+
+    async def ask(self, request: dict[str, Any] | None, limit_s: float, output: JobOutput) -> Message:
+        """Send a message that is no run and wait for the next answer; with None it waits for `ready`.
+
+        Raises:
+            WorkerGone: It ended instead.
+            TimeoutError: No answer within `limit_s`.
+        """
+        if self.ending is not None:
+            raise WorkerGone(self.ending)
+        self._output = output
+        self._answer = self._loop.create_future()
+        if request is not None:
+            self._send(_encode(request) + b"\n")
+        try:
+            async with asyncio.timeout(limit_s):
+                return await self._answer
+        finally:
+            self._answer = None
+            self._read_pipes()
+            output.finish()
+            self._output = _no_output
+
+    async def run(
+        self, run: int, request: bytes, output: JobOutput, progress: Callable[[float, float | None, str], None],
+        grace_s: float,
+    ) -> Message:  # fmt: skip
+        """One run: returns its end as the child told it.
+
+        When it is cancelled the child is asked to end the run, then gets SIGTERM, then SIGKILL, each after `grace_s`; a
+        second cancellation takes the next step at once. It returns or raises only when the run is over.
+
+        Raises:
+            WorkerGone: The process ended before it answered.
+            asyncio.CancelledError: It was cancelled, and the child confirmed that.
+        """
+        if self.ending is not None:
+            raise WorkerGone(self.ending)
+        self.jobs += 1
+        self._late = None
+        self._run, self._output, self._progress = run, output, progress
+        answer = self._answer = self._loop.create_future()
+        self._send(request)
+        try:
+            try:
+                return await answer
+            except asyncio.CancelledError:
+                message = await self._end_run(run, grace_s)
+                if message.type == "cancelled":
+                    raise
+                return message
+        finally:
+            self._run = self._answer = self._progress = None
+            self._read_pipes()
+            output.finish()
+            self._output = _no_output
+
+    async def _end_run(self, run: int, grace_s: float) -> Message:
+        if self._late is not None:
+            return self._late
+        if self.ending is not None:
+            raise WorkerGone(self.ending)
+        answer = self._answer = self._loop.create_future()  # the old one was cancelled with its waiter
+        self._send(_encode({"type": "cancel", "run": run}) + b"\n")
+        for signal_number in (signal.SIGTERM, signal.SIGKILL, None):
+            try:
+                await asyncio.wait({answer}, timeout=grace_s if signal_number is not None else DEATH_S)
+            except asyncio.CancelledError:
+                pass  # somebody is in a hurry: the next step now
+            if answer.done():
+                message: Message = answer.result()
+                return message
+            if signal_number is not None:
+                log.warning("worker.ended_by_signal", pid=self.pid, signal=signal_number.name, run=run)
+                self.kill(signal_number)
+        raise WorkerGone(f"could not be ended within {DEATH_S:g} s of SIGKILL")
+
+    def kill(self, signal_number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to the worker and to all its children that stayed in its process group."""
+        if self.is_alive:
+            try:
+                os.killpg(self.pid, signal_number)
+            except ProcessLookupError:
+                pass  # it is a zombie: the loop hears of it in a moment
+
+    async def close(self, grace_s: float) -> None:
+        """End an idle worker: ask, then SIGTERM, then SIGKILL; a second call does nothing."""
+        self._send(b'{"type":"exit"}\n')
+        for signal_number in (signal.SIGTERM, signal.SIGKILL, None):
+            try:
+                async with asyncio.timeout(grace_s if signal_number is not None else DEATH_S):
+                    await self._ended.wait()
+                return
+            except TimeoutError:
+                if signal_number is not None:
+                    self.kill(signal_number)
+
+    async def end_now(self) -> None:
+        """SIGKILL, and wait until the process is gone."""
+        self.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEATH_S):
+                await self._ended.wait()
+
+    def size_bytes(self) -> int:
+        """Memory that the process holds now."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        except (OSError, IndexError):
+            return 0
+
+    def limit_processor_time(self, more_s: int) -> None:
+        """Allow so many seconds of processor time beyond what was used; SIGXCPU ends a process that takes more."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+            used_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            _, hard = resource.prlimit(self.pid, resource.RLIMIT_CPU)
+            resource.prlimit(self.pid, resource.RLIMIT_CPU, (int(used_s) + more_s + 1, hard))
+        except OSError as fault:
+            log.warning("worker.limit_refused", pid=self.pid, problem=str(fault))
+
+    def _send(self, data: bytes) -> None:
+        if not self.is_alive:
+            return
+        if self._outgoing:
+            self._outgoing += data
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the child is gone; `_died` tells
+            return
+        if sent < len(data):
+            self._outgoing = data[sent:]
+            self._loop.add_writer(self._socket, self._send_more)
+
+    def _send_more(self) -> None:
+        try:
+            self._outgoing = self._outgoing[self._socket.send(self._outgoing) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._outgoing = b""
+        if not self._outgoing:
+            self._loop.remove_writer(self._socket)
+
+    def _read_socket(self) -> None:
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._socket)
+            return
+        if self._buffer:
+            data = self._buffer + data
+        *lines, self._buffer = data.split(b"\n")
+        for line in lines:
+            self._take(line)
+        if len(self._buffer) > MESSAGE_LIMIT_BYTES:
+            self._break(f"sent a message of more than {MESSAGE_LIMIT_BYTES // 2**20} MiB")
+
+    def _take(self, line: bytes) -> None:
+        try:
+            message = _decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            try:
+                message = msgspec.convert(json.loads(line), Message)  # lone surrogates and the like
+            except (ValueError, msgspec.MsgspecError) as fault:
+                self._break(f"sent what is no message of the protocol: {line[:80]!r} ({fault})")
+                return
+        if message.run != self._run:
+            return  # of a run that is over: a forked child, or a thread that outlived its task
+        if message.type == "log":
+            self._output.log(message.level, message.text)
+        elif message.type == "progress":
+            if self._progress is not None:
+                self._progress(message.done, message.total, message.text)
+        elif self._answer is not None and not self._answer.done():
+            self._answer.set_result(message)
+        else:
+            self._late = message  # it came between the cancellation and the waiter's next step
+
+    def _break(self, problem: str) -> None:
+        log.error("worker.protocol_broken", pid=self.pid, problem=problem)
+        self._buffer = b""
+        self._fail(problem)
+        self.kill()
+
+    def _fail(self, problem: str) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(WorkerGone(problem))
+
+    def _read_pipe(self, number: int) -> bool:
+        try:
+            data = os.read(number, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(number)
+            self._pipes.pop(number, None)
+            return False
+        self._output.feed(self._pipes[number], data)
+        return True
+
+    def _read_pipes(self) -> None:
+        """What was printed before the last message; a bounded number of looks, for a thread may print on and on."""
+        for number in list(self._pipes):
+            for _ in range(8):
+                if not self._read_pipe(number):
+                    break
+
+    def _died(self) -> None:
+        """The process has ended: read what it left, end its children, tell."""
+        self._read_socket()
+        self._read_pipes()
+        try:
+            os.killpg(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
+        except (ProcessLookupError, PermissionError):
+            pass
+        code = self._process.wait()
+        self.ending = told(code)
+        self._close_all()
+        self._fail(self.ending)
+        self._ended.set()
+        self._on_end(self)
+
+    def _close_all(self) -> None:
+        self._loop.remove_reader(self._death)
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        for number in self._pipes:
+            self._loop.remove_reader(number)
+        self._pipes.clear()
+        os.close(self._death)
+        self._socket.close()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def told(code: int) -> str:
+    """How a process ended, from its return code."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was ended by {name}"

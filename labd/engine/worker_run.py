@@ -1,0 +1,145 @@
+"""Runs one job in a worker: borrows one from the pool, sends the run, and turns its end into the engine's words."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from labd.engine.inline import AttemptFailed
+from labd.engine.job import JobError
+from labd.engine.registry import InlineFunction, JobContext
+from labd.engine.steps import Call, Question, Step, Suspended
+from labd.engine.task_pins import TaskPins
+from labd.engine.worker_output import JobOutput
+from labd.engine.worker_process import FoundTask, Message, WorkerGone
+from labd.engine.workers import Pool, StartFailed, Worker
+from labd.errors import EnvironmentOff, TaskOff, WorkerDied
+
+HINTS = {
+    "SIGKILL": "; something outside of labd ended it, often for want of memory: see `dmesg`",
+    "SIGXCPU": "; it used up its processor time (cpu_s)",
+    "SIGSEGV": "; a library of its environment crashed",
+}
+_encode = msgspec.json.Encoder().encode
+
+
+class WorkerRuns:
+    """Makes the functions that the engine calls for tasks of workers.
+
+    Args:
+        pools: Environment -> pool; read at each run.
+        code_changed: Called when a worker has read other code than the engine knows.
+    """
+
+    def __init__(self, pools: Mapping[str, Pool], pins: TaskPins, code_changed: Callable[[], None]) -> None:
+        self._pools = pools
+        self._pins = pins
+        self._code_changed = code_changed
+        self._numbers = itertools.count(1)
+
+    def function(self, environment: str, task: FoundTask, code: dict[str, Any]) -> InlineFunction:
+        """What runs a job of this task."""
+        affinity = task.policy.affinity
+        digest = task.sha256
+
+        async def run(ctx: JobContext, **args: Any) -> Any:
+            pool = self._pools.get(environment)
+            if pool is None:
+                raise EnvironmentOff(
+                    f"environment {environment} is off; see `labctl env list`", environment=environment
+                )
+            worker = await _borrow(pool, affinity, task.name, digest, ctx)
+            try:
+                self._check(worker, task.name, digest, code, ctx)
+                if worker.outfit.settings.cpu_s:
+                    worker.process.limit_processor_time(worker.outfit.settings.cpu_s)
+                return _result(await self._run(worker, task.name, ctx, args))
+            finally:
+                if affinity is None:
+                    pool.give_back(worker)
+                else:
+                    pool.give_back_sticky(affinity)
+
+        return run
+
+    def _check(self, worker: Worker, task: str, digest: str, code: dict[str, Any], ctx: JobContext) -> None:
+        """The code that this worker has is the one that was looked at; if not, the job records what it runs."""
+        found = worker.digests.get(task)
+        if found is None:
+            self._code_changed()
+            raise TaskOff(f"{task} is not in {code['file']} as it is now; see `labctl task list`", task=task)
+        self._pins.check(task, found)
+        if found != digest:
+            self._code_changed()
+            ctx.job.code = {**code, "sha256": found, "commit": None}
+
+    async def _run(self, worker: Worker, task: str, ctx: JobContext, args: dict[str, Any]) -> Message:
+        process, job = worker.process, ctx.job
+        number = next(self._numbers)
+        output = JobOutput(lambda level, text: ctx.log(text, level))
+        grace_s = worker.outfit.settings.grace_s
+        request = {
+            "type": "run", "run": number, "job": job.id, "attempt": job.attempt, "task": task, "args": args,
+            "steps": [_recorded(step) for step in ctx.steps if step.done] if ctx.steps else [], "grace_s": grace_s,
+        }  # fmt: skip
+        try:
+            return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s)
+        except WorkerGone as gone:
+            running = asyncio.current_task()
+            if job.effect == "repeatable" and running is not None and running.cancelling():
+                raise asyncio.CancelledError from gone  # it was ended because it was asked to
+            raise _died(worker, task, job.id, str(gone), output) from gone
+
+
+async def _borrow(pool: Pool, affinity: str | None, task: str, digest: str, ctx: JobContext) -> Worker:
+    try:
+        if affinity is not None:
+            return await pool.borrow_sticky(affinity, task, digest)
+        if pool.is_full():
+            size = pool.outfit.settings.size
+            ctx.log(f"waits for a worker: all {size} of environment {pool.name} are busy")
+        return await pool.borrow()
+    except StartFailed as fault:
+        raise EnvironmentOff(f"environment {pool.name}: {fault}", environment=pool.name) from fault
+
+
+def _result(message: Message) -> Any:
+    """What the child told, as the engine takes it."""
+    if message.type == "done":
+        return message.result
+    if message.type == "suspend":
+        if message.ask is not None:
+            given = {key: value for key, value in message.ask.items() if value is not None}
+            raise Suspended(ask=msgspec.convert(given, Question))
+        raise Suspended(calls=msgspec.convert(message.calls or [], list[Call]))
+    if message.type == "failed":
+        raise AttemptFailed(msgspec.convert(message.error, JobError))
+    if message.type == "cancelled":
+        raise asyncio.CancelledError
+    raise AttemptFailed(JobError("task_failed", f"the worker answered with {message.type!r}", "ProtocolFault"))
+
+
+def _recorded(step: Step) -> dict[str, Any]:
+    """A step as the child wants it."""
+    told: dict[str, Any] = {
+        "ordinal": step.ordinal, "kind": step.kind, "task" if step.kind == "call" else "question": step.what,
+        "hash": step.hash, "result": step.result,
+    }  # fmt: skip
+    if step.error is not None:
+        told["error"] = {"code": step.error.code, "message": step.error.message}
+    return told
+
+
+def _died(worker: Worker, task: str, job_id: int, ending: str, output: JobOutput) -> WorkerDied:
+    process = worker.process
+    lines = output.last_lines()
+    hint = next((text for word, text in HINTS.items() if word in ending), "")
+    last = f"; its last lines: {' | '.join(lines)}" if lines else ""
+    return WorkerDied(
+        f"{task} (job {job_id}): its worker (Python {process.python_version}, pid {process.pid}) {ending}{hint}{last}",
+        pid=process.pid, ending=ending, lines=lines,
+    )  # fmt: skip

@@ -1,0 +1,307 @@
+"""The tasks of task files: finds them, offers them to the engine, runs their jobs in the pools, follows changed files.
+
+A reload looks at every file in the environment it belongs to, then swaps the engine's tasks and the pools' outfits in
+one step: a job that starts later runs the new code, one that runs finishes on the old. Files that cannot be used keep
+their tasks known but refused, each with file, line and reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+import labd
+from labd.clock import Clock
+from labd.engine import lending, task_files
+from labd.engine.environments import Environments, EnvironmentView
+from labd.engine.job import INTERNAL, Caller
+from labd.engine.registry import StopSpec, TaskSpec
+from labd.engine.task_files import DEFAULT, Source
+from labd.engine.task_loading import Loaded, TaskLoader
+from labd.engine.task_pins import TaskPins
+from labd.engine.task_specs import ORIGIN, off_spec, spec_of
+from labd.engine.worker_process import Fault, FoundTask, WorkerProcess
+from labd.engine.worker_run import WorkerRuns
+from labd.engine.workers import Pool
+from labd.errors import LabdError, UnknownTask
+from labd.settings_types import EnvironmentSettings, TasksSettings
+
+if TYPE_CHECKING:
+    from labd.engine.engine import Engine
+
+log = structlog.get_logger()
+LOOKS = 3
+
+
+class ReloadReport(msgspec.Struct):
+    """What a look at the task files found."""
+
+    files: int
+    tasks: int
+    faults: list[Fault]
+
+
+class PoolView(msgspec.Struct):
+    """One environment and its workers."""
+
+    name: str
+    state: str
+    python: str
+    version: str
+    requires: tuple[str, ...]
+    folder: str
+    reason: str
+    tasks: int
+    workers: int
+    busy: int
+    size: int
+
+
+class WorkerTasks:
+    """Everything between task files and the engine.
+
+    Args:
+        state_dir: Gets the folders `env`, `lend` and `work`.
+        environ: What workers get, without what is labd's own.
+    """
+
+    def __init__(
+        self, engine: Engine, state_dir: Path, environments: Mapping[str, EnvironmentSettings], tasks: TasksSettings,
+        clock: Clock, environ: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self.faults: list[Fault] = []
+        self.environments = Environments(state_dir / "env", environments, environ)
+        self.pins = TaskPins(engine)
+        self._engine = engine
+        self._state_dir = state_dir
+        self._settings = tasks
+        self._clock = clock
+        self._environ = environ
+        self._pools: dict[str, Pool] = {}
+        self._off: dict[str, str] = {}
+        self._loaded: dict[str, Loaded] = {}
+        self._seen: Any = None
+        self._lock = asyncio.Lock()
+        self._runs = WorkerRuns(self._pools, self.pins, self.reload_soon)
+        self._loader: TaskLoader
+        self._beside: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def start(self) -> ReloadReport:
+        """Read the pins and the task files; returns when the tasks are known."""
+        await self.pins.open()
+        work = self._state_dir / "work"
+        work.mkdir(mode=0o750, parents=True, exist_ok=True)
+        package = Path(labd.__file__).parent
+        lend = await asyncio.to_thread(lending.lend, self._state_dir / "lend", package)
+        self._loader = TaskLoader(self.environments, lend, work, self._environ, self._ended)
+        report = await self.reload()
+        if self._settings.poll_s:
+            self._spawn(self._watch())
+        return report
+
+    async def change(self, environments: Mapping[str, EnvironmentSettings], tasks: TasksSettings) -> None:
+        """Put changed settings in force: new workers are started with them."""
+        self.environments.settings = {DEFAULT: EnvironmentSettings(), **environments}
+        self._settings = tasks
+        await self.reload()
+
+    async def reload(self, caller: Caller = INTERNAL) -> ReloadReport:
+        """Look at the task files again and put them in force; running jobs finish on the code they started with."""
+        async with self._lock:
+            self._seen = await asyncio.to_thread(self._look)
+            places = task_files.folders(self._settings.folders, self._environ)
+            sources = await asyncio.to_thread(task_files.read, places, self._settings.modules)
+            loaded = await self._load(sources)
+            report = await self._put_in_force(sources, loaded)
+        for fault in report.faults:
+            log.error("task.file_faulty", file=fault.file, line=fault.line, problem=fault.message)
+        facts = {"files": report.files, "tasks": report.tasks, "faults": len(report.faults)}
+        log.info("task.reloaded", **facts)
+        self._engine.publish("task.reloaded", facts)
+        if caller is not INTERNAL:
+            self._engine.audit(caller, "task.reload", "tasks", facts)
+        return report
+
+    async def _load(self, sources: list[Source]) -> dict[str, Loaded]:
+        """Each source in the environments that its text names, then in those that its tasks turn out to name."""
+        wanted: dict[str, list[Source]] = {}
+        for source in sources:
+            for name in source.environments if source.problem is None else ():
+                wanted.setdefault(name, []).append(source)
+        loaded: dict[str, Loaded] = {}
+        pending = set(wanted)
+        for _ in range(LOOKS):
+            looks = [self._loader.load(name, wanted[name], self._loaded.get(name)) for name in sorted(pending)]
+            for one in await asyncio.gather(*looks):
+                before = loaded.get(one.environment)
+                if before is not None and before.worker is not None:
+                    self._spawn(before.worker.process.close(self.environments.of(one.environment).grace_s))
+                loaded[one.environment] = one
+            pending = set()
+            for task in [task for one in loaded.values() for task in one.tasks]:
+                name, found = task.policy.env or DEFAULT, _source_of(task, sources)
+                if found is not None and found not in wanted.setdefault(name, []):
+                    wanted[name].append(found)
+                    pending.add(name)
+            if not pending:
+                break
+        return loaded
+
+    async def _put_in_force(self, sources: list[Source], loaded: dict[str, Loaded]) -> ReloadReport:
+        faults = [Fault(source.place, source.problem) for source in sources if source.problem is not None]
+        specs: dict[str, TaskSpec] = {}
+        off: dict[str, str] = {}
+        for name, one in sorted(loaded.items()):
+            if one.off is not None:
+                off[name] = one.off
+            faults += one.faults
+            self._take(one, sources, specs, faults)
+        for source in sources:
+            self._take_off(source, loaded, specs, faults)
+        self._off, self._loaded = off, loaded
+        self._engine.registry.replace_origin(ORIGIN, [specs[name] for name in sorted(specs)])
+        self.faults = faults
+        await self._change_pools(loaded)
+        self._engine.wake()
+        return ReloadReport(sum(not source.is_module for source in sources), len(specs), faults)
+
+    def _take(self, one: Loaded, sources: list[Source], specs: dict[str, TaskSpec], faults: list[Fault]) -> None:
+        for task in one.tasks:
+            if (task.policy.env or DEFAULT) != one.environment:
+                continue
+            if self._is_taken(task.name, specs):
+                other = specs[task.name].code if task.name in specs else None
+                where = f"in {other['file']}" if other else "by a wing"
+                faults.append(
+                    Fault(task.file, f"task {task.name} is already defined {where}; give it a name=", task.line)
+                )
+                continue
+            source = _source_of(task, sources)
+            code = {
+                "file": task.file, "sha256": task.sha256, "commit": None if source is None else source.commit,
+                "environment": one.environment,
+            }  # fmt: skip
+            try:
+                function = self._runs.function(one.environment, task, code)
+                specs[task.name] = spec_of(task, code, function, self.pins.precheck(task.name, task.sha256))
+            except (TypeError, ValueError, LabdError) as fault:
+                faults.append(Fault(task.file, f"task {task.name}: {fault}", task.line))
+
+    def _take_off(
+        self, source: Source, loaded: dict[str, Loaded], specs: dict[str, TaskSpec], faults: list[Fault]
+    ) -> None:
+        """Tasks that the text of a file names and that cannot be used: known, and refused with the reason."""
+        for environment, names in (source.names or {}).items():
+            there = loaded.get(environment)
+            reason = there.off if there is not None else None
+            if reason is None:
+                fault = next((fault for fault in faults if fault.file == source.place), None)
+                reason = None if fault is None else f"{fault.file}:{fault.line or 0}: {fault.message}"
+            for name in names if reason is not None else ():
+                if not self._is_taken(name, specs):
+                    specs[name] = off_spec(
+                        name, reason or "", is_environment=there is not None and there.off is not None
+                    )
+
+    def _is_taken(self, name: str, specs: Mapping[str, TaskSpec]) -> bool:
+        if name in specs:
+            return True
+        try:
+            there = self._engine.registry.find(name)
+        except UnknownTask:
+            return False
+        return isinstance(there, StopSpec) or there.origin != ORIGIN
+
+    async def _change_pools(self, loaded: dict[str, Loaded]) -> None:
+        for name in self._pools.keys() - {name for name, one in loaded.items() if one.outfit is not None}:
+            pool = self._pools.pop(name)
+            self._spawn(pool.retire())
+        for name, one in loaded.items():
+            if one.outfit is None:
+                continue
+            if name not in self._pools:
+                self._pools[name] = Pool(name, one.outfit, self._clock)
+            self._pools[name].change(one.outfit, one.worker)
+            one.worker = None
+
+    def _ended(self, process: WorkerProcess) -> None:
+        for pool in self._pools.values():
+            pool.ended(process)
+
+    def _look(self) -> Any:
+        places = task_files.folders(self._settings.folders, self._environ)
+        stamps = tuple(self.environments.stamp(name) for name in sorted(self.environments.settings))
+        return task_files.snapshot(places), stamps
+
+    async def _watch(self) -> None:
+        """Reload when something changed and then stood still for one look: a file is not read while it is written."""
+        before = self._seen
+        while not self._closed:
+            await self._clock.sleep(self._settings.poll_s or 5.0)
+            now = await asyncio.to_thread(self._look)
+            if self._settings.poll_s and now == before and now != self._seen:
+                await self.reload()
+            before = now
+
+    def reload_soon(self) -> None:
+        """Reload beside: a worker has read other code than was known."""
+        if not self._lock.locked() and not self._closed:
+            self._spawn(self.reload())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="task files")
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def views(self) -> list[PoolView]:
+        """Every environment of the settings, by name."""
+        names = sorted(self.environments.settings)
+        views = await asyncio.gather(*(asyncio.to_thread(self.environments.view, name) for name in names))
+        return [self._view(view) for view in views]
+
+    def _view(self, view: EnvironmentView) -> PoolView:
+        pool = self._pools.get(view.name)
+        tasks = self._engine.registry.tasks()
+        state, reason = view.state, view.reason
+        if view.name in self._off and state == "ready":
+            state, reason = "faulty", self._off[view.name]
+        return PoolView(
+            view.name, state, view.python, view.version, view.requires, view.folder, reason,
+            sum(1 for task in tasks if task.code is not None and task.code.get("environment") == view.name),
+            0 if pool is None else pool.workers, 0 if pool is None else pool.busy,
+            self.environments.of(view.name).size,
+        )  # fmt: skip
+
+    def attention(self) -> list[dict[str, Any]]:
+        """Faulty files and environments that are off, as `labctl status` shows them."""
+        found = [
+            {"code": "task_off", "message": f"{fault.file}:{fault.line or 0}: {fault.message}", "subject": "tasks"}
+            for fault in self.faults
+        ]
+        found += [{"code": "environment_off", "message": text, "subject": name} for name, text in self._off.items()]
+        return found
+
+    async def close(self) -> None:
+        """End all workers; the engine has drained before. A second call does nothing."""
+        self._closed = True
+        for task in list(self._beside):
+            task.cancel()
+        await asyncio.gather(*self._beside, return_exceptions=True)
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        self._pools.clear()
+
+
+def _source_of(task: FoundTask, sources: list[Source]) -> Source | None:
+    """The file or the module that a task came from."""
+    for source in sources:
+        if source.place == task.file:
+            return source
+        if source.is_module and f"/{source.place.replace('.', '/')}" in task.file:
+            return source
+    return None

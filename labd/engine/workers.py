@@ -1,0 +1,325 @@
+"""Warm workers: one pool per environment, several jobs at once, each in its own child process.
+
+A pool starts workers as they are needed, up to its size, lends one to a job at a time and keeps them for the next. It
+replaces those that held too much, ran often enough or were idle for long. Jobs of one `affinity` share a worker of
+their own, one after the other, which is never idle enough to end.
+
+Why a generation: the task files are read when a worker starts. After a change the pool starts new workers; those that
+run a job finish it on the code they have and end. A worker with an affinity stays as long as its task's file does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from labd.clock import Clock
+from labd.engine.worker_output import JobOutput
+from labd.engine.worker_process import Message, WorkerGone, WorkerProcess
+from labd.settings_types import EnvironmentSettings
+
+log = structlog.get_logger()
+LOOK_S = 15.0
+Progress = Callable[[float, float | None, str], None]
+
+
+class StartFailed(Exception):
+    """A worker did not start or could not read its task files; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outfit:
+    """What the workers of a pool are started with; another outfit is another generation.
+
+    `stamp` changes with the content of the files and of the environment.
+    """
+
+    python: tuple[str, ...]
+    lend: Path
+    folder: Path
+    variables: Mapping[str, str]
+    files: tuple[str, ...]
+    modules: tuple[str, ...]
+    settings: EnvironmentSettings
+    stamp: str = ""
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A started process and what it has loaded."""
+
+    process: WorkerProcess
+    outfit: Outfit
+    loaded: Message
+    digests: dict[str, str]
+    free_since: float = 0.0
+
+
+@dataclass(slots=True)
+class Sticky:
+    """The worker of one affinity."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    worker: Worker | None = None
+
+
+async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) -> Worker:
+    """Start a process, and let it read the task files.
+
+    Raises:
+        StartFailed: With the last lines it wrote.
+    """
+    settings = outfit.settings
+    lines: list[str] = []
+    output = JobOutput(lambda level, text: lines.append(text))
+    limit_s = settings.start_timeout_s
+    try:
+        process = WorkerProcess(
+            list(outfit.python), outfit.lend, outfit.variables, outfit.folder, settings.memory_mib * 2**20, on_end
+        )
+    except OSError as fault:
+        raise StartFailed(f"{outfit.python[0]} cannot be started: {fault.strerror}") from fault
+    try:
+        ready = await process.ask(None, limit_s, output)
+        process.python_version = ready.python
+        request = {"type": "load", "files": list(outfit.files), "modules": list(outfit.modules)}
+        loaded = await process.ask(request, limit_s, JobOutput(lambda level, text: lines.append(text)))
+    except WorkerGone as fault:
+        raise StartFailed(_with_lines(f"{outfit.python[0]} {fault}", lines)) from fault
+    except TimeoutError:
+        await process.end_now()
+        raise StartFailed(_with_lines(f"{outfit.python[0]} was not ready within {limit_s:g} s", lines)) from None
+    except BaseException:
+        await process.end_now()
+        raise
+    digests = {task.name: task.sha256 for task in loaded.tasks or []}
+    return Worker(process, outfit, loaded, digests)
+
+
+def _with_lines(text: str, lines: list[str]) -> str:
+    return f"{text}; its last lines: {' | '.join(lines[-5:])}" if lines else text
+
+
+class Pool:
+    """The workers of one environment."""
+
+    def __init__(self, name: str, outfit: Outfit, clock: Clock) -> None:
+        self.name = name
+        self.outfit = outfit
+        self.busy = 0
+        self._clock = clock
+        self._idle: list[Worker] = []
+        self._all: dict[int, Worker] = {}
+        self._starting = 0
+        self._waiting: deque[asyncio.Future[Worker]] = deque()
+        self._sticky: dict[str, Sticky] = {}
+        self._starts: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._upkeep = asyncio.get_running_loop().create_task(self._look_after(), name=f"pool {name}")
+
+    @property
+    def workers(self) -> int:
+        """How many processes there are."""
+        return len(self._all)
+
+    def change(self, outfit: Outfit, worker: Worker | None) -> None:
+        """Start new workers with another outfit; running jobs finish in the old ones.
+
+        Args:
+            worker: One that was started with it already, to look at the task files.
+        """
+        if outfit is self.outfit and worker is None:
+            return
+        self.outfit = outfit
+        idle, self._idle = self._idle, []
+        if worker is not None and worker.process.is_alive:
+            self._all[worker.process.pid] = worker
+            self._put_back(worker)
+        for old in idle:
+            self._retire(old)
+        self._warm_up()
+
+    def ended(self, process: WorkerProcess) -> None:
+        """A process of this pool has ended."""
+        worker = self._all.pop(process.pid, None)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        self._start_for_waiting()
+
+    async def borrow(self) -> Worker:
+        """A free worker; waits for one if all are busy.
+
+        Raises:
+            StartFailed: None could be started.
+        """
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.is_alive:
+                self.busy += 1
+                return worker
+        turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._start_for_waiting()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.give_back(turn.result())
+            raise
+
+    def is_full(self) -> bool:
+        """Whether a job that comes now has to wait for another's end."""
+        return not self._idle and self._places_left() <= 0
+
+    def _places_left(self) -> int:
+        sticky = sum(1 for one in self._sticky.values() if one.worker is not None)
+        return self.outfit.settings.size - (len(self._all) - sticky) - self._starting
+
+    def give_back(self, worker: Worker) -> None:
+        """The job has ended; the worker goes on, or is replaced."""
+        self.busy -= 1
+        self._put_back(worker)
+
+    def _put_back(self, worker: Worker) -> None:
+        if not worker.process.is_alive or self._used_up(worker):
+            self._retire(worker)
+            return
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self.busy += 1
+                turn.set_result(worker)
+                return
+        worker.free_since = self._clock.monotonic()
+        self._idle.append(worker)
+
+    def _used_up(self, worker: Worker) -> bool:
+        settings = worker.outfit.settings
+        if self._closed or worker.outfit is not self.outfit:
+            return True
+        if settings.recycle_jobs and worker.process.jobs >= settings.recycle_jobs:
+            return True
+        return bool(settings.recycle_mib) and worker.process.size_bytes() > settings.recycle_mib * 2**20
+
+    def _retire(self, worker: Worker) -> None:
+        if worker.process.is_alive:
+            _spawn(worker.process.close(worker.outfit.settings.grace_s), self._ends)
+            self._all.pop(worker.process.pid, None)  # its place is free for the next one at once
+        self._start_for_waiting()
+
+    def _start_for_waiting(self) -> None:
+        wanted = sum(1 for turn in self._waiting if not turn.done())
+        while not self._closed and self._starting < wanted and self._places_left() > 0:
+            self._starting += 1
+            _spawn(self._start(), self._starts)
+
+    async def _start(self) -> None:
+        outfit = self.outfit
+        try:
+            worker = await start_worker(outfit, self.ended)
+        except StartFailed as fault:
+            self._starting -= 1
+            log.error("worker.not_started", environment=self.name, problem=str(fault))
+            while self._waiting:
+                turn = self._waiting.popleft()
+                if not turn.done():
+                    turn.set_exception(fault)
+                    break
+            self._start_for_waiting()
+            return
+        self._starting -= 1
+        log.info("worker.started", environment=self.name, pid=worker.process.pid, python=worker.process.python_version)
+        self._all[worker.process.pid] = worker
+        self._put_back(worker)
+
+    async def borrow_sticky(self, affinity: str, task: str, digest: str) -> Worker:
+        """The worker of an affinity, alone; another is started where its task's file has changed or it has ended.
+
+        Raises:
+            StartFailed: None could be started.
+        """
+        sticky = self._sticky.setdefault(affinity, Sticky())
+        await sticky.lock.acquire()
+        try:
+            worker = sticky.worker
+            if worker is not None and worker.process.is_alive and worker.digests.get(task) != digest:
+                log.info("worker.replaced", environment=self.name, affinity=affinity, pid=worker.process.pid)
+                await worker.process.close(worker.outfit.settings.grace_s)
+            if worker is None or not worker.process.is_alive:
+                sticky.worker = None
+                worker = sticky.worker = await start_worker(self.outfit, self.ended)
+                self._all[worker.process.pid] = worker
+        except BaseException:
+            sticky.lock.release()
+            raise
+        self.busy += 1
+        return worker
+
+    def give_back_sticky(self, affinity: str) -> None:
+        """The job has ended; its worker keeps what it holds."""
+        self.busy -= 1
+        self._sticky[affinity].lock.release()
+
+    async def _look_after(self) -> None:
+        self._warm_up()
+        while not self._closed:
+            settings = self.outfit.settings
+            await self._clock.sleep(min(LOOK_S, max(settings.idle_s / 4, 0.05)))
+            now = self._clock.monotonic()
+            spare = len(self._all) - settings.warm
+            for worker in list(self._idle):  # the longest idle stand first
+                if spare > 0 and now - worker.free_since >= settings.idle_s:
+                    spare -= 1
+                    self._idle.remove(worker)
+                    self._retire(worker)
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        missing = self.outfit.settings.warm - len(self._all) - self._starting
+        for _ in range(max(0, missing)):
+            if not self._closed and self.outfit.files + self.outfit.modules:
+                self._starting += 1
+                _spawn(self._start(), self._starts)
+
+    def _send_away(self, reason: str) -> None:
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(StartFailed(reason))
+        self._waiting.clear()
+
+    async def retire(self) -> None:
+        """End a pool that no task needs any more: its workers go when their jobs have ended."""
+        self._closed = True
+        self._upkeep.cancel()
+        self._send_away("the environment is not in use any more")
+        idle, self._idle = self._idle, []
+        for worker in idle:
+            self._retire(worker)
+        while self.busy:
+            await self._clock.sleep(0.2)
+        await self.close()
+
+    async def close(self) -> None:
+        """End all workers; jobs must have ended before. A second call does nothing."""
+        self._closed = True
+        begun = [self._upkeep, *self._starts]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+        self._send_away("labd is ending")
+        grace_s = self.outfit.settings.grace_s
+        ends = [worker.process.close(grace_s) for worker in self._all.values()]
+        await asyncio.gather(*ends, *self._ends, return_exceptions=True)
+
+
+def _spawn(work: Coroutine[Any, Any, None], into: set[asyncio.Task[None]]) -> None:
+    task = asyncio.get_running_loop().create_task(work)
+    into.add(task)
+    task.add_done_callback(into.discard)
