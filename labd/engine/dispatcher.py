@@ -16,7 +16,7 @@ from heapq import heappop, heappush
 from labd.engine.job import Cause, Hold, Job, JobState
 
 WINDOW = 4000
-LOW_WATER = 1000
+LOW_WATER = 2000
 END = (float("inf"), 0)
 Gate = Callable[[], Cause | None]
 GroupKey = tuple[str, ...]

@@ -184,6 +184,7 @@ class Engine:
             lanes.setdefault(name, Lane(name, 5, 1)).queued = count
         for name, count in await self.journal.read("held_by_queue"):
             lanes[name].held = count
+        self._book.counts.update(dict.fromkeys(self._book.counts, 0))
         for state, count in await self.journal.read("notable_by_state"):
             self._book.counts[state] = count
         self._book.counts["queued"] = sum(lane.queued for lane in lanes.values())

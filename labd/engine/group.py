@@ -37,11 +37,12 @@ class Statement(msgspec.Struct):
 class Group:
     """What one transaction will hold."""
 
-    __slots__ = ("admitted", "dirty", "events", "landed", "refusal", "statements")
+    __slots__ = ("admitted", "dirty", "events", "landed", "refusal", "started", "statements")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.admitted: dict[int, Job] = {}
         self.dirty: dict[int, Job] = {}
+        self.started: set[int] = set()
         self.events: list[Event] = []
         self.statements: list[Statement] = []
         self.landed: asyncio.Future[None] = loop.create_future()
@@ -52,10 +53,11 @@ class Group:
         return not (self.admitted or self.dirty or self.events or self.statements)
 
 
-_insert_jobs = store.chunks(rows.INSERT, len(rows.COLUMNS))
-_change_jobs = store.chunks(rows.UPDATE[0], len(rows.CHANGING) + 1, rows.UPDATE[1])
-_succeed_jobs = store.chunks(rows.SUCCEED[0], 4, rows.SUCCEED[1])
-_write_events = store.chunks("INSERT INTO events (seq, at, kind, job_id, data) VALUES", 5)
+_insert_jobs = store.insert_writer("jobs", rows.COLUMNS)
+_change_jobs = store.row_writer(rows.UPDATE, len(rows.CHANGING) + 1, rows.OF_JOB)
+_start_jobs = store.row_writer(rows.START, 4, rows.OF_JOB)
+_succeed_jobs = store.row_writer(rows.SUCCEED, 4, rows.OF_JOB)
+_write_events = store.insert_writer("events", ("seq", "at", "kind", "job_id", "data"))
 _encode = msgspec.json.Encoder().encode
 
 
@@ -77,9 +79,16 @@ class Batch:
 
     def __init__(self, group: Group, queries: dict[str, str]) -> None:
         self._new = [rows.to_row(job) for job in group.admitted.values()]
-        dirty = group.dirty.values()
-        self._successes = [rows.to_success(job) for job in dirty if rows.is_plain_success(job)]
-        self._changes = [rows.to_change(job) for job in dirty if not rows.is_plain_success(job)]
+        self._successes: list[tuple[Any, ...]] = []
+        self._starts: list[tuple[Any, ...]] = []
+        self._changes: list[tuple[Any, ...]] = []
+        for job in group.dirty.values():
+            if rows.is_plain_success(job):
+                self._successes.append(rows.to_success(job))
+            elif job.id in group.started and rows.is_plain_start(job):
+                self._starts.append(rows.to_start(job))
+            else:
+                self._changes.append(rows.to_change(job))
         self._events = [(e.seq, e.at, e.kind, e.job_id, e.encoded or _encode(e.data).decode()) for e in group.events]
         self._statements = [(queries[s.name], s.parameters) for s in group.statements]
 
@@ -89,6 +98,7 @@ class Batch:
         try:
             _insert_jobs(opened, self._new)
             _change_jobs(opened, self._changes)
+            _start_jobs(opened, self._starts)
             _succeed_jobs(opened, self._successes)
             _write_events(opened, self._events)
             for statement, parameters in self._statements:

@@ -82,7 +82,9 @@ class Intake:
         if known is not None:
             known.update(there)
         jobs = self._stage(items, checked, there, caller, staged)
-        await asyncio.shield(self._journal.admitted())
+        admitted = self._journal.admitted()
+        self._journal.push()
+        await asyncio.shield(admitted)
         return jobs
 
     def _check(self, item: Submission) -> TaskSpec:

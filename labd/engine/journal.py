@@ -44,11 +44,13 @@ class Journal:
         self._reader: store.StoreConnection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._group: Group | None = None
-        self._wake: asyncio.Event | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._mending: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
         self._filling_up: asyncio.Future[None]
+        self._is_open = False
         self._closing = False
         self._busy = False
+        self._scheduled = False
         self._seq = 0
         self.durable_seq = 0
         self.full_reason: str | None = None
@@ -69,25 +71,25 @@ class Journal:
         await self._writer.run(lambda c: c.execute("PRAGMA wal_autocheckpoint = 2000").fetchall())
         self._group = Group(self._loop)
         self._filling_up = self._loop.create_future()
-        self._wake = asyncio.Event()
         highest = await self.read("highest_ids")
         self._seq = self.durable_seq = int(await self.fact("seq_floor") or 0)
         self._seq = self.durable_seq = max(self._seq, highest[0][1] or 0)
-        self._task = asyncio.create_task(self._write_loop(), name="journal")
+        self._idle.set()
+        self._is_open = True
 
     @property
     def is_open(self) -> bool:
         """True between `open` and `close`."""
-        return self._task is not None
+        return self._is_open
 
     async def close(self) -> None:
         """Write what is left and close; gives up on a full disk after one last try."""
-        if self._task is None or self._wake is None:
+        if not self._is_open:
             return
         self._closing = True
-        self._wake.set()
-        await self._task
-        self._task = None
+        self.push()
+        await self._idle.wait()
+        self._is_open = False
         for opened in (self._reader, self._writer):
             if opened is not None:
                 await opened.close()
@@ -125,6 +127,15 @@ class Journal:
         group = self._open_group()
         return group.refusal if job.id in group.admitted else group.landed
 
+    def expect_start(self, job: Job) -> None:
+        """Say before a job's first start is recorded that it is nothing but a start; a shorter row does for it.
+
+        Where the group holds another change of the job already, the whole row is written.
+        """
+        group = self._open_group()
+        if job.id not in group.dirty:
+            group.started.add(job.id)
+
     def add_event(self, event: Event) -> None:
         """An event of its own."""
         self._open_group().events.append(event)
@@ -161,12 +172,66 @@ class Journal:
             await self.commit()
 
     def _open_group(self) -> Group:
-        group, wake = self._group, self._wake
-        if group is None or wake is None or (self._closing and self._task is None):
+        group, loop = self._group, self._loop
+        if group is None or loop is None or not self._is_open:
             raise RuntimeError("the journal is not open")
-        if not wake.is_set():
-            wake.set()
+        if not self._scheduled and not self._busy:
+            self._scheduled = True
+            loop.call_soon(self.push)
         return group
+
+    def push(self) -> None:
+        """Write what is staged now, if the writer is free; otherwise it goes with the next group by itself.
+
+        Why callers push: a caller that has staged a whole list lets the writer work while the loop goes on to the next
+        caller; left to the end of the loop's turn, loop and writer would only ever take turns.
+        """
+        self._scheduled = False
+        group, writer, loop = self._group, self._writer, self._loop
+        if self._busy or group is None or writer is None or loop is None or group.is_empty():
+            if group is not None and not self._busy and not group.landed.done() and group.is_empty():
+                self._land(group)
+                self._group = Group(loop) if loop is not None else None
+            return
+        self._group = Group(loop)
+        self._busy = True
+        self._idle.clear()
+        started = self._clock.monotonic()
+        written = writer.start(Batch(group, self._queries).write)
+        written.add_done_callback(lambda done: self._written(group, done, started))
+
+    def _written(self, group: Group, done: asyncio.Future[None], started: float) -> None:
+        fault = done.exception()
+        if fault is not None:
+            self._mending = asyncio.get_running_loop().create_task(self._mend(group, fault), name="journal")
+            return
+        self._measure(started)
+        self._next()
+        self._landed(group)
+
+    def _next(self) -> None:
+        """The writer is free."""
+        self._busy = False
+        self.push()
+        if not self._busy:
+            self._idle.set()
+
+    def _measure(self, started: float) -> None:
+        self.last_commit_s = self._clock.monotonic() - started
+        self.commit_s_total += self.last_commit_s
+        self.commits += 1
+
+    def _landed(self, group: Group) -> None:
+        if group.events:
+            self.durable_seq = max(self.durable_seq, group.events[-1].seq)
+        self.on_committed(group.events)
+        self._land(group)
+
+    @staticmethod
+    def _land(group: Group) -> None:
+        for future in (group.refusal, group.landed):
+            if not future.done():
+                future.set_result(None)
 
     async def read(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a named query; sees commits only."""
@@ -190,58 +255,38 @@ class Journal:
         else:
             self.execute("put_fact", key, rows.encode(value))
 
-    async def _write_loop(self) -> None:
-        wake = self._wake
-        assert wake is not None and self._loop is not None
+    async def _mend(self, group: Group, fault: BaseException) -> None:
+        """Land a group that failed: refuse what may be refused, and keep the rest until there is room for it."""
+        writer = self._writer
+        assert writer is not None
         while True:
-            await wake.wait()
-            wake.clear()
-            group, self._group = self._group, Group(self._loop)
-            assert group is not None
-            self._busy = True
-            try:
-                await self._write(group)
-            finally:
-                self._busy = False
-            if self._closing and self._group.is_empty():
-                return
-
-    async def _write(self, group: Group) -> None:
-        """Land a group; while the disk is full, refuse what may be refused and keep the rest until it lands."""
-        while True:
-            try:
-                await self._commit(group)
-            except sqlite3.IntegrityError as fault:
+            if isinstance(fault, sqlite3.IntegrityError):
                 log.critical("journal.failed", problem=str(fault), exc_info=fault)
                 self._refuse(group, Conflict(f"the database refused a row: {fault}; this is a defect of labd"))
                 await self._salvage(group)
-            except (sqlite3.Error, OSError) as fault:
+            elif isinstance(fault, sqlite3.Error | OSError):
                 self._became_full(fault)
                 self._refuse(group, self._store_full())
                 if self._closing:
                     group.landed.cancel()
+                    self._next()
                     return
                 await self._pause()
                 self._absorb(group)
                 self._probe(group)
             else:
-                self._became_writable()
-                self.durable_seq = max(self.durable_seq, group.events[-1].seq if group.events else 0)
-                self.on_committed(group.events)
-                for future in (group.refusal, group.landed):
-                    if not future.done():
-                        future.set_result(None)
-                return
-
-    async def _commit(self, group: Group) -> None:
-        writer = self._writer
-        assert writer is not None
-        batch = Batch(group, self._queries)
-        start = self._clock.monotonic()
-        await writer.run(batch.write)
-        self.last_commit_s = self._clock.monotonic() - start
-        self.commit_s_total += self.last_commit_s
-        self.commits += 1
+                raise fault
+            started = self._clock.monotonic()
+            try:
+                await writer.run(Batch(group, self._queries).write)
+            except (sqlite3.Error, OSError) as again:
+                fault = again
+                continue
+            self._measure(started)
+            self._became_writable()
+            self._next()
+            self._landed(group)
+            return
 
     def _refuse(self, group: Group, error: LabdError) -> None:
         if group.admitted:
@@ -260,6 +305,7 @@ class Journal:
             return
         self._group = Group(self._loop)
         self._refuse(later, self._store_full())
+        group.started.clear()  # what was a plain start may have been changed by the later group
         group.dirty.update(later.dirty)
         group.events.extend(later.events)
         group.statements.extend(later.statements)
@@ -303,7 +349,7 @@ class Journal:
         if self.full_reason is not None:
             raise self._store_full()
 
-    def _became_full(self, fault: Exception) -> None:
+    def _became_full(self, fault: BaseException) -> None:
         if self.full_reason is None:
             self.full_reason = str(fault)
             log.error("journal.full", path=str(self.path), problem=str(fault))

@@ -23,8 +23,8 @@ LINE_LIMIT = 8_192
 BUFFER_LIMIT = 20_000
 FORGET_AT_ONCE = 50_000
 
-_write_lines = store.chunks("INSERT INTO lines (job_id, at, attempt, level, text) VALUES", 5)
-_write_readings = store.chunks("INSERT INTO readings (at, subject, name, value) VALUES", 4)
+_write_lines = store.insert_writer("lines", ("job_id", "at", "attempt", "level", "text"))
+_write_readings = store.insert_writer("readings", ("at", "subject", "name", "value"))
 
 
 class Logbook:

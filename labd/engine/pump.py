@@ -16,7 +16,7 @@ from labd.engine.journal import Journal
 from labd.engine.registry import Registry
 from labd.engine.runs import Runs
 
-FILL = 2000
+FILL = 500
 LONGEST_TIMER_S = 15.0
 
 
@@ -117,11 +117,16 @@ class Pump:
     def _known(self, found: list[tuple[Any, ...]]) -> list[Job]:
         """The jobs of rows; one whose task no wing offers now is held until one does."""
         jobs: list[Job] = []
+        live = self._book.live
+        offered: dict[str, bool] = {}
         for row in found:
-            job = self._book.live.get(row[0]) or rows.from_row(row)
-            if recovery.knows(self._registry, job):
+            job = live.get(row[0]) or rows.from_row(row)
+            known = offered.get(job.task)
+            if known is None:
+                known = offered[job.task] = recovery.knows(self._registry, job)
+            if known:
                 jobs.append(job)
-                self._book.live[job.id] = job
+                live[job.id] = job
             elif row[0] not in self._book.changed:
                 self._runs.hold(job, Hold("task_missing", f"no wing offers {job.task} now", self._clock.wall()))
         return jobs

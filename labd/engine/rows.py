@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from labd.engine.job import Effect, Hold, Job, JobError, JobState, Progress
+from labd.engine.job import Hold, Job, JobError, JobState, Progress
 
 _encode = msgspec.json.Encoder().encode
 _error = msgspec.json.Decoder(JobError).decode
@@ -21,16 +21,13 @@ CHANGING = (
     "state", "attempt", "max_attempts", "rank", "run_at", "started_at", "finished_at", "expires_at", "seq", "hold",
     "result", "error", "more",
 )  # fmt: skip
-INSERT = f"INSERT INTO jobs ({', '.join(COLUMNS)}) VALUES"
-UPDATE = (
-    f"UPDATE jobs SET {', '.join(f'{name} = v.column{n}' for n, name in enumerate(CHANGING, start=2))} FROM (VALUES",  # noqa: S608 names of this file
-    ") AS v WHERE jobs.id = v.column1",
-)
+UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = v.column{n}' for n, name in enumerate(CHANGING, start=2))} FROM"  # noqa: S608
+START = "UPDATE jobs SET state = 'running', attempt = v.column2, started_at = v.column3, seq = v.column4 FROM"
 SUCCEED = (
     "UPDATE jobs SET state = 'succeeded', finished_at = v.column2, seq = v.column3, result = v.column4, error = NULL, "
-    "hold = NULL FROM (VALUES",
-    ") AS v WHERE jobs.id = v.column1",
+    "hold = NULL FROM"
 )
+OF_JOB = "AS v WHERE jobs.id = v.column1"
 
 
 class More(msgspec.Struct, omit_defaults=True):
@@ -50,6 +47,7 @@ class More(msgspec.Struct, omit_defaults=True):
 
 _more = msgspec.json.Decoder(More).decode
 decode = msgspec.json.decode
+NO_MORE = More()
 _PLAIN = "{}"
 _NOTHING = (None, (), None, None, False, 0)
 
@@ -125,6 +123,16 @@ def to_change(job: Job) -> tuple[Any, ...]:
     )
 
 
+def is_plain_start(job: Job) -> bool:
+    """True for a first start that nothing else has followed yet."""
+    return job.state is JobState.RUNNING and job.attempt == 1 and job.progress is None and job.code is None
+
+
+def to_start(job: Job) -> tuple[Any, ...]:
+    """What the start of a job adds to its row, for `START`."""
+    return (job.id, job.attempt, job.started_at, job.seq)
+
+
 def is_plain_success(job: Job) -> bool:
     """True for the most frequent change: nothing but the end is new since the start was stored."""
     return job.state is JobState.SUCCEEDED and job.progress is None
@@ -137,40 +145,39 @@ def to_success(job: Job) -> tuple[Any, ...]:
 
 def from_row(row: tuple[Any, ...]) -> Job:
     """The job of a row."""
-    more = _more(row[23])
-    effect: Effect = row[15]
+    more = NO_MORE if row[23] == _PLAIN else _more(row[23])
     return Job(
-        id=row[0],
-        task=row[1],
-        args=decode(row[2]),
-        queue=row[3],
-        priority=row[4],
-        state=JobState(row[5]),
-        attempt=row[6],
-        max_attempts=row[7],
-        rank=row[8],
-        run_at=row[9],
-        created_at=row[10],
-        started_at=row[11],
-        finished_at=row[12],
-        expires_at=row[13],
-        submitted_by=row[14],
-        effect=effect,
-        idempotency_key=row[16],
-        tags=tuple(row[17].split()),
-        schedule=row[18],
-        seq=row[19],
-        hold=None if row[20] is None else _hold(row[20]),
-        result=None if row[21] is None else decode(row[21]),
-        error=None if row[22] is None else _error(row[22]),
-        timeout_s=more.timeout_s,
-        resources=more.resources,
-        progress=more.progress,
-        parent_id=more.parent_id,
-        step=more.step,
-        simulated=more.simulated,
-        crashes=more.crashes,
-        locks=more.locks,
-        code=more.code,
-        asks=more.asks,
+        row[0],
+        row[1],
+        decode(row[2]) if row[2] != _PLAIN else {},
+        row[3],
+        row[4],
+        JobState(row[5]),
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        row[10],
+        row[14],
+        row[15],
+        more.resources,
+        more.timeout_s,
+        row[11],
+        row[12],
+        row[13],
+        row[16],
+        None if row[21] is None else decode(row[21]),
+        None if row[22] is None else _error(row[22]),
+        more.progress,
+        None if row[20] is None else _hold(row[20]),
+        tuple(row[17].split()),
+        more.parent_id,
+        more.step,
+        row[18],
+        more.simulated,
+        more.crashes,
+        row[19],
+        more.locks,
+        more.code,
+        more.asks,
     )

@@ -7,14 +7,17 @@ first line runs. An end is staged, frees slot and resources at once, and is show
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from random import Random
+from typing import Any
 
 import structlog
 
 from labd.clock import Clock, iso
-from labd.engine import inline, retry
+from labd.engine import baton, inline, retry
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, rank
 from labd.engine.inline import InlineContext, Outcome
@@ -85,6 +88,7 @@ class Runs:
         assert isinstance(spec, TaskSpec)
         resumed = job.state is JobState.WAITING
         if not resumed:
+            self._journal.expect_start(job)
             job.attempt += 1
             job.started_at = self._clock.wall()
             job.progress = None
@@ -108,12 +112,14 @@ class Runs:
                 self._leave(run)
                 self._book.forget(run.job)
             return
-        create_task = asyncio.get_running_loop().create_task
-        for run in runs:
-            if run.end_reason is not None:
-                self._finish(run, Outcome(cancelled=True))
-            else:
-                run.task = create_task(self._run(run))
+        baton.carry(deque(partial(self._begin, run) for run in runs))
+
+    def _begin(self, run: Run, carrier: asyncio.Task[None]) -> Coroutine[Any, Any, None] | None:
+        if run.end_reason is not None:
+            self._finish(run, Outcome(cancelled=True))
+            return None
+        run.task = carrier
+        return self._run(run)
 
     async def _run(self, run: Run) -> None:
         steps = await self.waiting.recorded(run.job.id) if run.spec.origin else []

@@ -6,9 +6,11 @@ check at start is cut off after `CHECK_DEADLINE_S`; most laboratories' files pas
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +22,7 @@ from labd.errors import LabdError, StoreDamaged, StoreFull, StoreNewer
 T = TypeVar("T")
 CHECK_DEADLINE_S = 0.5
 FREE_PAGES_PER_BITE = 2000
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024)  # 24 columns x 1024 < 32,766 parameters
 HEADER = b"SQLite format 3\x00"
 
 
@@ -31,8 +34,18 @@ class StoreConnection(aiosqlite.Connection):
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """`work(sqlite3_connection, *args)` on the connection's own thread."""
-        execute: Callable[[Callable[[], T]], Awaitable[T]] = self._execute
-        return await execute(lambda: work(self._conn, *args))
+        return await self.start(work, *args)
+
+    def start(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """As `run`, but the thread has the work when this returns, not at the loop's next turn.
+
+        Why past `_execute`, in the same two lines: that one is a coroutine, and begins only when the loop comes to it.
+        """
+        if not self._running or not self._connection:
+            raise ValueError("Connection closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((future, partial(work, self._conn, *args)))
+        return future
 
 
 def connection(path: Path, *, synchronous: str, read_only: bool = False) -> StoreConnection:
@@ -128,25 +141,32 @@ def _check(opened: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def chunks(head: str, width: int, tail: str = "") -> Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]:
-    """A writer of many rows with few statements.
+def row_writer(before: str, width: int, after: str) -> Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]:
+    """A writer of many rows with one statement: `before (VALUES ...) after`, padded with rows of NULL.
 
     Why not `executemany`: it gives the interpreter lock away for every row, and while the event loop is busy each
-    return costs a whole switch interval, so 500 rows took half a second. A statement of up to 256 rows gives it away
-    once.
+    return of it costs a switch interval; 500 rows took half a second. One statement gives it away once. Why padded: a
+    statement of a few fixed sizes is parsed once and kept; `after` must leave out rows whose first column is NULL.
     """
     row = "(" + ",".join("?" * width) + ")"
-    statements = {size: f"{head} {','.join([row] * size)} {tail}" for size in (256, 64, 16, 4, 1)}
+    statements = {size: f"{before} (VALUES {','.join([row] * size)}) {after}" for size in SIZES}
 
     def write(opened: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-        start, left = 0, len(rows)
-        for size, statement in statements.items():
-            while left >= size:
-                opened.execute(statement, [value for row in rows[start : start + size] for value in row])
-                start += size
-                left -= size
+        for start in range(0, len(rows), SIZES[-1]):
+            part = rows[start : start + SIZES[-1]]
+            size = next(size for size in SIZES if size >= len(part))
+            values = [value for row in part for value in row]
+            values += [None] * (width * (size - len(part)))
+            opened.execute(statements[size], values)
 
     return write
+
+
+def insert_writer(table: str, columns: tuple[str, ...]) -> Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]:
+    """A writer of new rows; the first column is never NULL."""
+    places = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
+    before = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {places} FROM"
+    return row_writer(before, len(columns), "WHERE column1 IS NOT NULL")
 
 
 def free_pages(opened: sqlite3.Connection) -> None:
