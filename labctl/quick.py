@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from labctl import exits, summaries
+from labctl import carousel_words, exits, summaries
 from labctl.invocation import Invocation
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ def resort_status(call: Invocation, device: str | None = None) -> int:
 
     answer = call.client.resort_status(device)
     deadman.remember(call.client.url, answer)
-    call.emit(answer, lambda: summaries.carousel(answer))
+    call.emit(answer, lambda: carousel_words.status(answer))
     return exits.DONE
 
 
@@ -42,7 +42,7 @@ def resort_position(call: Invocation, device: str | None = None) -> int:
 def resort_health(call: Invocation, device: str | None = None) -> int:
     """How the motor is."""
     answer = call.client.resort_health(device)
-    call.emit(answer, lambda: summaries.health(answer))
+    call.emit(answer, lambda: carousel_words.health(answer))
     return exits.DONE
 
 

@@ -1,4 +1,4 @@
-"""The sentences for the answers that are read most: the daemon's status, the carousel's, a stop.
+"""The sentences for the answers that are read most: the daemon's status, a position, a stop, the end of a job.
 
 Why no table package here: these are on the path that must start within 150 ms.
 """
@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from labctl.render import cell, instant, pairs, plain_table, printable
+from labctl.carousel_words import degrees
+from labctl.render import cell, pairs, plain_table, printable
 
 Json = Mapping[str, Any]
 
@@ -36,49 +37,10 @@ def daemon(status: Json) -> str:
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip()
 
 
-def carousel(status: Json) -> str:
-    """`labctl resort status`."""
-    hotel = status.get("active_hotel")
-    where = degrees(status.get("position_deg"))
-    lines = [
-        f"{status.get('device', 'resort')}: {status.get('state') or _connected(status)}"
-        f", at {where}{f' (hotel {hotel})' if hotel else ''}"
-        f", {'moving' if status.get('moving') else 'standing'}"
-        f", torque {'on' if status.get('torque_enabled') else 'off'}"
-        + (" (simulated)" if status.get("simulated") else "")
-    ]
-    latch = status.get("latch") or {}
-    if status.get("stop_latched"):
-        told = f" by {latch['by']}" if latch.get("by") else ""
-        told += f" at {instant(latch['at'])}" if latch.get("at") else ""
-        told += f": {latch['reason']}" if latch.get("reason") else ""
-        lines.append(f"STOP IS LATCHED{told}; lift it with `labctl resort reset --by NAME --reason TEXT`")
-    motor = [str(status[key]) for key in ("driver", "model", "port") if status.get(key)]
-    if motor:
-        lines.append("motor: " + ", ".join(motor))
-    if status.get("last_error"):
-        lines.append(f"last error: {_message(status['last_error'])}")
-    hotels = status.get("hotels") or {}
-    if hotels:
-        lines.append("hotels: " + ", ".join(f"{name} {degrees(at)}" for name, at in hotels.items()))
-    allowed = status.get("allowed_actions")
-    if allowed is not None:
-        names = [one if isinstance(one, str) else str(one.get("action") or one.get("name")) for one in allowed]
-        lines.append("allowed now: " + (", ".join(names) or "nothing"))
-    return "\n".join(map(printable, lines))
-
-
 def position(answer: Json) -> str:
     """`labctl resort position`."""
     hotel = answer.get("hotel")
     return f"{degrees(answer.get('position_deg'))}{f' (hotel {hotel})' if hotel else ''}"
-
-
-def health(answer: Json) -> str:
-    """`labctl resort health`."""
-    lines = pairs({key: value for key, value in answer.items() if value is not None and value != []})
-    faults = answer.get("hardware_errors") or answer.get("warnings")
-    return lines if faults else lines + "\nno hardware error, no warning"
 
 
 def stop(answer: Json) -> str:
@@ -130,7 +92,9 @@ def ended(job: Json, seconds: float | None = None) -> str:
         text += f"\nit was cut off; look at the device, then `labctl job retry {job['id']}` or `job cancel`"
     result = job.get("result")
     if isinstance(result, Mapping):
-        text += "\n" + pairs({key: value for key, value in result.items() if value not in (None, [], "")}, "  ")
+        plain = {key: value for key, value in result.items() if key != "notes" and value not in (None, [], "")}
+        text += "\n" + pairs(plain, "  ")
+        text += "".join(f"\n  note: {printable(str(note))}" for note in result.get("notes") or [])
     elif result is not None:
         text += f"\n  {printable(cell(result))}"
     return text
@@ -148,11 +112,6 @@ def duration(seconds: float | None) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def degrees(value: float | None) -> str:
-    """An angle."""
-    return "an unknown position" if value is None else f"{value:.2f} deg"
 
 
 _QUEUE = ("name", "priority", "concurrency", "queued", "running", "held")
@@ -175,10 +134,6 @@ def _wing(wing: Json) -> str:
     if devices:
         text += "; " + ", ".join(f"{one.get('name')} {one.get('state', '')}".strip() for one in devices)
     return printable(text)
-
-
-def _connected(status: Json) -> str:
-    return "connected" if status.get("connected") else "not connected"
 
 
 def _message(error: Any) -> str:

@@ -91,6 +91,16 @@ def allowed_actions(now: Situation) -> list[str]:
     return [action for action, refusal in decide(now).items() if refusal is None]
 
 
+def refused_actions(now: Situation) -> list[dict[str, Any]]:
+    """The other actions, by what stands against them: `{"actions", "code", "kind", "message"}`."""
+    found: dict[str, dict[str, Any]] = {}
+    for action, refusal in decide(now).items():
+        if refusal is not None:
+            facts = {"actions": [], "code": refusal.error.code, "kind": refusal.kind, "message": refusal.message}
+            found.setdefault(refusal.message, facts)["actions"].append(action)
+    return list(found.values())
+
+
 def require(now: Situation, action: str) -> None:
     """Nothing if the action is accepted.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from labd.clock import iso
-from labd.resort.allowed import decide
+from labd.resort.allowed import decide, refused_actions
 from labd.resort.carousel import ServoState
 from labd.resort.device import ResortDevice
 from labd.resort.readings import latch_of, motion_of, watchdog_of
@@ -48,6 +48,8 @@ def status_of(device: ResortDevice, state: ServoState | None) -> dict[str, Any]:
         "last_error": device.seen.last_error,
         "simulated": device.simulated,
         "motor_note": str(device.note_file.path),
+        "refused_actions": refused_actions(device.situation()),
+        "attention": attention_of(device),
     }
 
 

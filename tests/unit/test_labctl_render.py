@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from labctl import render, summaries
+from labctl import carousel_words, render, summaries
 from tests.fakes.fake_daemon import RESORT, STATUS, STOPPED, new_job
 
 
@@ -82,7 +82,7 @@ def test_status_names_paused_queues_missing_wings_and_attention() -> None:
 
 def test_a_latched_stop_stands_in_the_carousel_status_with_its_next_step() -> None:
     latch = {"by": "unix:bob", "at": "2026-01-31T08:00:00.5Z", "reason": "smoke", "durable": True}
-    text = summaries.carousel({**RESORT, "stop_latched": True, "latch": latch})
+    text = carousel_words.status({**RESORT, "stop_latched": True, "latch": latch})
     assert (
         "STOP IS LATCHED by unix:bob at 2026-01-31 08:00:00Z: smoke;"
         " lift it with `labctl resort reset --by NAME --reason TEXT`" in text
@@ -102,3 +102,39 @@ def test_an_unconfirmed_stop_says_to_cut_power() -> None:
 )
 def test_durations_have_two_units(seconds: float | None, text: str) -> None:
     assert summaries.duration(seconds) == text
+
+
+def test_a_carousel_that_does_not_answer_is_told_without_old_positions() -> None:
+    refused = [{"actions": ["go_home", "hold"], "kind": "not_connected", "message": "resort main: lost"},
+               {"actions": ["reset"], "kind": "not_latched", "message": "no stop is latched"}]  # fmt: skip
+    text = carousel_words.status({**RESORT, "connected": False, "state": "lost", "refused_actions": refused})
+    assert "; where it stands and whether torque is on is not known" in text.splitlines()[0]
+    assert "LOST" in text
+    assert "refused now: go_home, hold: resort main: lost" in text
+    assert "no stop is latched" not in text
+
+
+def test_a_move_names_its_goal_and_a_stop_that_is_not_confirmed_says_cut_power() -> None:
+    moving = {**RESORT, "connected": True, "state": "ready", "moving": True, "hotels": {"A": 0.0, "B": 90.0}}
+    assert "MOVING to 359.80 deg (hotel A), torque" in carousel_words.status({**moving, "goal_deg": 359.8})
+    assert "MOVING, by no order of labd" in carousel_words.status({**moving, "goal_deg": None})
+    stopping = {**moving, "stop_latched": True, "stop_confirmed": False, "latch": {"by": "bob"}}
+    assert "cut power if anything moves" in carousel_words.status(stopping)
+
+
+@pytest.mark.parametrize(
+    ("facts", "lines"),
+    [
+        ({"current_ma": 120.5}, ["current 120.5 mA", "no hardware error, no warning"]),
+        ({"load_percent": -3.1}, ["load -3.1 % (inferred by the motor, this model measures no current)"]),
+        ({"warnings": ["temperature high: 70 C is above 65 C"]}, ["warning: temperature high: 70 C is above 65 C"]),
+        (
+            {"hardware_errors": ["overload"], "warnings": ["hardware error: overload"], "torque_enabled": False},
+            ["HARDWARE ERROR: overload; the motor has shut itself off until its power is cycled"],
+        ),
+    ],
+)
+def test_health_in_words(facts: dict[str, object], lines: list[str]) -> None:
+    text = carousel_words.health({"device": "main", "temperature_celsius": 30, "voltage_v": 11.1, **facts})
+    assert all(line in text for line in lines), text
+    assert text.count("overload") <= 1
