@@ -19,11 +19,13 @@ from labd.settings_layers import Layers
 from labd.settings_table import Problem, Problems, nearest, read_table
 from labd.settings_types import (
     DEFAULT_QUEUES,
+    TOPIC_LEVEL,
     AccessSettings,
     ApiSettings,
     EngineSettings,
     EnvironmentSettings,
     HostSettings,
+    MqttSettings,
     Name,
     QueueSettings,
     ScheduleSettings,
@@ -38,6 +40,7 @@ __all__ = [
     "EngineSettings",
     "EnvironmentSettings",
     "HostSettings",
+    "MqttSettings",
     "Problem",
     "Problems",
     "QueueSettings",
@@ -52,7 +55,7 @@ __all__ = [
 
 KNOWN_WINGS = ("resort", "ot2", "inventory", "snapshots", "ingest")
 TOP_KEYS = tuple(field.name for field in msgspec.structs.fields(TopSettings))
-OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env")
+OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env", "mqtt")
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of Linux is 108 with its closing NUL: unix(7)
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -123,6 +126,7 @@ def _read(
     schedules = _schedules(table.get("schedule", {}), queues, where, problems)
     tasks = _table(TasksSettings, table, "tasks", where, problems)
     environments = _environments(table.get("env", {}), where, problems)
+    mqtt = _mqtt(table, host, where, problems)
     wings: dict[str, Any] = {}
     absent: list[str] = []
     for name, value in table.items():
@@ -155,6 +159,7 @@ def _read(
         schedules=schedules,
         tasks=tasks,
         environments=environments,
+        mqtt=mqtt,
         wings=wings,
         absent_wings=tuple(absent),
         origin=dict(layers.origins),
@@ -226,6 +231,25 @@ def _environments(value: Any, where: str, problems: Problems) -> dict[str, Envir
         elif name != "default" and environment.python is None and not environment.requires:
             problems.add(where, f"env.{name}", "needs python, requires or both")
     return environments
+
+
+def _mqtt(table: Mapping[str, Any], host: HostSettings | None, where: str, problems: Problems) -> MqttSettings | None:
+    if "mqtt" not in table:
+        return None
+    mqtt = _table(MqttSettings, table, "mqtt", where, problems)
+    if mqtt is None:
+        return None
+    for key in ("ca_file", "cert_file", "key_file"):
+        path = getattr(mqtt, key)
+        if path is not None and not Path(path).is_file():
+            problems.add(where, f"mqtt.{key}", f"no file {path}")
+    for user in mqtt.users:
+        if not user or any(character in "/+#" or not character.isprintable() for character in user):
+            problems.add(where, f"mqtt.users.{user}", "a name of the broker's that is no level of a topic")
+    name = mqtt.device_id or (host.name if host is not None and host.name else sockets.gethostname())
+    if not TOPIC_LEVEL.fullmatch(name):
+        problems.add(where, "mqtt.device_id", f"the host's name {name!r} is no level of a topic; set device_id")
+    return msgspec.structs.replace(mqtt, device_id=name)
 
 
 def _check_tls(api: ApiSettings, where: str, environ: Mapping[str, str], problems: Problems) -> None:

@@ -16,6 +16,8 @@ import msgspec
 from cronsim import CronSim, CronSimError
 from msgspec import Meta
 
+from labd.credentials import SecretReference
+
 Scope = Literal["read", "operate", "admin"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -26,6 +28,7 @@ PositiveSeconds = Annotated[float, Meta(gt=0)]
 IntervalSeconds = Annotated[float, Meta(ge=1, le=366 * 86_400.0)]
 JitterSeconds = Annotated[float, Meta(ge=0, le=86_400.0)]
 RunsLimit = Annotated[int, Meta(ge=1, le=1000)]
+TOPIC_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 # Versions with or without a comparison, parted by commas: `>=3.10,<3.13`.
 PYTHON_VERSIONS = re.compile(
     r"\s*(?:[<>=!~]=|[<>])?\s*3(?:\.\d+){1,2}(?:\s*,\s*(?:[<>=!~]=|[<>])?\s*3(?:\.\d+){1,2})*\s*"
@@ -186,6 +189,43 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"python: {self.python!r} is neither a path nor versions, such as '>=3.10' or '3.11'")
 
 
+class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[mqtt]`: the broker through which requests come in; off without this table. Scopes of its users in `users`."""
+
+    broker: Annotated[str, Meta(min_length=1, max_length=253)]
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    device_id: str = ""
+    topic: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", max_length=128)] = "labd"
+    username: str | None = None
+    password: SecretReference | None = None
+    tls: bool = False
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    plaintext: bool = False
+    keepalive_s: Annotated[int, Meta(ge=1, le=3600)] = 30
+    session_expiry_s: Annotated[int, Meta(ge=0, le=0xFFFFFFFE)] = 86_400
+    reconnect_s: PositiveSeconds = 30.0
+    max_payload_bytes: Annotated[int, Meta(ge=1024, le=64 * 1024 * 1024)] = 256 * 1024
+    users: dict[str, tuple[Scope, ...]] = {}
+
+    def __post_init__(self) -> None:
+        if self.device_id and not TOPIC_LEVEL.fullmatch(self.device_id):
+            raise ValueError(f"device_id: {self.device_id!r} is no level of a topic: letters, digits, dot, minus, _")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file: cert_file and key_file belong together; one of them is missing")
+        if not self.tls and (self.ca_file is not None or self.cert_file is not None):
+            raise ValueError("tls: ca_file and cert_file are for TLS; set tls = true")
+        if self.password is not None and self.username is None:
+            raise ValueError("username: a password needs a username")
+        if not self.tls and not self.plaintext and not is_loopback(self.broker):
+            raise ValueError(
+                f"tls: {self.broker} is another host; set tls = true, or plaintext = true if the line between is safe"
+            )
+        if not self.users:
+            raise ValueError('users: nobody could ask anything; name the users of the broker: alice = ["operate"]')
+
+
 class TopSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `labd.toml` that stand before the first table."""
 
@@ -215,6 +255,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     schedules: dict[str, ScheduleSettings]
     tasks: TasksSettings
     environments: dict[str, EnvironmentSettings]
+    mqtt: MqttSettings | None
     wings: dict[str, Any]
     absent_wings: tuple[str, ...]
     origin: dict[str, str]

@@ -14,7 +14,8 @@ from labd.api.answer import ENCODER, JSON_HEADERS
 from labd.api.connection import while_connected
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, status_of
-from labd.engine.job import ENDED, Job, JobState, Submission
+from labd.engine.job import ENDED, Job, Submission
+from labd.engine.outcome import failure, outcome
 from labd.errors import Draining, LabdError
 
 if TYPE_CHECKING:
@@ -45,10 +46,10 @@ def endpoints(engine: Engine) -> list[Endpoint]:
                 job = await while_connected(call.request, engine.wait(job.id, TURN_S))
         except Draining as error:
             note = f"{error.message}; job {job.id} is kept" if job else error.message
-            return _failed(job, 503, error.code, note, error.details)
+            return _failed(503, {**failure(error, job.id if job else None), "message": note})
         except LabdError as error:
-            return _failed(job, status_of(error), error.code, error.message, error.details)
-        return outcome(job)
+            return _failed(status_of(error), failure(error, job.id if job else None))
+        return answer(job)
 
     return [
         Endpoint(
@@ -65,27 +66,12 @@ def endpoints(engine: Engine) -> list[Endpoint]:
     ]
 
 
-def outcome(job: Job) -> web.Response:
+def answer(job: Job) -> web.Response:
     """An ended job as this route answers it."""
-    if job.state is JobState.SUCCEEDED:
-        body = ENCODER.encode({"status": "success", "result": job.result, "job": job.id})
-        return web.Response(body=body, headers=JSON_HEADERS)
-    error = job.error
-    if error is not None and job.state is JobState.FAILED:
-        return _failed(job, STATUS.get(error.code, 500), error.code, error.message, error.details)
-    code = "job_interrupted" if job.state is JobState.INTERRUPTED else "job_cancelled"
-    message = f"job {job.id} ({job.task}) was {job.state}"
-    if error is not None and error.message:
-        message = f"{message}: {error.message}"
-    return _failed(job, STATUS[code], code, message, error.details if error else {})
+    told = outcome(job)
+    status = 200 if told["status"] == "success" else STATUS.get(told["code"], 500)
+    return web.Response(status=status, body=ENCODER.encode(told), headers=JSON_HEADERS)
 
 
-def _failed(job: Job | None, status: int, code: str, message: str, details: dict[str, Any]) -> web.Response:
-    answer = {
-        "status": "error",
-        "code": code,
-        "message": message,
-        "details": details,
-        "job": None if job is None else job.id,
-    }
-    return web.Response(status=status, body=ENCODER.encode(answer), headers=JSON_HEADERS)
+def _failed(status: int, told: dict[str, Any]) -> web.Response:
+    return web.Response(status=status, body=ENCODER.encode(told), headers=JSON_HEADERS)

@@ -32,6 +32,10 @@ class StatusSource(Protocol):
         """`{"code", "message", "subject"}` of each thing that needs a person."""
         ...
 
+    def mqtt(self) -> dict[str, Any] | None:
+        """Broker, connection and its last error; None where there is no MQTT door."""
+        ...
+
     def simulated(self) -> bool:
         """Whether any device of this daemon is a simulator."""
         ...
@@ -80,6 +84,7 @@ class Status(msgspec.Struct):
     simulated: bool
     socket: str
     state_dir: str
+    mqtt: dict[str, Any] | None = None
 
 
 def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: Clock) -> list[Endpoint]:
@@ -113,6 +118,7 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
             simulated=source.simulated(),
             socket=str(options.socket),
             state_dir=str(options.state_dir),
+            mqtt=source.mqtt(),
         )
 
     async def healthz(call: Call) -> web.Response:

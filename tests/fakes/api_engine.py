@@ -195,5 +195,8 @@ class FakeStatus:
     def attention(self) -> list[dict[str, Any]]:
         return []
 
+    def mqtt(self) -> dict[str, Any] | None:
+        return None
+
     def simulated(self) -> bool:
         return True

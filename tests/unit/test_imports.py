@@ -20,6 +20,7 @@ HEAVY = {
     "ladybug": 1,
     "pyiceberg": 1,
     "opentrons": 1,
+    "aiomqtt": 1,
 }
 
 

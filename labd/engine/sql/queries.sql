@@ -117,6 +117,9 @@ DELETE FROM facts WHERE key = ?;
 -- name: fact
 SELECT value FROM facts WHERE key = ?;
 
+-- name: facts_between
+SELECT key, value FROM facts WHERE key >= ? AND key < ? ORDER BY key;
+
 -- name: lines_of_job
 SELECT id, at, attempt, level, text FROM lines WHERE job_id = ? AND id > ? ORDER BY id LIMIT ?;
 
