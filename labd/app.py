@@ -17,6 +17,7 @@ import structlog
 
 import labd
 from labd import restore, telemetry
+from labd.api import environments
 from labd.api.options import ApiOptions
 from labd.api.server import ApiServer, build
 from labd.check import wing_state
@@ -25,6 +26,7 @@ from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL
 from labd.engine.registry import Registry
 from labd.engine.schedules import ScheduleSpec
+from labd.engine.worker_tasks import WorkerTasks
 from labd.errors import LabdError, SettingsFault, StoreFull
 from labd.settings import Settings
 from labd.state_folder import StateFolder
@@ -75,6 +77,9 @@ class App:
         self._api: ApiServer | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.engine = Engine(settings.state_dir, Registry(), clock, random, _engine_options(settings))
+        self.workers = WorkerTasks(
+            self.engine, settings.state_dir, settings.environments, settings.tasks, clock, dict(os.environ)
+        )
 
     async def start(self) -> None:
         """Everything up to the open doors; raises a `LabdError` whose message is fit for a terminal."""
@@ -84,10 +89,13 @@ class App:
         await self.engine.open()
         for name, parsed in self.settings.wings.items():
             await self._start_wing(name, parsed)
+        await self.workers.start()
         recovered = await self.engine.start()
         await self._put_schedules(self.settings)
         self._api = build(
-            self.engine, _api_options(self.settings), [e for wing in self._wings.values() for e in wing.endpoints()],
+            self.engine, _api_options(self.settings),
+            [*environments.endpoints(self.engine, self.workers, self._clock),
+             *(e for wing in self._wings.values() for e in wing.endpoints())],
             self, self.reload, clock=self._clock, inherited=self._inherited,
         )  # fmt: skip
         await self._api.start()
@@ -150,6 +158,7 @@ class App:
                 await wing.stop()
             except (LabdError, OSError) as fault:
                 log.error("wing.faulty", wing=name, problem=str(fault))
+        await self.workers.close()
         if self.engine.journal.is_open:
             self.engine.audit(INTERNAL, "daemon.stop", self.settings.host.name, {})
             head = self.engine.audit_head
@@ -183,10 +192,13 @@ class App:
             await self._put_schedules(fresh)
             working = {name: wing for name, wing in self._wings.items() if name in fresh.wings}
             restart = {key for name, wing in working.items() for key in wing.change(fresh.wings[name])}
+            if (fresh.environments, fresh.tasks) != (self.settings.environments, self.settings.tasks):
+                await self.workers.change(fresh.environments, fresh.tasks)
             changed = _changed(self.settings, fresh, tuple(f"{name}." for name in working), restart)
             self.settings = msgspec.structs.replace(
                 self.settings, access=fresh.access, engine=fresh.engine, queues=fresh.queues, schedules=fresh.schedules,
-                log_level=fresh.log_level, given=fresh.given, origin=fresh.origin,
+                log_level=fresh.log_level, environments=fresh.environments, tasks=fresh.tasks, given=fresh.given,
+                origin=fresh.origin,
             )  # fmt: skip
         except SettingsFault as fault:
             log.error("settings.refused", problems=fault.details.get("problems"))
@@ -246,6 +258,7 @@ class App:
         found: list[dict[str, Any]] = []
         for name, wing in self._wings.items():
             found += [{"subject": name, **item} for item in wing.status().get("attention", [])]
+        found += self.workers.attention()
         for name, problem in self._faults.items():
             found.append({"code": "faulty", "message": problem, "subject": name})
         interrupted = self.engine.counts()["interrupted"]
@@ -308,7 +321,7 @@ def _credential(reference: str | None) -> Path | None:
     return None if reference is None else credentials.path_of(reference, os.environ)
 
 
-LIVE_KEYS = ("access.", "engine.", "queue.", "schedule.", "log_level")
+LIVE_KEYS = ("access.", "engine.", "queue.", "schedule.", "tasks.", "env.", "log_level")
 
 
 def _changed(old: Settings, new: Settings, wings: tuple[str, ...], restart: set[str]) -> list[str]:

@@ -60,6 +60,15 @@ EVENTS: dict[str, str] = {
     "worker.ended_by_signal": "a job did not end when asked; its worker gets a signal",
     "worker.protocol_broken": "a worker said what is no message; it is ended",
     "worker.limit_refused": "the limit of processor time could not be set",
+    # task files and workers
+    "task.reloaded": "the task files were looked at again and are in force",
+    "task.file_faulty": "a task file cannot be used; its tasks are refused",
+    "worker.started": "a worker process is ready for jobs",
+    "worker.not_started": "a worker process could not be started, or could not read the task files",
+    "worker.replaced": "the code of a task with an affinity changed; its worker and what it held are given up",
+    "worker.ended_by_signal": "a job did not end when asked; its worker gets a signal",
+    "worker.protocol_broken": "a worker said what is no message; it is ended",
+    "worker.limit_refused": "the limit of processor time could not be set",
     # doors
     "api.listening": "a listener is open",
     "api.listener_deferred": "a listener beyond this host stays closed until a token exists",

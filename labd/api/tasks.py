@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TaskView(msgspec.Struct):
-    """One task; `stop` says that the name means stop and never queues."""
+    """One task; `stop` says that the name means stop and never queues, `code` which file a worker runs."""
 
     name: str
     aliases: tuple[str, ...]
@@ -28,6 +28,7 @@ class TaskView(msgspec.Struct):
     resources: tuple[str, ...]
     stop: bool
     schema: dict[str, Any]
+    code: dict[str, Any] | None = None
 
 
 class TaskList(msgspec.Struct):
@@ -67,6 +68,7 @@ def task_view(registry: Registry, spec: TaskSpec | StopSpec) -> TaskView:
         resources,
         False,
         registry.schema(spec),
+        spec.code,
     )
 
 

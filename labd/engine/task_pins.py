@@ -50,6 +50,10 @@ class TaskPins:
         """The pin of a task."""
         return self._pins.get(task)
 
+    def all(self) -> list[tuple[str, Pin]]:
+        """Every pin, by task."""
+        return sorted(self._pins.items())
+
     async def pin(self, task: str, code: dict[str, Any], caller: Caller, at: float) -> Pin:
         """Let a task run this code only; durable when it returns. A second call pins to the code of now."""
         pin = Pin(code["sha256"], caller.name, at, code["file"], code.get("commit"))

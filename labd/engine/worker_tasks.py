@@ -259,6 +259,16 @@ class WorkerTasks:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
+    async def sync(self, name: str, fresh: bool) -> PoolView:
+        """Make an environment and put it in use; its tasks are looked for then.
+
+        Raises:
+            UnknownEnvironment, EnvironmentOff, Conflict: As `Environments.sync`.
+        """
+        view = await asyncio.to_thread(self.environments.sync, name, fresh)
+        await self.reload()
+        return self._view(view)
+
     async def views(self) -> list[PoolView]:
         """Every environment of the settings, by name."""
         names = sorted(self.environments.settings)
