@@ -28,6 +28,7 @@ from labd.engine.registry import Registry
 from labd.engine.schedules import ScheduleSpec
 from labd.engine.worker_tasks import WorkerTasks
 from labd.errors import LabdError, SettingsFault, StoreFull
+from labd.mqtt import MqttDoor
 from labd.settings import Settings
 from labd.state_folder import StateFolder
 from labd.systemd import Notifier, Watchdog
@@ -75,6 +76,7 @@ class App:
         self._faults: dict[str, str] = {}
         self._folder = StateFolder(settings.state_dir)
         self._api: ApiServer | None = None
+        self._mqtt: MqttDoor | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.engine = Engine(settings.state_dir, Registry(), clock, random, _engine_options(settings))
         self.workers = WorkerTasks(
@@ -99,6 +101,7 @@ class App:
             self, self.reload, clock=self._clock, inherited=self._inherited,
         )  # fmt: skip
         await self._api.start()
+        await self._start_mqtt()
         self._record_start(recovered)
         self._notifier.ready(f"serving on {self.settings.socket}")
         self._watchdog = asyncio.create_task(Watchdog(self._notifier, self._probe, self._clock).run(), name="watchdog")
@@ -134,6 +137,21 @@ class App:
             log.error("wing.faulty", wing=name, problem=str(fault))
         self._wings[name] = wing
 
+    async def _start_mqtt(self) -> None:
+        """Open the MQTT door where it is configured; a fault of it takes nothing else down."""
+        if self.settings.mqtt is None:
+            return
+        door = MqttDoor(
+            self.settings.mqtt, self.engine, self.settings.host.name, self.version, self._clock, self._random
+        )
+        try:
+            await door.start()
+        except LabdError as fault:
+            self._faults["mqtt"] = fault.message
+            log.error("mqtt.off", problem=fault.message)
+            return
+        self._mqtt = door
+
     async def drain(self) -> None:
         """Take nothing new, let running work end within the drain time, bring every device to rest."""
         limit_s = self.settings.engine.drain_s
@@ -151,6 +169,8 @@ class App:
         """Close everything in the reverse order; a part that fails to close does not keep the others open."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+        if self._mqtt is not None:
+            await self._mqtt.stop()
         if self._api is not None:
             await self._api.stop()
         for name, wing in reversed(list(self._wings.items())):
@@ -261,6 +281,8 @@ class App:
         found += self.workers.attention()
         for name, problem in self._faults.items():
             found.append({"code": "faulty", "message": problem, "subject": name})
+        if self._mqtt is not None:
+            found += self._mqtt.attention()
         interrupted = self.engine.counts()["interrupted"]
         if interrupted:
             noun = "job was" if interrupted == 1 else "jobs were"
@@ -276,6 +298,10 @@ class App:
             text = f"{held} queued {noun} for a release; see `labctl job why N`, `labctl job release N`"
             found.append({"code": "held", "message": text, "subject": "jobs"})
         return found
+
+    def mqtt(self) -> dict[str, Any] | None:
+        """State of the MQTT door; None where it is not configured or cannot work."""
+        return None if self._mqtt is None else self._mqtt.status()
 
     def simulated(self) -> bool:
         """Whether any device is a simulator."""
