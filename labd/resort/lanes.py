@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from labd.errors import DeviceLost, LabdError
+from labd.errors import DeviceLost
 from labd.resort.exchange import Exchange, Line
 from labd.resort.gate import Gate
-from labd.resort.stopping import StopReport, StopTicket, StopWork
+from labd.resort.stop_lane import StopLane
+from labd.resort.stopping import StopReport, StopTicket
 
 T = TypeVar("T")
 DRAIN_SLICE_S = 0.005
@@ -74,8 +75,7 @@ class Bus:
         self._lock = threading.Lock()
         self._lanes: dict[Lane, deque[_Request]] = {lane: deque() for lane in Lane}
         self._gate = Gate(line.name, monotonic)
-        self._stops: dict[int, StopWork] = {}
-        self._serving_stops = False
+        self._stops = StopLane(line, self._gate, monotonic, self.line_lost, self._tell_unconfirmed)
         self._serving_mover = False
         self._ending = False
         self._ended = True
@@ -183,7 +183,7 @@ class Bus:
 
     def before_transaction(self) -> None:
         """Serve stops, then motors on the move, then refuse to talk for a supervisor that gives no sign of life."""
-        self._serve_stops()
+        self._stops.serve()
         self._serve_movers()
         self._gate.refuse_without_lease()
 
@@ -203,62 +203,21 @@ class Bus:
 
     def latch(self, servo_id: int) -> None:
         """Memory latch on; torque-off goes out as soon as the line is open."""
-        self._gate.latched.add(servo_id)
-        with self._lock:
-            self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
+        self._stops.latch(servo_id)
         self._wake()
 
     def stop(self, servo_id: int) -> StopTicket:
         """Latch, and torque off before anything else; from any thread, never blocks on the bus."""
-        ticket = StopTicket(self._monotonic())
-        self._gate.latched.add(servo_id)
-        with self._lock:
-            work = self._stops.setdefault(servo_id, StopWork(servo_id, ticket.called_at))
-            work.add(ticket)
+        ticket = self._stops.stop(servo_id)
         self._wake()
         return ticket
 
-    def _serve_stops(self) -> None:
-        if not self._stops or self._serving_stops:
-            return
-        self._serving_stops = True
-        try:
-            now = self._monotonic()
-            due = [work for work in list(self._stops.values()) if work.due_at <= now]
-            for work in due:  # every motor's torque first, then the reading back
-                self._stop_step(work, work.send_torque_off)
-            for work in due:
-                if work.sent and self._stop_step(work, work.read_back):
-                    self._confirmed(work)
-        finally:
-            self._serving_stops = False
+    def _tell_unconfirmed(self, servo_id: int, report: StopReport) -> None:
+        motor = self._motors.get(servo_id)
+        if motor is not None:
+            motor.on_stop_unconfirmed(report)
 
-    def _stop_step(self, work: StopWork, step: Callable[[Line, float], bool]) -> bool:
-        try:
-            if not self.line.is_open:
-                work.failed(
-                    f"{self.line.name}: the port is not open; torque-off goes out first when it is", self._monotonic()
-                )
-            elif step(self.line, self._monotonic()):
-                return True
-        except DeviceLost as fault:
-            work.failed(fault.message, self._monotonic())
-            self.line_lost(fault)
-        except LabdError as fault:
-            work.failed(fault.message, self._monotonic())
-        if work.worth_telling(self._monotonic()):
-            motor = self._motors.get(work.servo_id)
-            if motor is not None:
-                motor.on_stop_unconfirmed(work.report())
-        return False
-
-    def _confirmed(self, work: StopWork) -> None:
-        with self._lock:
-            if not work.all_sent():  # another stop was asked for meanwhile; it gets its own torque-off
-                return
-            self._stops.pop(work.servo_id, None)
-        self.end_lease(work.servo_id)  # torque is off: the watchdog counts no more
-        work.resolve()
+    # -- moving motors -----------------------------------------------------------------------------------------------
 
     def _serve_movers(self) -> None:
         """Let moving motors have their look in the middle of a neighbour's work.
@@ -292,12 +251,7 @@ class Bus:
         if not self.line.is_open:
             self.line.open()
         self._needed_by.add(servo_id)
-        with self._lock:
-            for servo_id in tuple(self._gate.latched):
-                self._stops.setdefault(servo_id, StopWork(servo_id, self._monotonic()))
-            for work in self._stops.values():
-                work.due_at = 0.0
-        self._serve_stops()
+        self._stops.send_all_again()
 
     def close_line(self, exchange: Exchange, servo_id: int) -> None:
         """To be run in a lane: close unless another motor's driver needs the line; torque stays as it is."""
@@ -312,13 +266,9 @@ class Bus:
         """
         silent_s = 0.0
         for _ in range(LONGEST_DRAIN_SLICES):
-            if silent_s >= self.line.quiet_s or self._stop_is_due():
+            if silent_s >= self.line.quiet_s or self._stops.is_due():
                 return
             silent_s = 0.0 if self.line.drain(DRAIN_SLICE_S) else silent_s + DRAIN_SLICE_S
-
-    def _stop_is_due(self) -> bool:
-        now = self._monotonic()
-        return any(work.due_at <= now for work in list(self._stops.values()))
 
     def line_lost(self, fault: DeviceLost) -> None:
         """The line is gone: close it and tell."""
@@ -363,7 +313,7 @@ class Bus:
     def _run(self) -> None:
         try:
             while not self._ending:
-                self._serve_stops()
+                self._stops.serve()
                 request = self._next()
                 if request is None:
                     self._wait()
@@ -403,8 +353,8 @@ class Bus:
         line_fd = self.line.fileno() if self.line.is_open else None
         if line_fd is not None:
             poller.register(line_fd, 0)
-        due = [work.due_at for work in list(self._stops.values())]
-        timeout_ms = max(0.0, (min(due) - self._monotonic()) * 1000 + 1) if due else None
+        due_at = self._stops.due_at()
+        timeout_ms = None if due_at is None else max(0.0, (due_at - self._monotonic()) * 1000 + 1)
         for fd, _ in poller.poll(timeout_ms):
             if fd == self._wake_read:
                 os.read(self._wake_read, 4096)
