@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -37,12 +38,16 @@ class Statement(msgspec.Struct):
 class Group:
     """What one transaction will hold."""
 
-    __slots__ = ("admitted", "dirty", "events", "landed", "refusal", "started", "statements")
+    __slots__ = (
+        "admitted", "admitted_starts", "dirty", "events", "landed", "refusal", "started", "starts", "statements",
+    )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.admitted: dict[int, Job] = {}
         self.dirty: dict[int, Job] = {}
         self.started: set[int] = set()
+        self.starts: list[Callable[[bool], None]] = []
+        self.admitted_starts: list[Callable[[bool], None]] = []
         self.events: list[Event] = []
         self.statements: list[Statement] = []
         self.landed: asyncio.Future[None] = loop.create_future()

@@ -119,9 +119,9 @@ class JobBook:
     async def settled(self, job_id: int) -> Job:
         """The job, with everything that is shown of it on disk; on a full disk as the disk has it."""
         job = await self.find(job_id)
-        if job.seq > self.journal.durable_seq:
+        while job.seq > self.journal.durable_seq:
             await self.journal.settle()
-            if job.seq > self.journal.durable_seq:
+            if self.journal.full_reason is not None:
                 found = await self.journal.read("job", job_id)
                 return rows.from_row(found[0]) if found else job
         return job

@@ -122,10 +122,15 @@ class Journal:
         if event is not None:
             group.events.append(event)
 
-    def start_landed(self, job: Job) -> asyncio.Future[None]:
-        """What a staged start waits for: `StoreFull` if the job's own admission, in the same commit, is refused."""
+    def when_started(self, job: Job, launch: Callable[[bool], None]) -> None:
+        """Call `launch(True)` once a staged start is on disk, `launch(False)` if the job's own admission is refused.
+
+        Called at once when the commit lands, before anybody who waits for it: a start is what they wait for.
+        """
         group = self._open_group()
-        return group.refusal if job.id in group.admitted else group.landed
+        if job.id in group.admitted:
+            group.admitted_starts.append(launch)
+        group.starts.append(launch)
 
     def expect_start(self, job: Job) -> None:
         """Say before a job's first start is recorded that it is nothing but a start; a shorter row does for it.
@@ -197,11 +202,9 @@ class Journal:
         self._busy = True
         self._idle.clear()
         started = self._clock.monotonic()
-        written = writer.start(Batch(group, self._queries).write)
-        written.add_done_callback(lambda done: self._written(group, done, started))
+        writer.start(Batch(group, self._queries).write, lambda fault: self._written(group, fault, started))
 
-    def _written(self, group: Group, done: asyncio.Future[None], started: float) -> None:
-        fault = done.exception()
+    def _written(self, group: Group, fault: BaseException | None, started: float) -> None:
         if fault is not None:
             self._mending = asyncio.get_running_loop().create_task(self._mend(group, fault), name="journal")
             return
@@ -224,6 +227,8 @@ class Journal:
     def _landed(self, group: Group) -> None:
         if group.events:
             self.durable_seq = max(self.durable_seq, group.events[-1].seq)
+        for launch in group.starts:
+            launch(True)
         self.on_committed(group.events)
         self._land(group)
 
@@ -269,6 +274,8 @@ class Journal:
                 self._refuse(group, self._store_full())
                 if self._closing:
                     group.landed.cancel()
+                    for launch in group.starts:
+                        launch(False)
                     self._next()
                     return
                 await self._pause()
@@ -289,6 +296,10 @@ class Journal:
             return
 
     def _refuse(self, group: Group, error: LabdError) -> None:
+        for launch in group.admitted_starts:
+            group.starts.remove(launch)
+            launch(False)
+        group.admitted_starts.clear()
         if group.admitted:
             gone = group.admitted
             group.events = [event for event in group.events if event.job_id not in gone]
@@ -309,6 +320,7 @@ class Journal:
         group.dirty.update(later.dirty)
         group.events.extend(later.events)
         group.statements.extend(later.statements)
+        group.starts.extend(later.starts)
         group.landed.add_done_callback(lambda done: _follow(later.landed, done))
 
     def _probe(self, group: Group) -> None:

@@ -68,7 +68,7 @@ class Runs:
         self._random = random
         self._ageing_s = ageing_s
         self._wake = wake
-        self._launching: dict[asyncio.Future[None], list[Run]] = {}
+        self._launching: deque[baton.Begin] = deque()
         self._abandoned = False
         self.waiting: Waiting
         self._idle = asyncio.Event()
@@ -97,22 +97,17 @@ class Runs:
         self.going[job.id] = run
         self._idle.clear()
         self._book.change(job, "job.resumed" if resumed else "job.started", JobState.RUNNING)
-        future = self._journal.start_landed(job)
-        batch = self._launching.get(future)
-        if batch is None:
-            batch = self._launching[future] = []
-            future.add_done_callback(self._launch)
-        batch.append(run)
+        self._journal.when_started(job, partial(self._launch, run))
 
-    def _launch(self, future: asyncio.Future[None]) -> None:
+    def _launch(self, run: Run, is_on_disk: bool) -> None:
         """The start is on disk: now the work may begin. Or the admission was refused: the job never was."""
-        runs = self._launching.pop(future)
-        if future.cancelled() or future.exception() is not None:
-            for run in runs:
-                self._leave(run)
-                self._book.forget(run.job)
+        if not is_on_disk:
+            self._leave(run)
+            self._book.forget(run.job)
             return
-        baton.carry(deque(partial(self._begin, run) for run in runs))
+        self._launching.append(partial(self._begin, run))
+        if len(self._launching) == 1:
+            baton.carry(self._launching)
 
     def _begin(self, run: Run, carrier: asyncio.Task[None]) -> Coroutine[Any, Any, None] | None:
         if run.end_reason is not None:

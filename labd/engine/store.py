@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,18 +33,28 @@ class StoreConnection(aiosqlite.Connection):
 
     async def run(self, work: Callable[..., T], *args: Any) -> T:
         """`work(sqlite3_connection, *args)` on the connection's own thread."""
-        return await self.start(work, *args)
+        execute: Callable[[Callable[[], T]], Awaitable[T]] = self._execute
+        return await execute(lambda: work(self._conn, *args))
 
-    def start(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
-        """As `run`, but the thread has the work when this returns, not at the loop's next turn.
+    def start(self, work: Callable[[sqlite3.Connection], None], done: Callable[[BaseException | None], None]) -> None:
+        """Run `work` on the thread, and `done` on the loop with what it raised, or None.
 
-        Why past `_execute`, in the same two lines: that one is a coroutine, and begins only when the loop comes to it.
+        Why past `_execute`: as a coroutine it begins, and ends, a turn of the loop later; a commit of one job takes
+        0.2 ms, and each turn 0.03.
         """
         if not self._running or not self._connection:
             raise ValueError("Connection closed")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((future, partial(work, self._conn, *args)))
-        return future
+        loop, connection = asyncio.get_running_loop(), self._conn
+
+        def job() -> None:
+            fault: BaseException | None = None
+            try:
+                work(connection)
+            except BaseException as raised:  # noqa: BLE001 it is handed to the loop, whatever it is
+                fault = raised
+            loop.call_soon_threadsafe(done, fault)
+
+        self._tx.put_nowait((None, job))
 
 
 def connection(path: Path, *, synchronous: str, read_only: bool = False) -> StoreConnection:
