@@ -21,6 +21,7 @@ import structlog
 from labd.clock import Clock, iso
 from labd.engine import recovery, rows
 from labd.engine.audit_trail import AuditTrail
+from labd.engine.cache import ResultCache
 from labd.engine.decisions import Decisions
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, Gate, Lane
@@ -97,13 +98,14 @@ class Engine:
         self._tokens = TokenShelf(self.journal, clock)
         self._pump = Pump(self._book, self._dispatcher, self._delayed, self.journal, registry, clock, self._spawn)
         self.wake = self._pump.wake
+        cache = ResultCache(self.journal, clock)
         self._runs = Runs(
             self._book, self._dispatcher, self._delayed, self.journal, self.logbook, registry, clock, random,
-            options.ageing_s, self.wake,
+            options.ageing_s, cache, self.wake,
         )  # fmt: skip
         self._queues = Queues(self._dispatcher.lanes, self.journal, self._book, self._audit, clock, self.wake)
         self._intake = Intake(
-            self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, clock,
+            self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, cache, clock,
             options.ageing_s, options.expires_in_s,
         )  # fmt: skip
         self._decisions = Decisions(
@@ -263,6 +265,9 @@ class Engine:
             return [Cause(job.state.value, f"attempt {job.attempt} of {job.max_attempts} is {job.state} since {since}")]
         if job.error is not None:
             return [Cause(job.error.code, job.error.message, job.error.details)]
+        if job.cached_from is not None:
+            text = f"its result is the recorded one of job {job.cached_from}; `--no-cache` runs it anew"
+            return [Cause("cached", text, {"job": job.cached_from})]
         return [Cause(job.state.value, f"it has ended as {job.state} at {iso(job.finished_at)}")]
 
     async def _why_waiting(self, job: Job) -> list[Cause]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from labd.clock import Clock
 from labd.engine import admission
 from labd.engine.audit_trail import AuditTrail
+from labd.engine.cache import Hit, ResultCache
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher
 from labd.engine.job import Caller, Job, JobError, JobState, Submission
@@ -25,7 +26,7 @@ class Intake:
 
     def __init__(
         self, book: JobBook, dispatcher: Dispatcher, delayed: DelayedJobs, journal: Journal, registry: Registry,
-        audit: AuditTrail, pump: Pump, clock: Clock, ageing_s: float, expires_in_s: float,
+        audit: AuditTrail, pump: Pump, cache: ResultCache, clock: Clock, ageing_s: float, expires_in_s: float,
     ) -> None:  # fmt: skip
         self._book = book
         self._dispatcher = dispatcher
@@ -34,6 +35,7 @@ class Intake:
         self._registry = registry
         self._audit = audit
         self._pump = pump
+        self._cache = cache
         self._clock = clock
         self._ageing_s = ageing_s
         self._expires_in_s = expires_in_s
@@ -81,7 +83,8 @@ class Intake:
             there = await self._known_keys(items)
         if known is not None:
             known.update(there)
-        jobs = self._stage(items, checked, there, caller, staged)
+        hits = await self._hits(items, checked) if any(spec.cached for spec in checked) else {}
+        jobs = self._stage(items, checked, there, caller, staged, hits)
         admitted = self._journal.admitted()
         self._journal.push()
         await asyncio.shield(admitted)
@@ -98,7 +101,7 @@ class Intake:
 
     def _stage(
         self, items: list[Submission], specs: list[TaskSpec], known: dict[str, Job], caller: Caller,
-        staged: Callable[[], None] | None,
+        staged: Callable[[], None] | None, hits: dict[int, Hit],
     ) -> list[Job]:  # fmt: skip
         """Build all, then admit all: a fault in the last leaves nothing of the first. No await in here."""
         book, now = self._book, self._clock.wall()
@@ -106,7 +109,7 @@ class Intake:
         first_id = book.last_id
         jobs: list[Job] = []
         fresh: list[Job] = []
-        for item, spec in zip(items, specs, strict=True):
+        for place, (item, spec) in enumerate(zip(items, specs, strict=True)):
             key = item.idempotency_key
             if key is not None and key in known:
                 jobs.append(admission.same_request(known[key], spec.name, item.args))
@@ -116,6 +119,8 @@ class Intake:
             )
             if job.parent_id is not None:
                 job.locks = self._locks(job)
+            if place in hits:
+                _take_hit(job, hits[place], now)
             fresh.append(job)
             jobs.append(job)
             if key is not None:
@@ -123,6 +128,9 @@ class Intake:
         for job in fresh:
             book.next_id()
             book.admit(job)
+            if job.cached_from is not None:
+                book.change(job, "job.succeeded", JobState.SUCCEEDED, {"cached_from": job.cached_from})
+                continue
             lane = lanes[job.queue]
             lane.queued += 1
             if job.run_at > now:
@@ -142,6 +150,15 @@ class Intake:
             self._pump.pump()  # a job that can start at once shares the commit of its admission
         return jobs
 
+    async def _hits(self, items: list[Submission], specs: list[TaskSpec]) -> dict[int, Hit]:
+        """Recorded results, by place in the list."""
+        hits: dict[int, Hit] = {}
+        for place, (item, spec) in enumerate(zip(items, specs, strict=True)):
+            hit = await self._cache.find(spec, item.args) if spec.cached and not item.no_cache else None
+            if hit is not None:
+                hits[place] = hit
+        return hits
+
     def _locks(self, job: Job) -> tuple[str, ...] | None:
         """What a child occupies in place of what its waiting parent holds."""
         parent = self._book.live.get(job.parent_id or 0)
@@ -156,7 +173,9 @@ class Intake:
             if job.idempotency_key is not None:
                 self._keys_coming.pop(job.idempotency_key, None)
                 self._keys_landed += 1
-            if refused and job.id in self._book.live and job.state is JobState.QUEUED:
+            if refused and job.cached_from is not None:
+                self._book.forget(job)
+            elif refused and job.id in self._book.live and job.state is JobState.QUEUED:
                 self._dispatcher.withdraw(job)
                 self._delayed.withdraw(job)
                 self._dispatcher.lanes[job.queue].queued -= 1
@@ -213,3 +232,9 @@ class Intake:
             self._book.forget(job)
             job.id = 0
         return job
+
+
+def _take_hit(job: Job, hit: Hit, now: float) -> None:
+    """The job ends before it starts: an earlier one has found its result."""
+    job.attempt, job.started_at, job.finished_at = 1, now, now
+    job.result, job.cached_from = hit.result, hit.job_id

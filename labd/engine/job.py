@@ -100,6 +100,7 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     parent_id: int | None = None
     step: int | None = None
     schedule: str | None = None
+    no_cache: bool = False
 
 
 class Job(msgspec.Struct):
@@ -138,6 +139,7 @@ class Job(msgspec.Struct):
     locks: tuple[str, ...] | None = None
     code: dict[str, Any] | None = None
     asks: dict[str, Any] | None = None
+    cached_from: int | None = None
 
     @property
     def lock_names(self) -> tuple[str, ...]:
@@ -182,6 +184,7 @@ class JobView(msgspec.Struct):
     seq: int
     code: dict[str, Any] | None
     asks: dict[str, Any] | None
+    cached_from: int | None
 
 
 def view(job: Job) -> JobView:
@@ -220,6 +223,7 @@ def view(job: Job) -> JobView:
         job.seq,
         job.code,
         job.asks,
+        job.cached_from,
     )
 
 

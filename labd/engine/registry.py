@@ -58,6 +58,8 @@ class TaskSpec:
         expires_in_s: How long a physical job may wait; None takes the settings' figure.
         arguments: The schema, where the function's own annotations do not say it (tasks of workers).
         origin: Who offers the task, such as a wing or an environment; `Registry.replace_origin` swaps them whole.
+        cached: The same arguments to the same code give the recorded result; repeatable tasks only.
+        cache_ttl_s: How long a recorded result counts; None for ever.
         code: Which code runs, such as `{"file", "sha256", "commit"}`; recorded in every job.
     """
 
@@ -81,6 +83,14 @@ class TaskSpec:
     arguments: type[msgspec.Struct] | None = None
     origin: str = ""
     code: dict[str, Any] | None = None
+    cached: bool = False
+    cache_ttl_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.cached and self.effect == "physical":
+            raise ValueError(
+                f"task {self.name} is physical; what moved once must not be skipped, so it is never cached"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class More(msgspec.Struct, omit_defaults=True):
     locks: tuple[str, ...] | None = None
     code: dict[str, Any] | None = None
     asks: dict[str, Any] | None = None
+    cached_from: int | None = None
 
 
 _more = msgspec.json.Decoder(More).decode
@@ -62,13 +63,13 @@ def _text(value: Any) -> str | None:
 
 
 def _more_text(job: Job) -> str:
-    if job.effect == "repeatable" and job.code is None and (
+    if job.effect == "repeatable" and job.code is None and job.cached_from is None and (
         job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes
     ) == _NOTHING:  # fmt: skip
         return _PLAIN
     more = More(
         job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes, job.locks,
-        job.code, job.asks,
+        job.code, job.asks, job.cached_from,
     )  # fmt: skip
     return _encode(more).decode()
 
@@ -180,4 +181,5 @@ def from_row(row: tuple[Any, ...]) -> Job:
         more.locks,
         more.code,
         more.asks,
+        more.cached_from,
     )

@@ -18,6 +18,7 @@ import structlog
 
 from labd.clock import Clock, iso
 from labd.engine import baton, inline, retry
+from labd.engine.cache import ResultCache
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, rank
 from labd.engine.inline import InlineContext, Outcome
@@ -54,7 +55,8 @@ class Runs:
 
     def __init__(
         self, book: JobBook, dispatcher: Dispatcher, delayed: DelayedJobs, journal: Journal, logbook: Logbook,
-        registry: Registry, clock: Clock, random: Random, ageing_s: float, wake: Callable[[], None],
+        registry: Registry, clock: Clock, random: Random, ageing_s: float, cache: ResultCache,
+        wake: Callable[[], None],
     ) -> None:  # fmt: skip
         self.going: dict[int, Run] = {}
         self.succeeded_since_start = 0
@@ -67,6 +69,7 @@ class Runs:
         self._clock = clock
         self._random = random
         self._ageing_s = ageing_s
+        self._cache = cache
         self._wake = wake
         self._launching: deque[baton.Begin] = deque()
         self._abandoned = False
@@ -156,6 +159,8 @@ class Runs:
             job.error = None
             self.succeeded_since_start += 1
             self._end(job, "job.succeeded", JobState.SUCCEEDED)
+            if run.spec.cached:
+                self._cache.keep(run.spec, job)
 
     def _end(self, job: Job, kind: str, state: JobState, error: JobError | None = None) -> None:
         job.finished_at = self._clock.wall()

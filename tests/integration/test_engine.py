@@ -110,6 +110,7 @@ class Bench:
         )
         registry.add(TaskSpec("test.flaky", flaky, max_attempts=3, retry_delay_s=1.0, backoff="fixed"))
         registry.add(TaskSpec("test.broken", broken))
+        registry.add(TaskSpec("test.cached", noop, cached=True, cache_ttl_s=60.0, code={"sha256": "a"}))
         registry.add(TaskSpec("test.unspeakable", unspeakable))
         registry.add(StopSpec("test.stop", stop, aliases=("emergency_stop",)))
         return registry
@@ -211,6 +212,23 @@ async def test_a_bad_submission_names_field_value_and_limit_and_leaves_nothing(
         assert message in str(caught.value)
         assert await engine.jobs(JobFilter()) == []
         assert engine.counts()["queued"] == 0
+
+
+async def test_a_recorded_result_is_given_again_until_it_is_too_old_or_not_wanted(
+    bench: Bench, state_dir: Path
+) -> None:
+    clock = FakeClock()
+    async with bench.engine(state_dir, clock) as engine:
+        first = await ended(engine, await one(engine, "test.cached", args={"n": 5}))
+        again = await ended(engine, await one(engine, "test.cached", args={"n": 5}))
+        assert (again.state, again.result, again.cached_from) == ("succeeded", 5, first.id)
+        assert (await engine.why(again.id))[0].message.startswith("its result is the recorded one of job 1")
+        await ended(engine, await one(engine, "test.cached", args={"n": 6}))
+        await ended(engine, await one(engine, "test.cached", args={"n": 5}, no_cache=True))
+        clock.advance(61)
+        last = await ended(engine, await one(engine, "test.cached", args={"n": 5}))
+        assert last.cached_from is None
+        assert [job_id for job_id, _ in bench.started] == [1, 3, 4, 5]
 
 
 async def test_a_failing_task_is_retried_with_its_error_shown_and_then_succeeds(bench: Bench, state_dir: Path) -> None:

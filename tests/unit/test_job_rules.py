@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from labd import errors
-from labd.engine import retry
+from labd.engine import registry, retry
 from labd.engine.job import ENDED, FINAL, GOING, TRANSITIONS, JobState
 
 ALLOWED = {
@@ -82,3 +82,10 @@ def test_refusals_and_bad_requests_are_never_retried() -> None:
             cls = stack.pop()
             assert not cls.retryable, cls
             stack += cls.__subclasses__()
+
+
+def test_a_physical_task_is_never_cached() -> None:
+    async def move(ctx: registry.JobContext) -> None: ...
+
+    with pytest.raises(ValueError, match=r"task arm\.move is physical; what moved once must not be skipped"):
+        registry.TaskSpec("arm.move", move, effect="physical", cached=True)

@@ -155,3 +155,17 @@ DELETE FROM steps WHERE job_id IN (SELECT value FROM json_each(?));
 
 -- name: waiting
 SELECT * FROM jobs WHERE state = 'waiting' AND state <> 'queued' AND state <> 'succeeded';
+
+-- name: cached
+SELECT job_id, result, made_at FROM cached WHERE key = ? AND (until_at IS NULL OR until_at > ?);
+
+-- name: put_cached
+INSERT INTO cached (key, job_id, result, made_at, until_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, result = excluded.result, made_at = excluded.made_at,
+until_at = excluded.until_at;
+
+-- name: delete_cached_before
+DELETE FROM cached WHERE until_at IS NOT NULL AND until_at < ?;
+
+-- name: delete_cached_of_jobs
+DELETE FROM cached WHERE job_id IN (SELECT value FROM json_each(?));

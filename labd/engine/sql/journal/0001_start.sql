@@ -61,6 +61,15 @@ CREATE TABLE steps (
     PRIMARY KEY (job_id, ordinal)
 ) WITHOUT ROWID;
 
+CREATE TABLE cached (
+    key TEXT PRIMARY KEY CHECK (length(key) = 64),
+    job_id INTEGER NOT NULL,
+    result TEXT,
+    made_at REAL NOT NULL,
+    until_at REAL
+) WITHOUT ROWID;
+CREATE INDEX cached_until ON cached (until_at) WHERE until_at IS NOT NULL;
+
 CREATE TABLE queues (
     name TEXT PRIMARY KEY,
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
