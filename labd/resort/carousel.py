@@ -10,9 +10,8 @@ the motor's power is cut; angles within the turn are not. Mode 3 stays within on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,13 +20,15 @@ from labd.errors import DeviceBusy, LabdError, NotConnected, StopLatched
 from labd.resort.bus import DynamixelLine
 from labd.resort.connecting import make_ready, settle_watchdog
 from labd.resort.connection import CarouselState, Connection, worth_reopening
-from labd.resort.drive import DriveSettings, check_goal, check_speed, plan_of, warnings_of
+from labd.resort.drive import DriveSettings, check_goal, check_speed, plan_of
 from labd.resort.exchange import Exchange
 from labd.resort.lanes import Bus, Lane
 from labd.resort.looks import Motion, ServoState, WatchdogState
 from labd.resort.motion import MotionSupervisor
 from labd.resort.moves import MoveProgress, MoveResult
+from labd.resort.occupancy import Occupancy
 from labd.resort.servo import DynamixelServo
+from labd.resort.sight import Sight
 from labd.resort.stopping import StopReport, StopTicket
 
 __all__ = [
@@ -69,14 +70,8 @@ class Carousel:
         self._clock = clock
         self._on_event = on_event
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._snapshot: ServoState | None = None
-        self._trips = 0
-        self._warned: frozenset[str] = frozenset()
         self._reading: asyncio.Task[ServoState] | None = None
-        self._busy = ""
         self._ticket: StopTicket | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._bus = bus or bus_of(settings, clock)
         self._bus.join(
             settings.servo_id,
@@ -84,6 +79,8 @@ class Carousel:
             on_stop_unconfirmed=lambda report: self._in_loop(lambda: self._tell_unconfirmed(report)),
         )
         self._servo = DynamixelServo(settings.port, settings.servo_id)
+        self._sight = Sight(self._servo, clock, lambda: self.settings, self._tell)
+        self._occupancy = Occupancy(f"servo {settings.servo_id} on {settings.port}", settings.port)
         self._supervisor = MotionSupervisor(self._bus, self._servo, clock, self._saw, self._tell)
         self._connection = Connection(
             self._bus,
@@ -129,7 +126,7 @@ class Carousel:
     @property
     def watchdog_problem(self) -> str | None:
         """What is wrong with the motor's own dead-man; None where all is well, or nothing is known."""
-        return None if self._snapshot is None else self._servo.watchdog_problem()
+        return None if self._sight.state is None else self._servo.watchdog_problem()
 
     @property
     def stop_latched(self) -> bool:
@@ -139,7 +136,7 @@ class Carousel:
     @property
     def snapshot(self) -> ServoState | None:
         """The last state known; never touches the bus."""
-        return self._snapshot
+        return self._sight.state
 
     async def open(self) -> None:
         """Start the owner thread and the connection supervisor; a port that is not there is no error."""
@@ -173,8 +170,8 @@ class Carousel:
             DeviceLost, DeviceTimeout, DeviceFault, DeviceError: Not reached, or not fit to move.
         """
         self._refuse_if_stopped("connect")
-        await self._connecting_over()
-        with self._claim("connect"):
+        await self._occupancy.over("connect")
+        with self._occupancy.claim("connect"):
             await self.open()
             await self._connection.ready(READY_S)
             notes = await self._run(
@@ -186,7 +183,7 @@ class Carousel:
 
     async def disconnect(self) -> None:
         """Torque off on purpose, confirmed; then the port is closed and stays closed until `connect` or `open`."""
-        with self._claim("disconnect"):
+        with self._occupancy.claim("disconnect"):
             if self.state == "closed":
                 return
             self._require_ready()
@@ -197,8 +194,8 @@ class Carousel:
 
     async def read_state(self) -> ServoState:
         """The state now; during a move the supervisor's last look. Readers at the same time share one look."""
-        if self.moving and self._snapshot is not None:
-            return self._snapshot
+        if self.moving and self._sight.state is not None:
+            return self._sight.state
         if self._reading is None or self._reading.done():
             self._require_ready()
             self._reading = asyncio.get_running_loop().create_task(self._read())
@@ -216,7 +213,7 @@ class Carousel:
         self._refuse_if_stopped("move")
         self._require_ready()
         check_goal(self.settings, self._servo.identity, goal_steps)
-        with self._claim("a move"):
+        with self._occupancy.claim("a move"):
             try:
                 return await self._supervisor.move(plan_of(self.settings, goal_steps), on_progress)
             except LabdError as fault:
@@ -247,20 +244,20 @@ class Carousel:
             DeviceError: Not at rest in time.
         """
         self._refuse_if_stopped("hold")
-        await self._connecting_over()
+        await self._occupancy.over("connect")
         self._require_ready()
         if self.moving:
             self._supervisor.ask_hold()
             limit_s = self.settings.lease_s + self.settings.stall_s + 3.0
             try:
-                await asyncio.wait_for(self._idle.wait(), limit_s)
+                await asyncio.wait_for(self._occupancy.idle(), limit_s)
             except TimeoutError:
                 raise DeviceBusy(
                     f"{self.settings.port}: the move did not react to hold in {limit_s:.1f} s; `labctl resort stop`",
                     port=self.settings.port,
                 ) from None
             return await self.read_state()
-        with self._claim("hold"):
+        with self._occupancy.claim("hold"):
             if (await self._read()).torque_enabled:
                 self._saw(await self._supervisor.rest(plan_of(self.settings, 0)))
             return await self._read()
@@ -297,8 +294,8 @@ class Carousel:
         motion = await self._run(Lane.POLL, self._servo.read_motion)
         if not self.moving:  # a look that waited behind the start of a move is older than the supervisor's
             self._saw(motion)
-        assert self._snapshot is not None
-        return self._snapshot
+        assert self._sight.state is not None
+        return self._sight.state
 
     async def _run(self, lane: Lane, function: Callable[[Exchange], T]) -> T:
         try:
@@ -312,22 +309,12 @@ class Carousel:
             self._connection.lost(fault)
 
     def _saw(self, motion: Motion) -> None:
-        state = self._servo.state(motion, self._clock.wall(), self._trips, self.settings.watchdog_period_s)
-        assert self._servo.identity is not None
-        warnings = warnings_of(state, self.settings, self._servo.identity.model)
-        self._snapshot = replace(state, warnings=tuple(warnings.values()))
+        self._sight.take(motion)
         self._connection.note_position(motion.position)
-        for kind in warnings.keys() - self._warned:
-            self._tell("device.warning", {"warning": kind, "problem": warnings[kind]})
-        self._warned = frozenset(warnings)
 
     def _tell(self, name: str, facts: dict[str, Any]) -> None:
         if name == "device.watchdog_tripped":
-            self._trips += 1
-            if self._snapshot is not None:
-                watchdog = replace(self._snapshot.watchdog, trips=self._trips, tripped=False)
-                self._snapshot = replace(self._snapshot, watchdog=watchdog)
-            facts = {**facts, "trips": self._trips}
+            facts = {**facts, "trips": self._sight.count_trip()}
         self._on_event(name, {"servo_id": self.settings.servo_id, "port": self.settings.port, **facts})
 
     def _tell_unconfirmed(self, report: StopReport) -> None:
@@ -340,26 +327,6 @@ class Carousel:
                 loop.call_soon_threadsafe(call)
             except RuntimeError:
                 pass  # the loop has ended
-
-    async def _connecting_over(self) -> None:
-        while self._busy == "connect":
-            await self._idle.wait()
-
-    @contextmanager
-    def _claim(self, what: str) -> Iterator[None]:
-        if self._busy:
-            raise DeviceBusy(
-                f"servo {self.settings.servo_id} on {self.settings.port}: {what} is refused while {self._busy} is "
-                "under way; wait for it, or `labctl resort hold`",
-                port=self.settings.port,
-            )
-        self._busy = what
-        self._idle.clear()
-        try:
-            yield
-        finally:
-            self._busy = ""
-            self._idle.set()
 
     def _require_ready(self) -> None:
         if self.connected:

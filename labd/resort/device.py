@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,8 +13,8 @@ from labd.resort.allowed import Situation, decide, require
 from labd.resort.carousel import Carousel
 from labd.resort.lanes import Bus
 from labd.resort.latch import StopLatch
-from labd.resort.modes import Modes, changes
-from labd.resort.motor_note import MotorNote, MotorNoteFile
+from labd.resort.modes import Modes, plan
+from labd.resort.motor_note import MotorNoteFile, note_of
 from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of
 from labd.resort.self_connection import SelfConnection
@@ -129,17 +128,8 @@ class ResortDevice:
     def configuring(self) -> str:
         """What `connect --configure` will do, by what is known of the motor now."""
         now = self.situation()
-        wanted = OPERATING_MODES[self.settings.mode]
-        if now.operating_mode is None:
-            return (
-                f"a motor in other modes than {Modes(wanted).in_words()} gets its torque switched off, then those modes"
-            )
-        found = Modes(now.operating_mode, now.drive_mode or 0)
-        what = " and ".join(changes(found, found.wanted(wanted)))
-        if not what:
-            return f"the motor is in {found.in_words()}, as labd drives it; nothing is configured"
-        first = "switches torque off (support what hangs on it), " if now.torque_enabled else ""
-        return f"{first}sets {what}, then switches torque on where it stands"
+        found = None if now.operating_mode is None else Modes(now.operating_mode, now.drive_mode or 0)
+        return plan(found, OPERATING_MODES[self.settings.mode], now.torque_enabled)
 
     async def _connect_quietly(self) -> None:
         await self.seen.guarded(self.carousel.connect())
@@ -278,17 +268,9 @@ class ResortDevice:
 
     def _note_motor(self) -> None:
         """Leave behind what a stop needs to know when labd is dead."""
-        state, settings = self.carousel.snapshot, self.settings
-        note = MotorNote(
-            device=self.name,
-            port=os.path.abspath(self.port),  # noqa: PTH100 - a link by-id stays one
-            baud_rate=settings.baud_rate,
-            servo_id=settings.servo_id,
-            driver=settings.driver,
-            watchdog_period_s=settings.watchdog_period_s,
-            watchdog_stops_motor=None if state is None else state.watchdog.stops_motor,
-            state_dir=self._state_dir,
-        )
+        state = self.carousel.snapshot
+        stops = None if state is None else state.watchdog.stops_motor
+        note = note_of(self.name, self.settings, self.port, stops, self._state_dir)
         self.note_file.write(note)
 
     def hold_queued(self, code: str, reason: str) -> list[int]:

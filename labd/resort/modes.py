@@ -58,6 +58,19 @@ def remedy(found: Modes, wanted: Modes, torque_enabled: bool | None) -> str:
     return f"torque is off; {CONNECT} sets {what}, then switches torque on where it stands"
 
 
+def plan(found: Modes | None, operating: int, torque_enabled: bool | None) -> str:
+    """What `connect --configure` will do; `found` is None where the motor was not seen yet."""
+    if found is None:
+        return (
+            f"a motor in other modes than {Modes(operating).in_words()} gets its torque switched off, then those modes"
+        )
+    what = " and ".join(changes(found, found.wanted(operating)))
+    if not what:
+        return f"the motor is in {found.in_words()}, as labd drives it; nothing is configured"
+    first = "switches torque off (support what hangs on it), " if torque_enabled else ""
+    return f"{first}sets {what}, then switches torque on where it stands"
+
+
 def _operating(mode: int) -> str:
     names = {int(known): known.name.lower() for known in OperatingMode}
     return f"{mode} ({names.get(mode, 'unknown')})"

@@ -13,6 +13,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from labd.resort.settings import ResortSettings
+
 log = structlog.get_logger("resort")
 
 
@@ -32,6 +34,22 @@ class MotorNote:
     watchdog_period_s: float
     watchdog_stops_motor: bool | None
     state_dir: str
+
+
+def note_of(
+    device: str, settings: ResortSettings, port: str, watchdog_stops_motor: bool | None, state_dir: str
+) -> MotorNote:
+    """The facts of a carousel on a port."""
+    return MotorNote(
+        device=device,
+        port=os.path.abspath(port),  # noqa: PTH100 - a link by-id stays one
+        baud_rate=settings.baud_rate,
+        servo_id=settings.servo_id,
+        driver=settings.driver,
+        watchdog_period_s=settings.watchdog_period_s,
+        watchdog_stops_motor=watchdog_stops_motor,
+        state_dir=state_dir,
+    )
 
 
 class MotorNoteFile:
