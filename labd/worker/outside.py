@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from typing import Any, Dict, List, Optional, Sequence, Tuple
@@ -34,7 +33,11 @@ def _call(name: str, args: Dict[str, Any]) -> Any:
         )
     try:
         result = function(**args)
-        return asyncio.run(result) if inspect.iscoroutine(result) else result
+        if not inspect.iscoroutine(result):
+            return result
+        import asyncio
+
+        return asyncio.run(result)
     except Exception as fault:
         raise labd.CallFailed(name, "task_failed", f"{type(fault).__name__}: {fault}") from fault
 

@@ -7,13 +7,12 @@ ends `time.sleep`, `recv` and `wait` at once. An async body is cancelled through
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import inspect
 import signal
 import threading
 import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import labd
 from labd.worker import failures
@@ -22,6 +21,9 @@ from labd.worker.encoding import NotJson, explain
 from labd.worker.loading import LoadedTask
 from labd.worker.parameters import ParameterFault
 from labd.worker.replay import Replay, StepMismatch
+
+if TYPE_CHECKING:
+    import asyncio  # 30 ms and several MiB, for the bodies that need it only
 
 CANCEL_SIGNAL = signal.SIGURG  # ignored unless handled, so a child program that gets it by mistake does not notice
 LEVELS = ("debug", "info", "warning", "error")
@@ -50,6 +52,7 @@ class Run:
         self._shields = 0  # the main thread is inside of labd's own code, where an exception would tear a line
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._task: Optional[asyncio.Task[Any]] = None
+        self._cancellations: Tuple[type, ...] = (labd.Cancelled, labd._Suspend)  # what may end a run that is cancelled
         self._progress: Optional[Dict[str, Any]] = None
         self._progress_at = float("-inf")
 
@@ -95,7 +98,7 @@ class Run:
                 if inspect.iscoroutine(value):
                     self._armed = False
                     coroutine, value = value, _NOTHING
-                    value = asyncio.run(self._body(coroutine))
+                    value = self._run_loop(coroutine)
             finally:
                 self._armed = False
             if self._replay.suspension is None and self._replay.mismatch is None:
@@ -109,8 +112,7 @@ class Run:
 
     def finish(self, outcome: Dict[str, Any]) -> None:
         """Tell the daemon, with the last progress before it."""
-        if self._progress is not None:
-            self._send_progress()
+        self._send_progress()
         try:
             self._channel.send({**outcome, "run": self.number})
         except NotJson as fault:
@@ -137,7 +139,15 @@ class Run:
     def _subject(self) -> str:
         return f"{self.task_name} (job {self.job_id})"
 
+    def _run_loop(self, coroutine: Any) -> Any:
+        import asyncio
+
+        self._cancellations = (*self._cancellations, asyncio.CancelledError)
+        return asyncio.run(self._body(coroutine))
+
     async def _body(self, coroutine: Any) -> Any:
+        import asyncio
+
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         if self.cancel_asked:
@@ -174,9 +184,11 @@ class Run:
 
     def _send_progress(self) -> None:
         waiting, self._progress = self._progress, None
+        if waiting is None:
+            return  # another thread of the body was faster
         self._progress_at = self._monotonic()
         with self._shield():
-            self._channel.send({"type": "progress", "run": self.number, **(waiting or {})})
+            self._channel.send({"type": "progress", "run": self.number, **waiting})
 
     def _refuse_physical(self, what: str) -> None:
         if self._physical:
@@ -193,7 +205,7 @@ class Run:
         return {"type": "done", "result": value}
 
     def _ended_by(self, fault: BaseException) -> Dict[str, Any]:
-        if self.cancel_asked and failures.is_only(fault, (labd.Cancelled, asyncio.CancelledError, labd._Suspend)):
+        if self.cancel_asked and failures.is_only(fault, self._cancellations):
             return {"type": "cancelled"}
         if isinstance(fault, StepMismatch) or self._replay.mismatch is not None:
             return failures.failed("step_mismatch", f"{self._subject}: {self._replay.mismatch}")
