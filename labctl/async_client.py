@@ -112,6 +112,26 @@ class AsyncClient:
         """One task and the JSON schema of its arguments; aliases are understood."""
         return await self._object(get(f"/tasks/{part(name)}"))
 
+    async def reload_tasks(self) -> Json:
+        """Look at the task files again: how many files and tasks there are, and what is wrong with which file."""
+        return await self._object(post("/tasks/reload"), 600.0)
+
+    async def pin_task(self, name: str) -> Json:
+        """Let a task run the code that its file holds now, and no other."""
+        return await self._object(post(f"/tasks/{part(name)}/pin"))
+
+    async def unpin_task(self, name: str) -> Json:
+        """Let a task run whatever its file holds."""
+        return await self._object(post(f"/tasks/{part(name)}/unpin"))
+
+    async def environments(self) -> Json:
+        """`{"environments": [...], "faults": [...], "pins": [...]}`: where tasks of task files run."""
+        return await self._object(get("/environments"))
+
+    async def sync_environment(self, name: str, fresh: bool = False, timeout_s: float | None = None) -> Json:
+        """Make an environment; answers when it is made."""
+        return await self._object(post(f"/environments/{part(name)}/sync", {"fresh": fresh}), timeout_s)
+
     async def execute(self, task: str, args: Mapping[str, Any] | None = None, timeout_s: float | None = 3600.0) -> Json:
         """Run a task and wait for it; raises the error of a task that fails."""
         return await self._object(routes.execute(task, args or {}), timeout_s)

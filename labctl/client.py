@@ -124,6 +124,26 @@ class Client:
         """One task and the JSON schema of its arguments; aliases are understood."""
         return self._object(get(f"/tasks/{part(name)}"))
 
+    def reload_tasks(self) -> Json:
+        """Look at the task files again: how many files and tasks there are, and what is wrong with which file."""
+        return self._object(post("/tasks/reload"), 600.0)
+
+    def pin_task(self, name: str) -> Json:
+        """Let a task run the code that its file holds now, and no other."""
+        return self._object(post(f"/tasks/{part(name)}/pin"))
+
+    def unpin_task(self, name: str) -> Json:
+        """Let a task run whatever its file holds."""
+        return self._object(post(f"/tasks/{part(name)}/unpin"))
+
+    def environments(self) -> Json:
+        """`{"environments": [...], "faults": [...], "pins": [...]}`: where tasks of task files run."""
+        return self._object(get("/environments"))
+
+    def sync_environment(self, name: str, fresh: bool = False, timeout_s: float | None = None) -> Json:
+        """Make an environment; answers when it is made."""
+        return self._object(post(f"/environments/{part(name)}/sync", {"fresh": fresh}), timeout_s)
+
     def execute(self, task: str, args: Mapping[str, Any] | None = None, timeout_s: float | None = 3600.0) -> Json:
         """Run a task and wait for it; raises the error of a task that fails."""
         return self._object(routes.execute(task, args or {}), timeout_s)

@@ -43,7 +43,11 @@ class LateGroup(click.Group):
 class LabdGroup(LateGroup):
     """`labd`."""
 
-    late = {"backup": "labd.backup_commands:backup", "restore": "labd.backup_commands:restore"}  # noqa: RUF012
+    late = {  # noqa: RUF012
+        "backup": "labd.backup_commands:backup",
+        "restore": "labd.backup_commands:restore",
+        "env": "labd.environment_commands:env",
+    }
 
 
 class SimulateGroup(LateGroup):

@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "queue": "Pause, resume and limit queues.",
     "schedule": "Jobs by cron or interval.",
     "task": "What can be asked for.",
+    "env": "The interpreters that tasks run in.",
     "events": "What happens, as it happens.",
     "execute": "Run a task and print its result.",
     "audit": "Who did what.",

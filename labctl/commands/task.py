@@ -12,6 +12,7 @@ from labctl.commands.verbs import finish, waits
 from labctl.invocation import Invocation
 
 COLUMNS = ["name", "wing", "queue", "effect", "description"]
+PIN_COLUMNS = ["task", "sha256", "file", "commit", "by", "at"]
 Json = dict[str, Any]
 
 
@@ -62,6 +63,45 @@ def run(
     """Run a task as a job and wait for it."""
     args = arguments.task_arguments(call.client, name, pairs, args_json)
     return finish(call, call.client.submit(name, args, queue=queue, tags=list(tags) or None), **waiting)
+
+
+@command.command()
+@click.pass_obj
+def reload(call: Invocation) -> int:
+    """Look at the task files again; exit code 6 if one of them cannot be used."""
+    report = call.client.reload_tasks()
+
+    def text() -> str:
+        lines = [f"{report['tasks']} tasks in {report['files']} files"]
+        lines += [f"{fault['file']}:{fault.get('line') or 0}: {fault['message']}" for fault in report["faults"]]
+        return "\n".join(map(render.printable, lines))
+
+    call.emit(report, text)
+    return exits.ATTENTION if report["faults"] else exits.DONE
+
+
+@command.command()
+@click.argument("name", required=False)
+@click.pass_obj
+def pin(call: Invocation, name: str | None) -> int:
+    """Let a task run the code that its file holds now, and refuse any other; without NAME: all pins."""
+    if name is None:
+        pins = call.client.environments()["pins"]
+        call.listing({"pins": pins}, PIN_COLUMNS, [[render.cell(one.get(key)) for key in PIN_COLUMNS] for one in pins])
+        return exits.DONE
+    pinned = call.client.pin_task(name)
+    call.emit(pinned, lambda: f"{pinned['task']} is pinned to {pinned['sha256'][:12]} of {pinned['file']}")
+    return exits.DONE
+
+
+@command.command()
+@click.argument("name")
+@click.pass_obj
+def unpin(call: Invocation, name: str) -> int:
+    """Let a task run whatever its file holds."""
+    answer = call.client.unpin_task(name)
+    call.emit(answer, lambda: f"{name} is free" if answer["was_pinned"] else f"{name} was not pinned")
+    return exits.DONE
 
 
 def _cell(task: Json, key: str) -> str:

@@ -91,7 +91,7 @@ class Environments:
             found = interpreters.ask(Path(settings.python))
             if found is None:
                 raise EnvironmentOff(
-                    f"environment {name}: {settings.python} does not answer as Python 3", environment=name
+                    f"environment {name}: {settings.python} does not answer as Python 3.8 or later", environment=name
                 )
             return found
         return self._fitting(name, settings)
@@ -102,7 +102,7 @@ class Environments:
         else:
             found, seen = interpreters.find(settings.python, self._environ)
         if found is None:
-            there = ", ".join(one.version_text for one in seen) or "none"
+            there = ", ".join(dict.fromkeys(one.version_text for one in seen)) or "none"
             raise EnvironmentOff(
                 f"environment {name} needs Python {settings.python}; found here: {there}; install one that fits, "
                 f'or say python = "/path" in [env.{name}]',
@@ -113,6 +113,7 @@ class Environments:
     def _made(self, name: str, settings: EnvironmentSettings) -> Interpreter:
         record = self.record(name)
         if record is None:
+            self._fitting(name, settings)  # where none fits, that is the reason
             raise EnvironmentOff(
                 f"environment {name} is not made yet; `labd env sync {name}` makes it", environment=name
             )
@@ -120,7 +121,7 @@ class Environments:
         found = interpreters.ask(path)
         if found is None:
             raise EnvironmentOff(
-                f"environment {name}: {path} does not answer as Python 3; `labd env sync --fresh {name}` makes it anew",
+                f"environment {name}: {path} does not answer as Python; `labd env sync --fresh {name}` makes it anew",
                 environment=name,
             )
         return found

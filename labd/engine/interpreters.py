@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NEWEST_MINOR = 20
+OLDEST = (3, 8)
 ASK = "import sys; print('%d.%d.%d' % sys.version_info[:3]); print(sys.executable)"
 ASK_TIMEOUT_S = 20.0
 _CLAUSE = re.compile(r"\s*([<>=!~]=|[<>])?\s*(\d+(?:\.\d+)*)\s*")
@@ -57,7 +58,7 @@ def _clause(version: tuple[int, ...], clause: str) -> bool:
 
 
 def ask(path: Path) -> Interpreter | None:
-    """The interpreter at a path, or None if it does not answer as Python 3."""
+    """The interpreter at a path, or None if it does not answer as a Python that workers run on."""
     try:
         done = subprocess.run(
             [str(path), "-I", "-c", ASK], capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=False,
@@ -69,7 +70,7 @@ def ask(path: Path) -> Interpreter | None:
     if done.returncode != 0 or len(lines) < 1 or not re.fullmatch(r"3\.\d+\.\d+", lines[0]):
         return None
     major, minor, micro = map(int, lines[0].split("."))
-    return Interpreter(path, (major, minor, micro))
+    return Interpreter(path, (major, minor, micro)) if (major, minor) >= OLDEST else None
 
 
 def own() -> Interpreter:

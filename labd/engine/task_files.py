@@ -22,14 +22,13 @@ FILES_AT_MOST = 2000
 GIT_TIMEOUT_S = 5.0
 _ENV_IN_TEXT = re.compile(r"""\benv\s*=\s*["']([A-Za-z0-9][\w.-]*)["']""")
 _NAME_IN_TEXT = re.compile(r"^\s*(?:async\s+)?def\s+(\w+)", re.MULTILINE)
-_TASK_IN_TEXT = re.compile(r"@(?:\w+\.)?(?:task|flow|mqtt_task)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
     """A task file or a module: where it is imported and, as far as the text tells, what it offers.
 
-    `names` has environment -> names of tasks; `imports` the top-level packages of a file.
+    `names` has environment -> names of tasks; `imports` environment -> top-level packages that are imported there.
     """
 
     place: str
@@ -37,7 +36,7 @@ class Source:
     digest: str = ""
     commit: str | None = None
     names: Mapping[str, tuple[str, ...]] | None = None
-    imports: tuple[str, ...] = ()
+    imports: Mapping[str, frozenset[str]] | None = None
     problem: str | None = None
 
     @property
@@ -101,44 +100,59 @@ def _read_file(path: Path) -> Source:
     try:
         tree = ast.parse(content)
     except (SyntaxError, ValueError):
-        names, imports = _from_text(content.decode(errors="replace")), list[str]()
+        names, imports = _from_text(content.decode(errors="replace")), dict[str, frozenset[str]]()
     else:
-        names, imports = _from_tree(tree), sorted(_imports(tree))
-    return Source(str(path), False, digest, commit_of(path) if names else None, names, tuple(imports))
+        words, constants = _words(tree), _constants(tree)
+        names = _from_tree(tree, words, constants)
+        imports = {name: frozenset(_imports(tree, name, words, constants)) for name in names}
+    return Source(str(path), False, digest, commit_of(path) if names else None, names, imports)
 
 
 def _from_text(text: str) -> dict[str, tuple[str, ...]]:
-    if not _TASK_IN_TEXT.search(text):
-        return {}
     found = tuple(_NAME_IN_TEXT.findall(text))
     return dict.fromkeys(set(_ENV_IN_TEXT.findall(text)) or {DEFAULT}, found)
 
 
-def _from_tree(tree: ast.Module) -> dict[str, tuple[str, ...]]:
-    """Names of tasks by environment, as far as they are written out."""
-    constants = {
+def _constants(tree: ast.Module) -> dict[str, object]:
+    return {
         target.id: node.value.value
         for node in tree.body
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    words = set(DECORATORS)
+
+
+def _words(tree: ast.Module) -> set[str]:
+    """Names that mean `@task` in this file."""
+    found = set(DECORATORS)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "labd":
-            words |= {alias.asname for alias in node.names if alias.name in DECORATORS and alias.asname}
+            found |= {alias.asname for alias in node.names if alias.name in DECORATORS and alias.asname}
+    return found
+
+
+def _from_tree(tree: ast.Module, words: set[str], constants: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+    """Names of tasks by environment, as far as they are written out."""
     found: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            for decorator in node.decorator_list:
-                call = decorator if isinstance(decorator, ast.Call) else None
-                if _word(call.func if call else decorator) in words:
-                    given = {} if call is None else {key.arg: _value(key.value, constants) for key in call.keywords}
-                    found.setdefault(str(given.get("env") or DEFAULT), []).append(str(given.get("name") or node.name))
+            given = _decorated(node, words, constants)
+            if given is not None:
+                found.setdefault(str(given.get("env") or DEFAULT), []).append(str(given.get("name") or node.name))
         elif isinstance(node, ast.Call) and _word(node.func) in words:
-            given = {key.arg: _value(key.value, constants) for key in node.keywords}
-            found.setdefault(str(given.get("env") or DEFAULT), [])
+            env = next((_value(key.value, constants) for key in node.keywords if key.arg == "env"), None)
+            found.setdefault(str(env or DEFAULT), [])
     return {name: tuple(names) for name, names in found.items()}
+
+
+def _decorated(node: ast.stmt, words: set[str], constants: Mapping[str, object]) -> dict[str | None, object] | None:
+    """What stands in `@task(...)` of a function; None without such a decorator."""
+    for decorator in node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ():
+        call = decorator if isinstance(decorator, ast.Call) else None
+        if _word(call.func if call else decorator) in words:
+            return {} if call is None else {key.arg: _value(key.value, constants) for key in call.keywords}
+    return None
 
 
 def _word(node: ast.expr) -> str:
@@ -151,15 +165,17 @@ def _value(node: ast.expr, constants: Mapping[str, object]) -> object:
     return constants.get(node.id) if isinstance(node, ast.Name) else None
 
 
-def _imports(tree: ast.Module) -> Iterator[str]:
-    """Top-level packages that the file imports anywhere."""
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module.partition(".")[0])
-    yield from found
+def _imports(tree: ast.Module, environment: str, words: set[str], constants: Mapping[str, object]) -> Iterator[str]:
+    """Top-level packages that a file needs in one environment: not those inside of another's tasks."""
+    for statement in tree.body:
+        given = _decorated(statement, words, constants)
+        if given is not None and str(given.get("env") or DEFAULT) != environment:
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import):
+                yield from (alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                yield node.module.partition(".")[0]
 
 
 def commit_of(path: Path) -> str | None:
