@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
@@ -31,7 +32,7 @@ async def rig(state_dir: Path) -> AsyncIterator[Rig]:
         yield made
 
 
-async def ready(rig: Rig, **changes: object) -> Carousel:
+async def ready(rig: Rig, **changes: Any) -> Carousel:
     carousel = rig.carousel(**changes)
     await carousel.open()
     await carousel.connect()

@@ -27,6 +27,7 @@ from labd.errors import (
 from labd.resort.carousel import Carousel
 from labd.resort.direct import direct_stop
 from labd.resort.lanes import Lane
+from labd.resort.wire_faults import Kind
 from tests.fakes.carousel_rig import Rig, carousel_rig, extended
 from tests.fakes.virtual_bus import host_on
 
@@ -37,7 +38,7 @@ async def rig(state_dir: Path) -> AsyncIterator[Rig]:
         yield made
 
 
-async def ready(rig: Rig, clock: SystemClock | None = None, **changes: object) -> Carousel:
+async def ready(rig: Rig, clock: SystemClock | None = None, **changes: Any) -> Carousel:
     carousel = rig.carousel(clock, **changes)
     await carousel.open()
     await carousel.connect()
@@ -83,7 +84,7 @@ class HangingClock(SystemClock):
 
 
 @pytest.mark.parametrize("fault", ["lost", "late", "corrupt", "duplicated", "unheard"])
-async def test_moves_and_readings_are_right_on_a_bad_wire(rig: Rig, fault: str) -> None:
+async def test_moves_and_readings_are_right_on_a_bad_wire(rig: Rig, fault: Kind) -> None:
     carousel = await ready(rig)
     rig.bus.faults.late_s = 0.03
     rig.bus.faults.chance(fault, 0.08)
@@ -328,9 +329,10 @@ async def test_stop_ends_a_move_confirmed_and_refuses_motion_until_released(rig:
 async def test_stop_reaches_the_wire_behind_one_transaction_at_most(rig: Rig) -> None:
     carousel = await ready(rig)
     pollers = [asyncio.create_task(poll(carousel)) for _ in range(8)]
-    waits_ms = []
+    waits_ms: list[float] = []
     for _ in range(100):
         report = await asyncio.wrap_future(carousel.stop_now())
+        assert report.wire_ms is not None
         waits_ms.append(report.wire_ms)
         assert report.confirmed
     for poller in pollers:
@@ -354,7 +356,7 @@ async def test_stop_from_another_thread_while_the_event_loop_hangs(rig: Rig) -> 
 
 
 @pytest.mark.parametrize("fault", ["lost", "late", "corrupt", "duplicated", "unheard"])
-async def test_stop_is_resent_on_a_bad_wire_until_it_reads_back(rig: Rig, fault: str) -> None:
+async def test_stop_is_resent_on_a_bad_wire_until_it_reads_back(rig: Rig, fault: Kind) -> None:
     carousel = await ready(rig)
     move = await under_way(rig, carousel)
     rig.bus.faults.late_s = 0.03

@@ -40,14 +40,14 @@ def three() -> list[VirtualServo]:
 # Every transaction of the vendor's driver.
 
 
-def test_ping_tells_the_model_and_an_absent_servo_times_out():
+def test_ping_tells_the_model_and_an_absent_servo_times_out() -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         assert host.packets.ping(host.port, 1) == (1060, 0, 0)
         assert host.packets.ping(host.port, 7) == (1200, 0, 0)
         assert host.packets.ping(host.port, 3) == (0, TIMEOUT, 0)
 
 
-def test_broadcast_ping_finds_all():
+def test_broadcast_ping_finds_all() -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         found, result = host.packets.broadcastPing(host.port)
         assert result == 0
@@ -55,13 +55,13 @@ def test_broadcast_ping_finds_all():
 
 
 @pytest.mark.parametrize("baud_rate", [9600, 57600, 115200, 1_000_000, 2_000_000, 3_000_000, 4_000_000])
-def test_any_speed_opens_and_talks(baud_rate):
+def test_any_speed_opens_and_talks(baud_rate) -> None:
     with virtual_bus() as bus, host_on(bus, baud_rate) as host:
         assert host.port.setBaudRate(baud_rate)
         assert host.packets.ping(host.port, 1) == (1060, 0, 0)
 
 
-def test_a_bus_that_checks_the_speed_is_deaf_to_another():
+def test_a_bus_that_checks_the_speed_is_deaf_to_another() -> None:
     with virtual_bus(check_baud=True) as bus:
         with host_on(bus, 57600) as host:
             assert host.packets.ping(host.port, 1)[1] == 0
@@ -69,7 +69,7 @@ def test_a_bus_that_checks_the_speed_is_deaf_to_another():
             assert host.packets.ping(host.port, 1)[1] == TIMEOUT
 
 
-def test_reads_and_writes_of_every_size_and_sign():
+def test_reads_and_writes_of_every_size_and_sign() -> None:
     with virtual_bus(VirtualServo(1060, 1)) as bus, host_on(bus) as host:
         packets, port = host.packets, host.port
         assert packets.write1ByteTxRx(port, 1, 65, 1) == (0, 0)
@@ -83,14 +83,14 @@ def test_reads_and_writes_of_every_size_and_sign():
         assert host.read(1, 132, 4, signed=True) == -5
 
 
-def test_payloads_full_of_header_bytes_come_back_whole():
+def test_payloads_full_of_header_bytes_come_back_whole() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         assert host.write(1, 11, 1, 4) == (0, 0)
         bus.servos[0].push(0x00FDFFFF - 2**24)
         assert host.read(1, 132, 4, signed=True) == 0x00FDFFFF - 2**24
 
 
-def test_an_unstuffed_write_of_the_driver_is_taken_as_meant():
+def test_an_unstuffed_write_of_the_driver_is_taken_as_meant() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         bus.servos[0].table["operating_mode"] = 4
         value = -131_073  # bytes ff ff fd ff
@@ -98,7 +98,7 @@ def test_an_unstuffed_write_of_the_driver_is_taken_as_meant():
         assert bus.servos[0].register("goal_position") == value
 
 
-def test_eeprom_lock_answers_access_error_while_torque_is_on():
+def test_eeprom_lock_answers_access_error_while_torque_is_on() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         assert host.write(1, 64, 1, 1) == (0, 0)
         assert host.write(1, 11, 1, 4) == (0, 7)
@@ -114,18 +114,18 @@ def test_eeprom_lock_answers_access_error_while_torque_is_on():
     ("address", "size", "value", "error"),
     [(132, 4, 5, 7), (300, 1, 0, 7), (65, 1, 2, 4), (116, 4, 4096, 6), (116, 2, 5, 5), (11, 1, 5, 4)],
 )
-def test_refused_writes_answer_their_number(address, size, value, error):
+def test_refused_writes_answer_their_number(address, size, value, error) -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         assert host.write(1, address, size, value) == (0, error)
 
 
-def test_reading_a_current_from_a_motor_without_one_is_an_access_error():
+def test_reading_a_current_from_a_motor_without_one_is_an_access_error() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         _, result, error = host.packets.readTxRx(host.port, 1, 102, 2)
         assert (result, error) == (0, 7)
 
 
-def test_registered_write_waits_for_action():
+def test_registered_write_waits_for_action() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         assert host.packets.regWriteTxRx(host.port, 1, 65, 1, [1]) == (0, 0)
         assert (host.read(1, 65, 1), host.read(1, 69, 1)) == (0, 1)
@@ -133,7 +133,7 @@ def test_registered_write_waits_for_action():
         assert (host.read(1, 65, 1), host.read(1, 69, 1)) == (1, 0)
 
 
-def test_reboot_factory_reset_and_clear():
+def test_reboot_factory_reset_and_clear() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         host.write(1, 65, 1, 1)
         assert host.packets.reboot(host.port, 1) == (0, 0)
@@ -146,7 +146,7 @@ def test_reboot_factory_reset_and_clear():
         assert host.read(1, 132, 4) == 904
 
 
-def test_clear_fails_while_moving():
+def test_clear_fails_while_moving() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         host.write(1, 112, 4, 10)
         host.write(1, 64, 1, 1)
@@ -155,7 +155,7 @@ def test_clear_fails_while_moving():
 
 
 @pytest.mark.parametrize("way", ["txRxPacket", "fastSyncRead"])
-def test_sync_read(way):
+def test_sync_read(way) -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         group = GroupSyncRead(host.port, host.packets, 132, 4)
         for servo_id in (1, 2, 7):
@@ -165,7 +165,7 @@ def test_sync_read(way):
 
 
 @pytest.mark.parametrize("way", ["txRxPacket", "fastBulkRead"])
-def test_bulk_read(way):
+def test_bulk_read(way) -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         group = GroupBulkRead(host.port, host.packets)
         assert group.addParam(2, 132, 4)
@@ -174,7 +174,7 @@ def test_bulk_read(way):
         assert (group.getData(2, 132, 4), group.getData(7, 0, 2)) == (1000, 1200)
 
 
-def test_behind_a_missing_servo_of_a_sync_read_nobody_speaks():
+def test_behind_a_missing_servo_of_a_sync_read_nobody_speaks() -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         group = GroupSyncRead(host.port, host.packets, 132, 4)
         for servo_id in (1, 3, 7):
@@ -183,7 +183,7 @@ def test_behind_a_missing_servo_of_a_sync_read_nobody_speaks():
         assert not group.isAvailable(7, 132, 4)
 
 
-def test_sync_and_bulk_write():
+def test_sync_and_bulk_write() -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         sync = GroupSyncWrite(host.port, host.packets, 112, 4)
         for servo_id in (1, 7):
@@ -196,14 +196,14 @@ def test_sync_and_bulk_write():
         assert host.read(2, 84, 2) == 261
 
 
-def test_status_return_level_keeps_the_servo_quiet_and_obedient():
+def test_status_return_level_keeps_the_servo_quiet_and_obedient() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         assert host.write(1, 68, 1, 1) == (0, 0), "answered under the level from before"
         assert host.write(1, 65, 1, 1) == (TIMEOUT, 0)
         assert host.read(1, 65, 1) == 1
 
 
-def test_a_latched_hardware_error_raises_the_alert_bit_of_good_answers():
+def test_a_latched_hardware_error_raises_the_alert_bit_of_good_answers() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         host.write(1, 64, 1, 1)
         bus.servos[0].hardware_error(HardwareError.OVERHEATING)
@@ -213,7 +213,7 @@ def test_a_latched_hardware_error_raises_the_alert_bit_of_good_answers():
         assert host.read(1, 64, 1) == 0
 
 
-def test_a_move_over_the_wire_runs_by_the_clock():
+def test_a_move_over_the_wire_runs_by_the_clock() -> None:
     clock = HandClock()
     with virtual_bus(clock=clock) as bus, host_on(bus) as host:
         host.write(1, 112, 4, 100)
@@ -226,7 +226,7 @@ def test_a_move_over_the_wire_runs_by_the_clock():
         assert (host.read(1, 122, 1), host.read(1, 132, 4)) == (0, 1024)
 
 
-def test_close_and_open_again_and_two_openers():
+def test_close_and_open_again_and_two_openers() -> None:
     with virtual_bus() as bus:
         for _ in range(3):
             with host_on(bus) as host:
@@ -236,7 +236,7 @@ def test_close_and_open_again_and_two_openers():
 # Watchdog.
 
 
-def test_any_packet_on_the_bus_feeds_every_watchdog_and_silence_trips_it():
+def test_any_packet_on_the_bus_feeds_every_watchdog_and_silence_trips_it() -> None:
     clock = HandClock()
     both = VirtualServo(1060, 1, clock=clock), VirtualServo(1060, 2, clock=clock)
     with virtual_bus(*both, clock=clock) as bus, host_on(bus) as host:
@@ -258,7 +258,7 @@ def test_any_packet_on_the_bus_feeds_every_watchdog_and_silence_trips_it():
         assert host.write(1, 116, 4, 0) == (0, 0)
 
 
-def test_a_packet_after_the_expiry_does_not_undo_the_trip():
+def test_a_packet_after_the_expiry_does_not_undo_the_trip() -> None:
     clock = HandClock()
     with virtual_bus(clock=clock) as bus, host_on(bus) as host:
         host.write(1, 64, 1, 1)
@@ -268,7 +268,7 @@ def test_a_packet_after_the_expiry_does_not_undo_the_trip():
         assert host.read(1, 98, 1) == 0xFF
 
 
-def test_the_bus_notices_a_trip_by_itself(tmp_path):
+def test_the_bus_notices_a_trip_by_itself(tmp_path) -> None:
     record = tmp_path / "bus.jsonl"
     with virtual_bus(record=record) as bus, host_on(bus) as host:
         host.write(1, 64, 1, 1)
@@ -297,21 +297,21 @@ def _once(bus: VirtualBus, kind: str):
 # Faults.
 
 
-def test_a_lost_answer_is_a_timeout_and_the_write_is_done():
+def test_a_lost_answer_is_a_timeout_and_the_write_is_done() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         bus.faults.next("lost")
         assert host.write(1, 65, 1, 1) == (TIMEOUT, 0)
         assert host.read(1, 65, 1) == 1
 
 
-def test_an_unheard_instruction_is_a_timeout_and_the_write_is_not_done():
+def test_an_unheard_instruction_is_a_timeout_and_the_write_is_not_done() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         bus.faults.next("unheard")
         assert host.write(1, 65, 1, 1) == (TIMEOUT, 0)
         assert host.read(1, 65, 1) == 0
 
 
-def test_a_corrupt_answer_never_passes_as_good():
+def test_a_corrupt_answer_never_passes_as_good() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         for _ in range(10):
             bus.faults.next("corrupt")
@@ -321,7 +321,7 @@ def test_a_corrupt_answer_never_passes_as_good():
         assert host.read(1, 132, 4) == 0
 
 
-def test_a_late_answer_comes_after_the_timeout():
+def test_a_late_answer_comes_after_the_timeout() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         bus.faults.late_s = 0.4
         bus.faults.next("late")
@@ -331,7 +331,7 @@ def test_a_late_answer_comes_after_the_timeout():
         assert host.read(1, 0, 2) == 1060
 
 
-def test_a_duplicated_answer_leaves_a_packet_behind():
+def test_a_duplicated_answer_leaves_a_packet_behind() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         bus.faults.next("duplicated")
         assert host.packets.ping(host.port, 1)[1] == 0
@@ -339,7 +339,7 @@ def test_a_duplicated_answer_leaves_a_packet_behind():
         assert host.read(1, 0, 2) == 1060
 
 
-def test_a_seed_makes_the_same_faults_again():
+def test_a_seed_makes_the_same_faults_again() -> None:
     def results(seed: int) -> list[int]:
         with virtual_bus(seed=seed) as bus, host_on(bus) as host:
             bus.faults.chance("lost", 0.3)
@@ -349,7 +349,7 @@ def test_a_seed_makes_the_same_faults_again():
     assert TIMEOUT in results(5)
 
 
-def test_unplugged_the_host_sees_a_hang_up_and_plugged_in_again_the_motor_is_where_it_was(tmp_path):
+def test_unplugged_the_host_sees_a_hang_up_and_plugged_in_again_the_motor_is_where_it_was(tmp_path) -> None:
     link = tmp_path / "motor"
     with virtual_bus(VirtualServo(1060, 1, position=777), link=link) as bus:
         with host_on(bus) as host:
@@ -365,7 +365,7 @@ def test_unplugged_the_host_sees_a_hang_up_and_plugged_in_again_the_motor_is_whe
         host.close()
 
 
-def test_a_move_goes_on_while_unplugged():
+def test_a_move_goes_on_while_unplugged() -> None:
     clock = HandClock()
     with virtual_bus(clock=clock) as bus:
         with host_on(bus) as host:
@@ -377,7 +377,7 @@ def test_a_move_goes_on_while_unplugged():
         assert bus.servos[0].position == 1024
 
 
-def test_a_damaged_instruction_is_answered_with_crc_error():
+def test_a_damaged_instruction_is_answered_with_crc_error() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         host.port.ser.write(bytes.fromhex("ff ff fd 00 01 03 00 01 19 4f"))
         host.port.ser.timeout = 5.0
@@ -388,12 +388,12 @@ def test_a_damaged_instruction_is_answered_with_crc_error():
 # The bus itself.
 
 
-def test_two_servos_with_one_id_are_refused():
+def test_two_servos_with_one_id_are_refused() -> None:
     with pytest.raises(ValueError, match=r"two servos with one id on a virtual bus: \[1, 1\]"):
         VirtualBus([VirtualServo(), VirtualServo()])
 
 
-def test_the_slave_is_raw_before_anybody_opens_it():
+def test_the_slave_is_raw_before_anybody_opens_it() -> None:
     with virtual_bus() as bus:
         file = os.open(bus.path, os.O_RDWR | os.O_NOCTTY)
         try:
@@ -403,14 +403,14 @@ def test_the_slave_is_raw_before_anybody_opens_it():
             os.close(file)
 
 
-def test_an_idle_bus_sleeps_without_end():
+def test_an_idle_bus_sleeps_without_end() -> None:
     with virtual_bus() as bus, host_on(bus) as host:
         host.write(1, 64, 1, 1)
         host.read(1, 132, 4)
         assert bus._wait_s() is None
 
 
-def test_stop_closes_everything_and_a_second_stop_does_nothing():
+def test_stop_closes_everything_and_a_second_stop_does_nothing() -> None:
     before = set(Path("/proc/self/fd").iterdir())
     with virtual_bus() as bus:
         pass
@@ -418,7 +418,7 @@ def test_stop_closes_everything_and_a_second_stop_does_nothing():
     assert set(Path("/proc/self/fd").iterdir()) == before
 
 
-def test_the_record_proves_what_happened(tmp_path):
+def test_the_record_proves_what_happened(tmp_path) -> None:
     record, clock = tmp_path / "bus.jsonl", HandClock()
     with virtual_bus(clock=clock, record=record) as bus, host_on(bus) as host:
         host.write(1, 64, 1, 1)
@@ -455,7 +455,7 @@ def _lines(record: Path) -> list[dict]:
     return [json.loads(line) for line in record.read_text().splitlines()]
 
 
-def test_a_full_disk_costs_lines_and_says_how_many(tmp_path):
+def test_a_full_disk_costs_lines_and_says_how_many(tmp_path) -> None:
     record = tmp_path / "bus.jsonl"
     with virtual_bus(record=record) as bus, host_on(bus) as host:
         host.read(1, 0, 2)
@@ -475,7 +475,7 @@ def test_a_full_disk_costs_lines_and_says_how_many(tmp_path):
     assert [line["missed"] for line in lines if "missed" in line] == [2]
 
 
-def test_threads_that_meddle_do_not_stop_the_bus():
+def test_threads_that_meddle_do_not_stop_the_bus() -> None:
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         done = threading.Event()
 
@@ -494,7 +494,7 @@ def test_threads_that_meddle_do_not_stop_the_bus():
         assert bus.servo(7).position == 2200
 
 
-def test_rubbish_on_the_line_is_survived():
+def test_rubbish_on_the_line_is_survived() -> None:
     rng = random.Random(3)
     with virtual_bus(*three()) as bus, host_on(bus) as host:
         for _ in range(50):
@@ -504,7 +504,7 @@ def test_rubbish_on_the_line_is_survived():
         assert host.packets.ping(host.port, 1) == (1060, 0, 0)
 
 
-def test_no_packet_however_odd_ends_the_bus():
+def test_no_packet_however_odd_ends_the_bus() -> None:
     rng = random.Random(11)
     clock = HandClock()
     servos = [VirtualServo(model, number, clock=clock) for number, model in enumerate((1060, 1020, 1200), 1)]
@@ -529,7 +529,7 @@ def test_no_packet_however_odd_ends_the_bus():
 # Commands and the process.
 
 
-def test_commands_and_their_refusals():
+def test_commands_and_their_refusals() -> None:
     with virtual_bus(*three()) as bus:
 
         def do(**command) -> dict:
@@ -579,7 +579,7 @@ def process(*options: str):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_serves_obeys_and_cleans_up(state_dir, number):
+def test_the_process_serves_obeys_and_cleans_up(state_dir, number) -> None:
     link, record, control = state_dir / "motor", state_dir / "bus.jsonl", state_dir / "control"
     options = ["--link", str(link), "--record", str(record), "--control", str(control), "--seed", "42"]
     with process(*options, "--servo-id", "1", "--servo-id", "3") as (child, line):
@@ -611,7 +611,7 @@ def test_the_process_serves_obeys_and_cleans_up(state_dir, number):
     assert _lines(record)[-1]["kind"] == "closed"
 
 
-def test_after_a_kill_the_next_process_takes_link_and_control_over(state_dir):
+def test_after_a_kill_the_next_process_takes_link_and_control_over(state_dir) -> None:
     options = ["--link", str(state_dir / "motor"), "--control", str(state_dir / "control")]
     with process(*options) as (child, _):
         child.kill()
@@ -621,7 +621,7 @@ def test_after_a_kill_the_next_process_takes_link_and_control_over(state_dir):
             assert line.startswith("virtual bus ready at ")
 
 
-def test_a_link_that_is_a_file_is_left_alone(state_dir):
+def test_a_link_that_is_a_file_is_left_alone(state_dir) -> None:
     (state_dir / "motor").write_text("mine")
     with process("--link", str(state_dir / "motor")) as (child, _):
         assert child.wait(10) == 1
@@ -629,7 +629,7 @@ def test_a_link_that_is_a_file_is_left_alone(state_dir):
     assert (state_dir / "motor").read_text() == "mine"
 
 
-def test_the_stale_rest_of_a_packet_is_given_up(monkeypatch):
+def test_the_stale_rest_of_a_packet_is_given_up(monkeypatch) -> None:
     monkeypatch.setattr(simulator, "STALE_PACKET_S", 0.0)
     with virtual_bus() as bus, host_on(bus) as host:
         ping = bytes.fromhex("ff ff fd 00 01 03 00 01 19 4e")

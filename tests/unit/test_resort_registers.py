@@ -9,7 +9,7 @@ from labd.resort.registers import MODELS, Instruction, Register, StatusError
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
-def test_no_two_registers_of_a_model_share_a_byte(model):
+def test_no_two_registers_of_a_model_share_a_byte(model) -> None:
     taken: dict[int, str] = {}
     for item in model.registers.values():
         for at in range(item.address, item.address + item.size):
@@ -18,7 +18,7 @@ def test_no_two_registers_of_a_model_share_a_byte(model):
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
-def test_every_default_is_within_its_range_and_fits_its_bytes(model):
+def test_every_default_is_within_its_range_and_fits_its_bytes(model) -> None:
     for item in model.registers.values():
         assert item.minimum <= item.default <= item.maximum, item
         assert item.decode(item.encode(item.default)) == item.default
@@ -40,7 +40,7 @@ def test_every_default_is_within_its_range_and_fits_its_bytes(model):
         (1240, "XC330-M288", True, 1.0, 350, 70, 52),
     ],
 )
-def test_model_facts(number, name, has_current, unit_ma, velocity_limit, temperature_limit, shutdown):
+def test_model_facts(number, name, has_current, unit_ma, velocity_limit, temperature_limit, shutdown) -> None:
     model = MODELS[number]
     assert (model.name, model.has_current, model.has_load) == (name, has_current, not has_current)
     assert model.current_unit_ma == unit_ma
@@ -51,7 +51,7 @@ def test_model_facts(number, name, has_current, unit_ma, velocity_limit, tempera
     assert at_126 == (["present_current"] if has_current else ["present_load"])
 
 
-def test_a_model_without_current_sensing_has_no_current_registers_and_no_current_modes():
+def test_a_model_without_current_sensing_has_no_current_registers_and_no_current_modes() -> None:
     model = MODELS[1060]
     assert not {"current_limit", "goal_current", "present_current"} & set(model.registers)
     assert model.operating_modes == {1, 3, 4, 16}
@@ -59,7 +59,7 @@ def test_a_model_without_current_sensing_has_no_current_registers_and_no_current
         model.register("present_current")
 
 
-def test_watchdog_came_with_firmware_38_and_does_not_stop_a_330_up_to_firmware_51():
+def test_watchdog_came_with_firmware_38_and_does_not_stop_a_330_up_to_firmware_51() -> None:
     assert not MODELS[1060].supports_watchdog(37)
     assert MODELS[1060].supports_watchdog(38)
     assert MODELS[1060].watchdog_stops_motor(38)
@@ -71,12 +71,12 @@ def test_watchdog_came_with_firmware_38_and_does_not_stop_a_330_up_to_firmware_5
 @pytest.mark.parametrize(
     ("degrees", "steps"), [(0.0, 0), (90.0, 1024), (180.0, 2048), (360.0, 4096), (-90.0, -1024), (0.087890625, 1)]
 )
-def test_4096_steps_are_a_turn(degrees, steps):
+def test_4096_steps_are_a_turn(degrees, steps) -> None:
     assert registers.steps_of_degrees(degrees) == steps
     assert registers.degrees_of_steps(steps) == degrees
 
 
-def test_velocity_unit_and_the_smallest_speed_that_is_not_endless():
+def test_velocity_unit_and_the_smallest_speed_that_is_not_endless() -> None:
     assert registers.rpm_of_velocity(100) == pytest.approx(22.9)
     assert registers.velocity_of_rpm(22.9) == 100
     assert registers.velocity_of_rpm(0.01) == 1
@@ -87,11 +87,11 @@ def test_velocity_unit_and_the_smallest_speed_that_is_not_endless():
 @pytest.mark.parametrize(
     ("value", "size", "number"), [(4294967291, 4, -5), (0xFF, 1, -1), (0xFFFE, 2, -2), (5, 4, 5), (0x7F, 1, 127)]
 )
-def test_sign_of_unsigned_readings(value, size, number):
+def test_sign_of_unsigned_readings(value, size, number) -> None:
     assert registers.signed(value, size) == number
 
 
-def test_hardware_errors_in_words():
+def test_hardware_errors_in_words() -> None:
     assert registers.hardware_error_words(0x34) == [
         "overheating",
         "electrical shock or too little power",
@@ -101,7 +101,7 @@ def test_hardware_errors_in_words():
     assert registers.hardware_error_words(0x42) == ["unknown bits 0x42"]
 
 
-def test_status_errors_in_words():
+def test_status_errors_in_words() -> None:
     assert registers.status_error_words(0x87) == "register is read-only, undefined, or locked because torque is on", (
         "the alert bit is left aside"
     )
@@ -110,7 +110,7 @@ def test_status_errors_in_words():
     assert all(registers.status_error_words(error) for error in StatusError if error)
 
 
-def test_a_value_that_does_not_fit_is_told_with_its_register():
+def test_a_value_that_does_not_fit_is_told_with_its_register() -> None:
     item = Register("profile_velocity", 112, 4, False, "RW", "rpm", 0, 32767)
     with pytest.raises(ValueError, match=r"profile_velocity \(112\): -1 does not fit 4 unsigned bytes"):
         item.encode(-1)
@@ -118,13 +118,13 @@ def test_a_value_that_does_not_fit_is_told_with_its_register():
         item.decode(b"\xb0\x89")
 
 
-def test_instruction_codes():
+def test_instruction_codes() -> None:
     assert [int(code) for code in Instruction] == [
         0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x08, 0x10, 0x20, 0x55, 0x82, 0x83, 0x8A, 0x92, 0x93, 0x9A,
     ]  # fmt: skip
 
 
-def test_models_are_found_by_name_and_an_unknown_one_is_told_the_others():
+def test_models_are_found_by_name_and_an_unknown_one_is_told_the_others() -> None:
     assert registers.model_named("xl430-w250").number == 1060
     with pytest.raises(KeyError, match=r"no model 'AX-12'; known: .*XM430-W350"):
         registers.model_named("AX-12")

@@ -53,7 +53,7 @@ class Bench:
 SPEED = steps_per_s_of_velocity(100)
 
 
-def test_a_move_follows_its_profile_velocity():
+def test_a_move_follows_its_profile_velocity() -> None:
     bench = Bench().moving_to(2000)
     assert bench["moving"] == 1
     assert bench.after(0.5) == round(SPEED * 0.5)
@@ -64,7 +64,7 @@ def test_a_move_follows_its_profile_velocity():
     assert (bench.servo.counts.moves, bench.servo.counts.arrivals) == (1, 1)
 
 
-def test_acceleration_makes_a_trapezoid_or_a_triangle():
+def test_acceleration_makes_a_trapezoid_or_a_triangle() -> None:
     bench = Bench()
     bench.write("profile_acceleration", 10)
     bench.moving_to(3000)
@@ -77,19 +77,19 @@ def test_acceleration_makes_a_trapezoid_or_a_triangle():
     assert bench.after(5) == 2990
 
 
-def test_profile_velocity_zero_is_as_fast_as_the_velocity_limit():
+def test_profile_velocity_zero_is_as_fast_as_the_velocity_limit() -> None:
     bench = Bench().moving_to(4000, velocity=0)
     assert bench.after(0.1) == round(steps_per_s_of_velocity(265) * 0.1)
 
 
-def test_looking_often_or_once_gives_the_same_position():
+def test_looking_often_or_once_gives_the_same_position() -> None:
     often, once = Bench().moving_to(3000), Bench().moving_to(3000)
     for _ in range(100):
         often.after(0.01)
     assert often["present_position"] == once.after(1.0)
 
 
-def test_a_new_goal_in_mid_move_goes_on_from_there_and_counts_as_a_move():
+def test_a_new_goal_in_mid_move_goes_on_from_there_and_counts_as_a_move() -> None:
     bench = Bench().moving_to(3000)
     there = bench.after(0.5)
     bench.write("goal_position", 0)
@@ -99,7 +99,7 @@ def test_a_new_goal_in_mid_move_goes_on_from_there_and_counts_as_a_move():
     assert [facts["how"] for kind, facts in bench.events if kind == "move_ended"] == ["replaced", "arrived"]
 
 
-def test_the_same_goal_again_is_no_new_move():
+def test_the_same_goal_again_is_no_new_move() -> None:
     bench = Bench().moving_to(3000)
     bench.after(0.5)
     bench.write("goal_position", 3000)
@@ -107,7 +107,7 @@ def test_the_same_goal_again_is_no_new_move():
     assert bench.servo.counts.moves == 1
 
 
-def test_goal_at_the_present_position_holds_there():
+def test_goal_at_the_present_position_holds_there() -> None:
     bench = Bench().moving_to(3000)
     there = bench.after(0.5)
     bench.write("goal_position", there)
@@ -116,7 +116,7 @@ def test_goal_at_the_present_position_holds_there():
     assert ("move_ended", "held") in [(kind, facts.get("how")) for kind, facts in bench.events]
 
 
-def test_torque_off_lets_it_run_out_within_a_tenth_of_a_second():
+def test_torque_off_lets_it_run_out_within_a_tenth_of_a_second() -> None:
     bench = Bench().moving_to(3000)
     there = bench.after(0.5)
     bench.write("torque_enable", 0)
@@ -127,7 +127,7 @@ def test_torque_off_lets_it_run_out_within_a_tenth_of_a_second():
     assert bench.after(5) == rest
 
 
-def test_eeprom_is_locked_while_torque_is_on():
+def test_eeprom_is_locked_while_torque_is_on() -> None:
     bench = Bench()
     bench.write("torque_enable", 1)
     assert bench.refused("operating_mode", 4) == StatusError.ACCESS_ERROR
@@ -136,7 +136,7 @@ def test_eeprom_is_locked_while_torque_is_on():
     assert bench["operating_mode"] == 4
 
 
-def test_writes_are_checked_for_access_range_limit_and_length():
+def test_writes_are_checked_for_access_range_limit_and_length() -> None:
     bench = Bench()
     assert bench.refused("present_position", 5) == StatusError.ACCESS_ERROR
     assert bench.refused("led", 2) == StatusError.DATA_RANGE_ERROR
@@ -156,7 +156,7 @@ def test_writes_are_checked_for_access_range_limit_and_length():
         assert caught.value.error == error
 
 
-def test_a_block_write_is_done_whole_or_not_at_all():
+def test_a_block_write_is_done_whole_or_not_at_all() -> None:
     bench = Bench()
     good = (5).to_bytes(4, "little") + (100).to_bytes(4, "little") + (700).to_bytes(4, "little")
     bench.servo.write(108, good)
@@ -166,7 +166,7 @@ def test_a_block_write_is_done_whole_or_not_at_all():
     assert bench["profile_velocity"] == 100
 
 
-def test_reading_what_the_model_lacks_is_an_access_error_and_gaps_read_zero():
+def test_reading_what_the_model_lacks_is_an_access_error_and_gaps_read_zero() -> None:
     bench = Bench()
     with pytest.raises(Refusal) as caught:
         bench.servo.read(102, 2)
@@ -175,7 +175,7 @@ def test_reading_what_the_model_lacks_is_an_access_error_and_gaps_read_zero():
     assert Bench(1020).servo.read(102, 2) == (1193).to_bytes(2, "little")
 
 
-def test_mode_change_resets_what_the_manual_says():
+def test_mode_change_resets_what_the_manual_says() -> None:
     bench = Bench(1020)
     for name, value in (("profile_velocity", 50), ("profile_acceleration", 5), ("goal_pwm", 300), ("goal_current", 9)):
         bench.write(name, value)
@@ -187,7 +187,7 @@ def test_mode_change_resets_what_the_manual_says():
     assert bench["position_p_gain"] == 800
 
 
-def test_pushed_by_hand_it_counts_on_and_torque_folds_the_turns_away_in_mode_3():
+def test_pushed_by_hand_it_counts_on_and_torque_folds_the_turns_away_in_mode_3() -> None:
     bench = Bench()
     assert bench.servo.push(5000)
     assert bench["present_position"] == 5000
@@ -199,7 +199,7 @@ def test_pushed_by_hand_it_counts_on_and_torque_folds_the_turns_away_in_mode_3()
     assert bench.servo.state()["shaft"] == 5000
 
 
-def test_extended_mode_keeps_turns_until_reboot():
+def test_extended_mode_keeps_turns_until_reboot() -> None:
     bench = Bench()
     bench.write("operating_mode", 4)
     bench.moving_to(9000, velocity=0)
@@ -210,7 +210,7 @@ def test_extended_mode_keeps_turns_until_reboot():
     assert bench["goal_position"] == bench["present_position"]
 
 
-def test_a_stored_goal_is_driven_to_when_torque_comes_on():
+def test_a_stored_goal_is_driven_to_when_torque_comes_on() -> None:
     bench = Bench()
     bench.write("goal_position", 1000)
     assert bench.after(1) == 0
@@ -218,7 +218,7 @@ def test_a_stored_goal_is_driven_to_when_torque_comes_on():
     assert bench.after(5) == 1000
 
 
-def test_homing_offset_and_direction_change_the_reading_and_not_the_shaft():
+def test_homing_offset_and_direction_change_the_reading_and_not_the_shaft() -> None:
     bench = Bench(position=100)
     bench.write("homing_offset", 50)
     assert (bench["present_position"], bench.servo.state()["shaft"]) == (150, 100)
@@ -230,7 +230,7 @@ def test_homing_offset_and_direction_change_the_reading_and_not_the_shaft():
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_watchdog_trip_stops_zeroes_the_profile_and_refuses_goals_until_cleared(model):
+def test_watchdog_trip_stops_zeroes_the_profile_and_refuses_goals_until_cleared(model) -> None:
     bench = Bench(model).moving_to(4000)
     bench.write("bus_watchdog", 5)
     bench.clock.forward(0.05)
@@ -248,7 +248,7 @@ def test_watchdog_trip_stops_zeroes_the_profile_and_refuses_goals_until_cleared(
     assert bench.servo.counts.watchdog_trips == 1
 
 
-def test_watchdog_rests_while_torque_is_off_and_is_absent_before_firmware_38():
+def test_watchdog_rests_while_torque_is_off_and_is_absent_before_firmware_38() -> None:
     bench = Bench()
     bench.write("bus_watchdog", 1)
     bench.clock.forward(10)
@@ -257,14 +257,14 @@ def test_watchdog_rests_while_torque_is_off_and_is_absent_before_firmware_38():
     assert old.refused("bus_watchdog", 1) == StatusError.ACCESS_ERROR
 
 
-def test_watchdog_of_a_330_with_faulty_firmware_trips_and_drives_on():
+def test_watchdog_of_a_330_with_faulty_firmware_trips_and_drives_on() -> None:
     bench = Bench(1220, firmware=51).moving_to(4000)
     bench.write("bus_watchdog", 5)
     assert bench.after(20) == 4000
     assert bench["bus_watchdog"] == -1
 
 
-def test_stall_freezes_it_loads_it_and_ends_in_overload():
+def test_stall_freezes_it_loads_it_and_ends_in_overload() -> None:
     bench = Bench().moving_to(3000)
     there = bench.after(0.5)
     bench.servo.stall = True
@@ -276,7 +276,7 @@ def test_stall_freezes_it_loads_it_and_ends_in_overload():
     assert bench["torque_enable"] == 0
 
 
-def test_a_stall_that_ends_in_time_lets_the_move_arrive():
+def test_a_stall_that_ends_in_time_lets_the_move_arrive() -> None:
     bench = Bench().moving_to(3000)
     bench.after(0.5)
     bench.servo.stall = True
@@ -286,7 +286,7 @@ def test_a_stall_that_ends_in_time_lets_the_move_arrive():
     assert (bench.servo.counts.moves, bench.servo.counts.arrivals) == (1, 1)
 
 
-def test_a_wall_is_not_passed_and_lets_it_go_back():
+def test_a_wall_is_not_passed_and_lets_it_go_back() -> None:
     bench = Bench()
     bench.servo.surround(wall=1000)
     bench.moving_to(3000)
@@ -299,7 +299,7 @@ def test_a_wall_is_not_passed_and_lets_it_go_back():
     assert bench["hardware_error_status"] == 0
 
 
-def test_a_shutdown_error_takes_torque_until_reboot():
+def test_a_shutdown_error_takes_torque_until_reboot() -> None:
     bench = Bench().moving_to(3000)
     bench.after(0.5)
     bench.servo.hardware_error(HardwareError.ELECTRICAL_SHOCK)
@@ -312,7 +312,7 @@ def test_a_shutdown_error_takes_torque_until_reboot():
     assert bench["torque_enable"] == 1
 
 
-def test_an_error_outside_the_shutdown_mask_is_shown_and_torque_stays():
+def test_an_error_outside_the_shutdown_mask_is_shown_and_torque_stays() -> None:
     bench = Bench().moving_to(3000)
     bench.servo.surround(supply_v=5.0)
     assert bench["hardware_error_status"] == HardwareError.INPUT_VOLTAGE
@@ -320,7 +320,7 @@ def test_an_error_outside_the_shutdown_mask_is_shown_and_torque_stays():
     assert bench["present_input_voltage"] < 60
 
 
-def test_pushing_long_heats_until_it_shuts_down():
+def test_pushing_long_heats_until_it_shuts_down() -> None:
     bench = Bench()
     bench.servo.surround(overload_s=math.inf, stalled=True)
     bench.moving_to(3000)
@@ -333,7 +333,7 @@ def test_pushing_long_heats_until_it_shuts_down():
     assert "hardware_error" in bench.kinds()
 
 
-def test_load_pulls_the_voltage_down_and_current_is_shown_where_it_is_measured():
+def test_load_pulls_the_voltage_down_and_current_is_shown_where_it_is_measured() -> None:
     bench = Bench(1020).moving_to(3000)
     bench.clock.forward(0.1)
     assert bench["present_current"] > 0
@@ -341,7 +341,7 @@ def test_load_pulls_the_voltage_down_and_current_is_shown_where_it_is_measured()
     assert bench["present_input_voltage"] < 120
 
 
-def test_velocity_and_pwm_mode_turn_on_and_on():
+def test_velocity_and_pwm_mode_turn_on_and_on() -> None:
     bench = Bench()
     bench.write("operating_mode", 1)
     bench.write("torque_enable", 1)
@@ -351,7 +351,7 @@ def test_velocity_and_pwm_mode_turn_on_and_on():
     assert bench["present_velocity"] == 0
 
 
-def test_nothing_happens_by_itself_on_an_idle_servo():
+def test_nothing_happens_by_itself_on_an_idle_servo() -> None:
     bench = Bench()
     assert bench.servo.next_event_s() is None
     bench.moving_to(2000)
@@ -360,7 +360,7 @@ def test_nothing_happens_by_itself_on_an_idle_servo():
     assert bench.servo.next_event_s() is None
 
 
-def test_factory_reset_keeps_what_its_option_says():
+def test_factory_reset_keeps_what_its_option_says() -> None:
     bench = Bench()
     bench.write("id", 9)
     bench.write("baud_rate", 3)
@@ -377,7 +377,7 @@ def test_factory_reset_keeps_what_its_option_says():
 @pytest.mark.parametrize("start_velocity", [-900.0, -10.0, 0.0, 300.0, 900.0])
 @pytest.mark.parametrize("goal", [-500.0, 0.0, 3.0, 800.0])
 @pytest.mark.parametrize("acceleration", [500.0, 5000.0, math.inf])
-def test_every_profile_is_continuous_within_its_limit_and_ends_at_its_goal(start_velocity, goal, acceleration):
+def test_every_profile_is_continuous_within_its_limit_and_ends_at_its_goal(start_velocity, goal, acceleration) -> None:
     motion = physics.move(100.0, start_velocity, goal, 600.0, acceleration, 5.0)
     assert motion.position_at(motion.end_s + 1) == goal
     assert motion.velocity_at(motion.end_s + 1) == 0
