@@ -221,6 +221,9 @@ class Runs:
             delay_s = retry.delay_s(job.attempt, run.spec.retry_delay_s, run.spec.backoff, self._random)
             self._requeue(job, self._clock.wall() + delay_s, "job.retrying", error)
             return
+        if job.effect == "physical" and error.code == "worker_died":
+            self._end(job, "job.interrupted", JobState.INTERRUPTED, error)  # nobody knows how far it came
+            return
         self._end(job, "job.failed", JobState.FAILED, error)
 
     def _requeue(self, job: Job, run_at: float, kind: str, error: JobError | None) -> None:

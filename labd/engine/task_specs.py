@@ -38,6 +38,8 @@ def spec_of(
         arguments=arguments_type(task.name, task.parameters),
         origin=ORIGIN,
         code=code,
+        cached=bool(policy.cache_key),
+        cache_ttl_s=policy.cache_ttl_s,
     )
 
 

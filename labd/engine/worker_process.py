@@ -107,6 +107,8 @@ class WorkerGone(Exception):
 class WorkerProcess:
     """A child process and its channel.
 
+    `job` is the job that it runs, for people who look.
+
     Args:
         python: The interpreter and its options.
         lend: The folder that holds `labd/__init__.py` and `labd/worker`.
@@ -122,6 +124,7 @@ class WorkerProcess:
         self.python_version = ""
         self.ending: str | None = None
         self.jobs = 0
+        self.job: int | None = None
         self._on_end = on_end
         self._buffer = b""
         self._outgoing = b""
@@ -267,7 +270,11 @@ class WorkerProcess:
         self.kill()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEATH_S):
-                await self._ended.wait()
+                await self.gone()
+
+    async def gone(self) -> None:
+        """Wait until the process has ended."""
+        await self._ended.wait()
 
     def size_bytes(self) -> int:
         """Memory that the process holds now."""

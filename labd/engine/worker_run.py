@@ -86,6 +86,7 @@ class WorkerRuns:
             "type": "run", "run": number, "job": job.id, "attempt": job.attempt, "task": task, "args": args,
             "steps": [_recorded(step) for step in ctx.steps if step.done] if ctx.steps else [], "grace_s": grace_s,
         }  # fmt: skip
+        process.job = job.id
         try:
             return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s)
         except WorkerGone as gone:
@@ -93,6 +94,8 @@ class WorkerRuns:
             if job.effect == "repeatable" and running is not None and running.cancelling():
                 raise asyncio.CancelledError from gone  # it was ended because it was asked to
             raise _died(worker, task, job.id, str(gone), output) from gone
+        finally:
+            process.job = None
 
 
 async def _borrow(pool: Pool, affinity: str | None, task: str, digest: str, ctx: JobContext) -> Worker:

@@ -259,6 +259,10 @@ class WorkerTasks:
         self._beside.add(task)
         task.add_done_callback(self._beside.discard)
 
+    def pool(self, name: str) -> Pool:
+        """The workers of an environment that has tasks."""
+        return self._pools[name]
+
     async def sync(self, name: str, fresh: bool) -> PoolView:
         """Make an environment and put it in use; its tasks are looked for then.
 

@@ -129,6 +129,10 @@ class Pool:
         """How many processes there are."""
         return len(self._all)
 
+    def all_workers(self) -> list[Worker]:
+        """Every worker, idle or not."""
+        return list(self._all.values())
+
     def change(self, outfit: Outfit, worker: Worker | None) -> None:
         """Start new workers with another outfit; running jobs finish in the old ones.
 
