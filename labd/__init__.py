@@ -163,7 +163,7 @@ class _Call:
         """
         from labd.worker import outside, policy
 
-        named = [(policy.name_of(task), dict(args)) for task, args in calls]
+        named = [policy.named_call(item) for item in calls]
         return outside.call(named) if _run is None else _run.call(named)
 
 

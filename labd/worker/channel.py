@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List
 from labd.worker.encoding import encode
 
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
+READ_LIMIT_BYTES = 16 * LINE_LIMIT_BYTES  # a run brings the results of all its steps, each up to a line
 READ_BYTES = 256 * 1024
 
 
@@ -57,8 +58,8 @@ class Channel:
                 parts, size = [], 0
             parts.append(rest)
             size += len(rest)
-            if size > LINE_LIMIT_BYTES:
-                raise ChannelFault(f"a line of more than {LINE_LIMIT_BYTES} bytes")
+            if size > READ_LIMIT_BYTES:
+                raise ChannelFault(f"a line of more than {READ_LIMIT_BYTES // 2**20} MiB")
 
     def send(self, message: Dict[str, Any]) -> None:
         """One message, as a whole or not at all.

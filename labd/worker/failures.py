@@ -19,6 +19,8 @@ def failed(code: str, message: str) -> Dict[str, Any]:
 
 def raised(subject: str, fault: BaseException) -> Dict[str, Any]:
     """What a body raised; an exception with `retryable = False` is not tried again."""
+    if isinstance(fault, MemoryError):
+        traceback.clear_frames(fault.__traceback__)  # what the body held is given back before more is needed
     ended = f"called sys.exit({fault.code!r})" if isinstance(fault, SystemExit) else f"raised {said(fault)}"
     retryable = bool(getattr(fault, "retryable", True))
     return {

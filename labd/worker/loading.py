@@ -19,6 +19,8 @@ import types
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from labd.worker import policy
+from labd.worker.encoding import NotJson, encode, explain
+from labd.worker.failures import said, unicode_of
 from labd.worker.parameters import ParameterFault, Parameters, parameters_of
 
 
@@ -101,9 +103,11 @@ class Loader:
                 self.tasks[name] = _loaded(function, own_path, line, digest if own_path == path else _digest(own_path))
             except ParameterFault as fault:
                 self._fault(own_path, line, f"task {name}: {fault}")
+            except Exception as fault:  # noqa: BLE001 annotations, defaults and their factories are the author's code
+                self._fault(own_path, line, f"task {name}: {said(fault)}")
 
     def _fault(self, path: str, line: int, message: str) -> None:
-        self.faults.append({"file": path, "line": line, "message": message})
+        self.faults.append({"file": unicode_of(path), "line": line, "message": unicode_of(message)})
 
 
 def _loaded(function: Callable[..., Any], path: str, line: int, digest: str) -> LoadedTask:
@@ -122,6 +126,10 @@ def _loaded(function: Callable[..., Any], path: str, line: int, digest: str) -> 
         "policy": own.wire,
         "parameters": parameters.wire,
     }
+    try:
+        encode(wire)
+    except NotJson as fault:
+        raise ParameterFault(explain(wire, "@task") or str(fault)) from None
     return LoadedTask(function, parameters, wire)
 
 
@@ -153,7 +161,7 @@ def _digest(path: str) -> str:
 
 def _place(fault: BaseException, path: str) -> Tuple[str, int, str]:
     """File, line and message of what loading raised: the last line of the file itself, or where the syntax is wrong."""
-    message = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+    message = said(fault)
     if isinstance(fault, SyntaxError) and fault.filename:
         return (fault.filename, fault.lineno or 0, f"{type(fault).__name__}: {fault.msg}")
     line = 0

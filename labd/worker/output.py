@@ -13,7 +13,7 @@ FIRST_FREE_FD = 3
 
 
 def set_up() -> None:
-    """Lines leave at once; a crash and a SIGTERM write where the body stood to stderr.
+    """Lines leave at once; a crash, a SIGTERM and a SIGXCPU write where the body stood to stderr.
 
     Why on SIGTERM: it is sent when a body did not follow a cancel, so its stack is what the reader wants to know. The
     dump is written below Python, so it works while a C extension holds the interpreter.
@@ -24,7 +24,8 @@ def set_up() -> None:
             reconfigure(line_buffering=True, errors="backslashreplace")
     faulthandler.enable()
     if hasattr(faulthandler, "register"):
-        faulthandler.register(signal.SIGTERM, all_threads=True, chain=True)
+        for number in (signal.SIGTERM, signal.SIGXCPU):
+            faulthandler.register(number, all_threads=True, chain=True)
 
 
 def keep_for_protocol(read_fd: int, write_fd: int) -> Tuple[int, int]:

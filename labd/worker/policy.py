@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 EFFECTS = ("repeatable", "physical")
 BACKOFFS = ("fixed", "exponential")
@@ -101,6 +101,17 @@ def policy_of(function: Callable[..., Any]) -> TaskPolicy:
     """The policy that `attach` wrote."""
     policy: TaskPolicy = function.__labd_task__  # type: ignore[attr-defined]
     return policy
+
+
+def named_call(item: Any) -> Tuple[str, Dict[str, Any]]:
+    """One of `call.many`: the task's name and its arguments.
+
+    Raises:
+        TypeError: It is no pair, or its arguments are no dict.
+    """
+    if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(item[1], dict):
+        raise TypeError(f'call.many() takes pairs such as ("weigh", {{"plate": 1}}), not {item!r}')
+    return name_of(item[0]), dict(item[1])
 
 
 def name_of(task: Union[str, Callable[..., Any]]) -> str:

@@ -92,13 +92,13 @@ class Run:
         try:
             args, kwargs = task.parameters.take(self._args)
             try:
-                self._armed = True
+                self._armed = not task.is_async
                 self._interrupt()  # a cancel that came before
-                value = task.function(*args, **kwargs)
-                if inspect.iscoroutine(value):
+                made = task.function(*args, **kwargs)
+                if inspect.iscoroutine(made):
                     self._armed = False
-                    coroutine, value = value, _NOTHING
-                    value = self._run_loop(coroutine)
+                    made = self._run_loop(made)
+                value = made
             finally:
                 self._armed = False
             if self._replay.suspension is None and self._replay.mismatch is None:
@@ -151,7 +151,8 @@ class Run:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         if self.cancel_asked:
-            self._cancel_task()
+            coroutine.close()
+            raise asyncio.CancelledError
         try:
             return await coroutine
         finally:

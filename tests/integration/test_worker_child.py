@@ -200,6 +200,15 @@ def read_input():
 
 
 @task
+def eat():
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (256 * 2**20, resource.RLIM_INFINITY))
+    eaten = []
+    while True:
+        eaten.append("x" * 2**20)
+
+
+@task
 def segfault():
     os.kill(os.getpid(), signal.SIGSEGV)
 """
@@ -381,6 +390,9 @@ def test_a_cancel_ends_a_body_at_once(child: WorkerChild, task: str) -> None:
 def test_a_cancel_before_the_start_and_one_that_the_body_declines(child: WorkerChild) -> None:
     child.send(type="cancel", run=1)
     assert child.run("block") == {"type": "cancelled"}
+    child.send(type="cancel", run=2)
+    assert child.run("block_async") == {"type": "cancelled"}
+    assert child.said == []
     number = child.start("keep_on")
     assert child.receive()["text"] == "started"
     child.send(type="cancel", run=number)
@@ -413,6 +425,13 @@ def test_rude_bodies_do_not_hurt_the_next_run(child: WorkerChild) -> None:
     assert child.run("change_folder")["type"] == "done"
     assert child.run("read_input")["result"] == ""
     assert child.run("add", {"a": 1})["result"] == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA holds nothing elsewhere")
+def test_a_body_out_of_memory_fails_and_gives_it_back(child: WorkerChild) -> None:
+    error = child.run("eat")["error"]
+    assert (error["type"], error["code"]) == ("MemoryError", "task_failed") and "in eat" in error["traceback"]
+    assert len(child.run("big", {"count": 5_000_000})["result"]) == 5_000_000
 
 
 def test_a_broken_line_ends_the_worker_with_a_reason(child: WorkerChild) -> None:

@@ -152,6 +152,8 @@ def test_call_outside_of_a_job_runs_the_function_of_this_process() -> None:
         call("resort.home")
     with pytest.raises(TypeError, match="takes the name of a task or a function with @task"):
         call(print)
+    with pytest.raises(TypeError, match=r"call\.many\(\) takes pairs such as .*, not 'add'"):
+        call.many(["add"])  # type: ignore[list-item]
 
 
 def test_ask_outside_of_a_job_says_that_nobody_is_there() -> None:

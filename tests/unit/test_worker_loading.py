@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from labd.worker import policy
 from labd.worker.loading import Loader
 
@@ -91,6 +92,45 @@ def test_a_file_that_raises_is_told_by_its_own_line(tmp_path: Path, source: str,
     assert [task["name"] for task in loaded["tasks"]] == ["fine"]
     assert [(fault["file"], fault["line"]) for fault in loaded["faults"]] == [(bad, line)]
     assert loaded["faults"][0]["message"].startswith(message)
+
+
+def test_the_example_of_the_readme_loads(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    block = next(part for part in readme.split("```python\n")[1:] if "@task" in part).split("```")[0]
+    loaded = Loader().load([written(tmp_path / "readme.py", block)], [])
+    assert ([task["name"] for task in loaded["tasks"]], loaded["faults"]) == (["mix_color", "series"], [])
+
+
+def test_odd_annotations_and_defaults_are_faults_of_their_task(tmp_path: Path) -> None:
+    source = """
+import dataclasses
+from typing import Literal
+from labd import task
+
+def none_left(): raise RuntimeError("none left")
+
+@dataclasses.dataclass
+class Tips:
+    rack: list = dataclasses.field(default_factory=none_left)
+
+@task
+def one(tips: Tips): ...
+
+@task
+def two(x: Literal[[1]]): ...
+
+@task(consumes={"red": object()})
+def three(): ...
+
+@task
+def fine(): ...
+"""
+    loaded = Loader().load([written(tmp_path / "a.py", source)], [])
+    assert [task["name"] for task in loaded["tasks"]] == ["fine"]
+    messages = [fault["message"] for fault in loaded["faults"]]
+    assert messages[0] == "task one: RuntimeError: none left"
+    assert messages[1].startswith("task two: ")
+    assert messages[2].startswith("task three: @task['policy']['consumes']['red'] is of type object, which JSON cannot")
 
 
 def test_an_idempotency_template_names_parameters(tmp_path: Path) -> None:
