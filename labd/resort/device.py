@@ -29,6 +29,7 @@ HOLDING_EVENTS = {
     "device.reopened": ("device_lost", "the carousel was lost and came back while this waited"),
     "device.watchdog_tripped": ("watchdog_tripped", "the motor stopped itself because nobody fed its watchdog"),
 }
+JOB_END_S = 5.0
 CLEARING_EVENTS = {"device.connected", "device.reopened"}
 
 
@@ -56,6 +57,8 @@ class ResortDevice:
         self.note_file = MotorNoteFile(host.runtime_dir, name)
         self._state_dir = str(host.state_dir)
         self.busy_job: int | None = None
+        self._unused = asyncio.Event()
+        self._unused.set()
         self._fresh: tuple[ResortSettings, tuple[str, ...]] | None = None
         self._opening: asyncio.Task[None] | None = None
         self.attention: dict[str, str] = {}
@@ -148,12 +151,15 @@ class ResortDevice:
         await self.self_connection.settled()
         self.require(action)
         self.busy_job = job_id
+        self._unused.clear()
         try:
             yield
         finally:
             self.busy_job = None
+            self._unused.set()
             self._take_settings()
             self.seen.activity()
+            self.self_connection.begin_if_due()
             if self.situation().torque_enabled is False:  # it was lost and came back while the job had it
                 self.self_connection.begin()
 
@@ -226,8 +232,18 @@ class ResortDevice:
         """
         self.require("reset")
         await self.switch.reset(by, reason, caller)
+        # The stopped move's job may still be on its way out. Torque that came on only behind its back would be told
+        # to nobody: the answer waits for the job, and says so if it does not end.
+        try:
+            async with asyncio.timeout(JOB_END_S):
+                await self._unused.wait()
+        except TimeoutError:
+            note = f"torque is off: job {self.busy_job} has not ended yet; `labctl resort connect` when it has"
+            answer = {"device": self.name, "stop_latched": False, "by": by, "reason": reason}
+            return {**answer, "torque_enabled": None, "note": note}
         self.self_connection.begin()
         await self.self_connection.settled()
+        self.seen.forget()
         self._engine.wake()
         state = await self.seen.look()
         torque_enabled = None if state is None else state.torque_enabled

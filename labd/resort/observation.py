@@ -56,6 +56,10 @@ class Observation:
         self.activity()
         return self._carousel.snapshot
 
+    def forget(self) -> None:
+        """Let the next look read anew."""
+        self._read_mono = float("-inf")
+
     async def read(self) -> ServoState:
         """The state, read now."""
         state = await self.guarded(self._carousel.read_state())

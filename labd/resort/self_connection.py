@@ -38,6 +38,7 @@ class SelfConnection:
         self._may = may
         self._key = f"resort:{device}:released"  # a person released the torque; outlives a restart
         self._released = False
+        self._is_due = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -64,9 +65,18 @@ class SelfConnection:
             log.warning("device.note_not_stored", device=self._device, released=released, error=fault.message)
 
     def begin(self) -> None:
-        """Connect in the background if that is wanted and right; once at a time."""
-        if self.wanted and self._may() and (self._task is None or self._task.done()):
+        """Connect in the background if that is wanted and right; once at a time.
+
+        Where it is not right yet, the wish stands: whoever ends what stood in the way calls `begin_if_due`.
+        """
+        self._is_due = self.wanted and not self._may()
+        if self.wanted and not self._is_due and (self._task is None or self._task.done()):
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def begin_if_due(self) -> None:
+        """Connect if it was wanted while it was not right."""
+        if self._is_due:
+            self.begin()
 
     async def settled(self) -> None:
         """Return when no connecting of this kind is under way."""

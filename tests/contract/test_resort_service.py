@@ -109,6 +109,20 @@ async def test_a_stop_name_at_the_job_door_is_no_queued_job(daemons: Any) -> Non
     assert ended.result["confirmed"]
 
 
+async def test_a_reset_right_behind_a_stop_in_mid_move_leaves_the_torque_on(daemons: Any) -> None:
+    daemon = await daemons(main=SLOW).start()
+    for _ in range(8):
+        going = await daemon.submit("activate_hotel", hotel="C")
+        await daemon.moving()
+        stop = asyncio.create_task(daemon.service.emergency_stop(None, ALICE, "test"))
+        await until(lambda: daemon.device.latch.latched and not daemon.device.switch.pending)
+        answer = await daemon.device.reset("bob", "test", ALICE)
+        await stop
+        await daemon.engine.wait(going.id, DEADLINE_S)
+        assert (answer["torque_enabled"], answer["note"]) == (True, "")
+        assert daemon.bus.servo(1).state()["torque"]
+
+
 async def test_a_stop_survives_the_daemon_and_motion_waits_for_the_reset(daemons: Any) -> None:
     first = await daemons().start()
     await first.service.emergency_stop(None, ALICE, "night")
