@@ -47,7 +47,7 @@ class Parts:
 
 
 def all_endpoints(parts: Parts, of_wings: list[Endpoint]) -> list[Endpoint]:
-    """Every route, the wings' last."""
+    """Every route, in the order in which a path is compared with them."""
     engine, options, source, clock = parts.engine, parts.options, parts.status_source, parts.clock
     found: list[Endpoint] = []
     found += docs.endpoints(found, source.version)
@@ -58,7 +58,6 @@ def all_endpoints(parts: Parts, of_wings: list[Endpoint]) -> list[Endpoint]:
     found += session.endpoints(options, parts.sessions)
     found += jobs.endpoints(engine)
     found += execute.endpoints(engine)
-    found += tasks.endpoints(engine)
     found += queues.endpoints(engine)
     found += schedules.endpoints(engine)
     found += events.endpoints(engine, options)
@@ -66,4 +65,5 @@ def all_endpoints(parts: Parts, of_wings: list[Endpoint]) -> list[Endpoint]:
     found += tokens.endpoints(engine, parts.tokens, parts.token_made)
     found += backup.endpoints(engine, options, clock)
     found += of_wings
+    found += tasks.endpoints(engine)  # the last: a name may hold slashes, so its route takes all that is left
     return found

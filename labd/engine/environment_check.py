@@ -49,7 +49,7 @@ async def check(
 ) -> list[CheckReport]:
     """Look at every environment that the settings or the task files name."""
     sources = task_files.read(task_files.folders(settings.folders, environ), settings.modules)
-    loader = TaskLoader(environments, lend, work, environ)
+    loader = TaskLoader(environments, lend, work, work, environ)
     names = {*environments.settings, *(name for source in sources for name in source.environments)}
     reports = []
     for name in sorted(names):

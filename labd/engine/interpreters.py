@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 NEWEST_MINOR = 20
@@ -58,14 +59,23 @@ def _clause(version: tuple[int, ...], clause: str) -> bool:
 
 
 def ask(path: Path) -> Interpreter | None:
-    """The interpreter at a path, or None if it does not answer as a Python that workers run on."""
+    """The interpreter at a path, or None if it does not answer as a Python that workers run on.
+
+    An answer is kept as long as the file is the same, for a reload looks at every interpreter again.
+    """
     try:
-        done = subprocess.run(
-            [str(path), "-I", "-c", ASK], capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        facts = path.stat()
+        return _ask(path, facts.st_mtime_ns, facts.st_size, facts.st_ino)
     except (OSError, subprocess.TimeoutExpired):
         return None
+
+
+@lru_cache(maxsize=256)
+def _ask(path: Path, *_file: int) -> Interpreter | None:
+    done = subprocess.run(
+        [str(path), "-I", "-c", ASK], capture_output=True, text=True, timeout=ASK_TIMEOUT_S, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
     lines = done.stdout.splitlines()
     if done.returncode != 0 or len(lines) < 1 or not re.fullmatch(r"3\.\d+\.\d+", lines[0]):
         return None

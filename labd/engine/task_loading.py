@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from labd.engine.environments import Environments
+from labd.engine.orphans import MARK
 from labd.engine.task_files import Source
 from labd.engine.worker_process import Fault, FoundTask, WorkerProcess
 from labd.engine.workers import Outfit, StartFailed, Worker, start_worker
@@ -37,16 +38,18 @@ class TaskLoader:
     Args:
         lend: What workers import labd's own side from.
         work: The working directory of all workers.
+        mark: The state folder; workers and what they start carry it, see `orphans`.
         on_end: Called when a process that was started here has ended.
     """
 
     def __init__(
-        self, environments: Environments, lend: Path, work: Path, environ: Mapping[str, str],
+        self, environments: Environments, lend: Path, work: Path, mark: Path, environ: Mapping[str, str],
         on_end: Callable[[WorkerProcess], None] = lambda process: None,
     ) -> None:  # fmt: skip
         self.environments = environments
         self._lend = lend
         self._work = work
+        self._mark = mark
         self._environ = environ
         self._on_end = on_end
 
@@ -60,7 +63,7 @@ class TaskLoader:
         python = await asyncio.to_thread(self.environments.interpreter, name)
         kept = {key: value for key, value in self._environ.items() if not key.startswith(KEPT_OUT)}
         path = f"{python.path.parent}:{kept.get('PATH', '')}".rstrip(":")
-        variables = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", **settings.variables}
+        variables = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", MARK: str(self._mark), **settings.variables}
         files = [source for source in sources if not source.is_module]
         modules = [source for source in sources if source.is_module]
         stamp = "|".join([self.environments.stamp(name), python.version_text, *(source.digest for source in files)])

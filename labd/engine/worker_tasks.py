@@ -20,6 +20,7 @@ from labd.clock import Clock
 from labd.engine import lending, task_files
 from labd.engine.environments import Environments, EnvironmentView
 from labd.engine.job import INTERNAL, Caller
+from labd.engine.orphans import end_orphans
 from labd.engine.registry import StopSpec, TaskSpec
 from labd.engine.task_files import DEFAULT, Source
 from labd.engine.task_loading import Loaded, TaskLoader
@@ -99,7 +100,10 @@ class WorkerTasks:
         work.mkdir(mode=0o750, parents=True, exist_ok=True)
         package = Path(labd.__file__).parent
         lend = await asyncio.to_thread(lending.lend, self._state_dir / "lend", package)
-        self._loader = TaskLoader(self.environments, lend, work, self._environ, self._ended)
+        orphans = await asyncio.to_thread(end_orphans, self._state_dir)
+        if orphans:
+            log.warning("worker.orphans_ended", pids=orphans)
+        self._loader = TaskLoader(self.environments, lend, work, self._state_dir, self._environ, self._ended)
         report = await self.reload()
         if self._settings.poll_s:
             self._spawn(self._watch())
