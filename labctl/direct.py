@@ -17,7 +17,7 @@ from labctl import deadman, exits, render, stop_latch
 from labctl.invocation import Invocation
 
 LIMIT_S = 20.0
-MODULE = "labd.resort.direct"
+MODULE = "labd.resort.drive.direct"
 
 
 class Motor(NamedTuple):

@@ -53,7 +53,10 @@ class LabdGroup(LateGroup):
 class SimulateGroup(LateGroup):
     """`labd simulate`."""
 
-    late = {"resort": "labd.resort.simulator_command:simulate_resort"}  # noqa: RUF012
+    late = {  # noqa: RUF012
+        "resort": "labd.resort.virtual.simulator_command:simulate_resort",
+        "ot2": "labd.ot2.simulator_command:simulate_ot2",
+    }
 
 
 @click.group(cls=LabdGroup)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labd.errors import DeviceBusy, ModeMismatch, NotConnected, Refused, StopLatched
-from labd.resort.modes import Modes, remedy
+from labd.resort.drive.modes import Modes, remedy
 
 MOTIONS = ("activate_hotel", "move_to_angle", "go_home")
 READS = ("get_current_position", "get_motor_health")

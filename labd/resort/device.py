@@ -10,10 +10,10 @@ from typing import Any
 
 from labd.engine.job import Caller, Cause
 from labd.resort.allowed import Situation, decide, require
-from labd.resort.carousel import Carousel
-from labd.resort.lanes import Bus
+from labd.resort.drive.carousel import Carousel
+from labd.resort.drive.lanes import Bus
+from labd.resort.drive.modes import Modes, plan
 from labd.resort.latch import StopLatch
-from labd.resort.modes import Modes, plan
 from labd.resort.motor_note import MotorNoteFile, note_of
 from labd.resort.observation import Observation
 from labd.resort.readings import health_of, position_of

@@ -11,7 +11,7 @@ import structlog
 from labd.clock import Clock, iso
 from labd.errors import DeviceError, LabdError
 from labd.resort.allowed import Situation
-from labd.resort.carousel import Carousel, ServoState
+from labd.resort.drive.carousel import Carousel, ServoState
 
 FRESH_S = 0.2  # a reading younger than this answers everybody who asks, so eight pollers cost one transaction
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from labd.clock import iso
 from labd.resort.allowed import decide, refused_actions
-from labd.resort.carousel import ServoState
 from labd.resort.device import ResortDevice
+from labd.resort.drive.carousel import ServoState
 from labd.resort.readings import latch_of, motion_of, watchdog_of
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from labd.clock import iso
 from labd.resort.allowed import Situation, allowed_actions
 from labd.resort.angles import Geometry
-from labd.resort.carousel import ServoState, WatchdogState
+from labd.resort.drive.carousel import ServoState, WatchdogState
 from labd.resort.latch import StopLatch
 
 

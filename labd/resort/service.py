@@ -12,15 +12,15 @@ from labd.clock import Clock, iso
 from labd.engine.job import Caller
 from labd.engine.registry import StopSpec, TaskSpec
 from labd.errors import LabdError, UnknownDevice
-from labd.resort.carousel import bus_of
 from labd.resort.contract import DeviceContract
 from labd.resort.device import ResortDevice
+from labd.resort.drive.carousel import bus_of
 from labd.resort.overview import attention_of, status_of
 from labd.resort.routes import resort_endpoints
 from labd.resort.settings import DEFAULT_INSTANCE, OPERATING_MODES, ResortSettings, ResortWingSettings
-from labd.resort.simulator import VirtualBus
 from labd.resort.tasks import resort_tasks
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.simulator import VirtualBus
+from labd.resort.virtual.virtual_servo import VirtualServo
 from labd.wing import Host
 
 MOVING_S = 870.0  # the driver ends a move long before by its own limit; this one is for a driver that hangs

@@ -16,7 +16,7 @@ import structlog
 from labd.engine.engine import Engine
 from labd.engine.job import Caller
 from labd.errors import InvalidArguments, LabdError
-from labd.resort.carousel import Carousel, StopReport
+from labd.resort.drive.carousel import Carousel, StopReport
 from labd.resort.latch import StopLatch
 
 ANSWER_WITHIN_S = 2.5  # a person waits for the answer; the stop goes on after it

@@ -12,8 +12,8 @@ from typing import Any
 from labd.engine.registry import JobContext
 from labd.errors import DeviceError
 from labd.resort.angles import STEPS_PER_TURN, Geometry, Goal
-from labd.resort.carousel import MoveProgress
 from labd.resort.device import ResortDevice
+from labd.resort.drive.carousel import MoveProgress
 
 
 async def turn(device: ResortDevice, angle_deg: float, ctx: JobContext, hotel: str | None = None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ PERIOD_S = 0.5
 SLACK_S = 0.35  # the motor's ramp and the 20 ms unit of its watchdog, on a busy machine
 HANGING_SUPERVISOR = """
 import asyncio, pathlib, sys
-from labd.resort import motion
+from labd.resort.drive import motion
 hang = pathlib.Path(sys.argv.pop(1))
 
 class Clock:

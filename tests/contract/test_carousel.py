@@ -21,7 +21,7 @@ from labd.errors import (
     MoveTimeout,
     NotConnected,
 )
-from labd.resort.carousel import Carousel
+from labd.resort.drive.carousel import Carousel
 from labd.resort.registers import HardwareError
 from tests.fakes.carousel_rig import Rig, carousel_rig, extended
 

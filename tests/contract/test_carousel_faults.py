@@ -24,10 +24,10 @@ from labd.errors import (
     StopLatched,
     WatchdogTripped,
 )
-from labd.resort.carousel import Carousel
-from labd.resort.direct import direct_stop
-from labd.resort.lanes import Lane
-from labd.resort.wire_faults import Kind
+from labd.resort.drive.carousel import Carousel
+from labd.resort.drive.direct import direct_stop
+from labd.resort.drive.lanes import Lane
+from labd.resort.virtual.wire_faults import Kind
 from tests.fakes.carousel_rig import Rig, carousel_rig, extended
 from tests.fakes.virtual_bus import host_on
 
@@ -55,7 +55,7 @@ async def under_way(rig: Rig, carousel: Carousel, goal: int = 20_000) -> asyncio
 MOVE_AND_DIE_HARD = """
 import asyncio, sys
 from labd.clock import SystemClock
-from labd.resort.carousel import Carousel, DriveSettings
+from labd.resort.drive.carousel import Carousel, DriveSettings
 
 async def main():
     settings = DriveSettings(sys.argv[1], baud_rate=1000000, speed_rpm=58.0, watchdog_period_s=0.4)

@@ -13,8 +13,8 @@ import pytest
 
 from labd.clock import SystemClock
 from labd.errors import DeviceBusy, StopLatched, WatchdogTripped
-from labd.resort.carousel import Carousel, bus_of
-from labd.resort.lanes import Lane
+from labd.resort.drive.carousel import Carousel, bus_of
+from labd.resort.drive.lanes import Lane
 from tests.fakes.carousel_rig import Rig, carousel_rig, extended
 from tests.fakes.resort_daemon import ALICE, FAST, SLOW, Daemon, until
 

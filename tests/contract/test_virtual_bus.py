@@ -21,13 +21,13 @@ import pytest
 from dynamixel_sdk import GroupBulkRead, GroupBulkWrite, GroupSyncRead, GroupSyncWrite
 from serial import SerialException
 
-from labd.resort import simulator
-from labd.resort.bus_control import answer_line
-from labd.resort.frames import InstructionPacket, StatusPacket, decode
 from labd.resort.registers import HardwareError, Instruction, StatusError
-from labd.resort.simulator import VirtualBus
-from labd.resort.transactions import carry_out
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual import simulator
+from labd.resort.virtual.bus_control import answer_line
+from labd.resort.virtual.frames import InstructionPacket, StatusPacket, decode
+from labd.resort.virtual.simulator import VirtualBus
+from labd.resort.virtual.transactions import carry_out
+from labd.resort.virtual.virtual_servo import VirtualServo
 from tests.fakes.virtual_bus import HandClock, Host, host_on, virtual_bus
 
 TIMEOUT, CORRUPT = -3001, -3002
@@ -565,7 +565,7 @@ def test_commands_and_their_refusals() -> None:
 @contextlib.contextmanager
 def process(*options: str):
     """The simulator as its own process, killed at the end if need be; gives it and its first line."""
-    command = "from labd.resort.simulator_command import simulate_resort; simulate_resort()"
+    command = "from labd.resort.virtual.simulator_command import simulate_resort; simulate_resort()"
     child = subprocess.Popen(
         [sys.executable, "-c", command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from labd.clock import Clock, SystemClock
-from labd.resort.carousel import Carousel, DriveSettings, MoveProgress
-from labd.resort.lanes import Bus
-from labd.resort.simulator import VirtualBus
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.drive.carousel import Carousel, DriveSettings, MoveProgress
+from labd.resort.drive.lanes import Bus
+from labd.resort.virtual.simulator import VirtualBus
+from labd.resort.virtual.virtual_servo import VirtualServo
 from tests.fakes.virtual_bus import virtual_bus
 
 FAST: dict[str, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from labd.errors import DeviceLost, LabdError
-from labd.resort.exchange import Reply
+from labd.resort.drive.exchange import Reply
 
 
 class FakeLine:

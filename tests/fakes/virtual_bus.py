@@ -10,8 +10,8 @@ from typing import Any
 from dynamixel_sdk import PacketHandler, PortHandler
 
 from labd.clock import Clock
-from labd.resort.simulator import VirtualBus
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.simulator import VirtualBus
+from labd.resort.virtual.virtual_servo import VirtualServo
 
 
 class HandClock:

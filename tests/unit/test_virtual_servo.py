@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from labd.resort import physics
-from labd.resort.control_table import Refusal
 from labd.resort.registers import MODELS, HardwareError, StatusError, steps_per_s_of_velocity
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual import physics
+from labd.resort.virtual.control_table import Refusal
+from labd.resort.virtual.virtual_servo import VirtualServo
 from tests.fakes.virtual_bus import HandClock
 
 

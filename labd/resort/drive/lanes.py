@@ -20,10 +20,10 @@ from enum import IntEnum
 from typing import Any, TypeVar
 
 from labd.errors import DeviceLost
-from labd.resort.exchange import Exchange, Line
-from labd.resort.gate import Gate
-from labd.resort.stop_lane import StopLane
-from labd.resort.stopping import StopReport, StopTicket
+from labd.resort.drive.exchange import Exchange, Line
+from labd.resort.drive.gate import Gate
+from labd.resort.drive.stop_lane import StopLane
+from labd.resort.drive.stopping import StopReport, StopTicket
 
 T = TypeVar("T")
 DRAIN_SLICE_S = 0.005

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from labd.clock import Clock
-from labd.resort.drive import DriveSettings, warnings_of
-from labd.resort.looks import Motion, ServoState
-from labd.resort.servo import DynamixelServo
+from labd.resort.drive.drive_settings import DriveSettings, warnings_of
+from labd.resort.drive.looks import Motion, ServoState
+from labd.resort.drive.servo import DynamixelServo
 
 
 class Sight:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from labd.errors import DeviceCorrupt, DeviceLost, DeviceTimeout
 
 if TYPE_CHECKING:
-    from labd.resort.lanes import Bus
+    from labd.resort.drive.lanes import Bus
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from labd.errors import DeviceBusy, DeviceCorrupt, DeviceError, DeviceFault, DeviceLost, DeviceTimeout, GoalRefused
-from labd.resort.exchange import Reply
+from labd.resort.drive.exchange import Reply
 from labd.resort.registers import ALERT_BIT, StatusError, status_error_words
 
 T = TypeVar("T")

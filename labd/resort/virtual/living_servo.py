@@ -14,12 +14,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from labd.clock import Clock, SystemClock
-from labd.resort import physics
-from labd.resort.control_table import ControlTable
-from labd.resort.measurements import measure
-from labd.resort.motor import Motor, Surroundings
-from labd.resort.position_frame import PositionFrame
-from labd.resort.profiles import POSITION_MODES, profile_of_move, speed_of_mode
 from labd.resort.registers import (
     BUS_WATCHDOG_UNIT_S,
     DRIVE_MODE_TORQUE_BY_GOAL,
@@ -29,6 +23,12 @@ from labd.resort.registers import (
     OperatingMode,
     steps_per_s_of_velocity,
 )
+from labd.resort.virtual import physics
+from labd.resort.virtual.control_table import ControlTable
+from labd.resort.virtual.measurements import measure
+from labd.resort.virtual.motor import Motor, Surroundings
+from labd.resort.virtual.position_frame import PositionFrame
+from labd.resort.virtual.profiles import POSITION_MODES, profile_of_move, speed_of_mode
 
 OnEvent = Callable[[Any, str, dict[str, Any]], None]
 

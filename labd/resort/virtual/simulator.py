@@ -19,13 +19,13 @@ from random import Random
 from typing import Any, Self
 
 from labd.clock import Clock, SystemClock
-from labd.resort.bus_record import BusRecord
-from labd.resort.frames import FrameReader, InstructionPacket, ParsingError, StatusPacket, decode
-from labd.resort.pty_port import PtyPort
 from labd.resort.registers import BAUD_RATES
-from labd.resort.transactions import Answer, carry_out, complain_of_checksum
-from labd.resort.virtual_servo import VirtualServo
-from labd.resort.wire_faults import WireFaults
+from labd.resort.virtual.bus_record import BusRecord
+from labd.resort.virtual.frames import FrameReader, InstructionPacket, ParsingError, StatusPacket, decode
+from labd.resort.virtual.pty_port import PtyPort
+from labd.resort.virtual.transactions import Answer, carry_out, complain_of_checksum
+from labd.resort.virtual.virtual_servo import VirtualServo
+from labd.resort.virtual.wire_faults import WireFaults
 
 STALE_PACKET_S = 0.1
 """A real servo drops a packet whose bytes pause for 1.5 ms; a process on a busy host may be held up for longer."""

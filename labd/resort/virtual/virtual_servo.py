@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from labd.resort.living_servo import LivingServo
 from labd.resort.registers import EXTENDED_POSITION_LIMIT
+from labd.resort.virtual.living_servo import LivingServo
 
 
 class VirtualServo(LivingServo):

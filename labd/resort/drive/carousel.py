@@ -17,19 +17,19 @@ from typing import Any, TypeVar
 
 from labd.clock import Clock
 from labd.errors import DeviceBusy, LabdError, NotConnected, StopLatched
-from labd.resort.bus import DynamixelLine
-from labd.resort.connecting import make_ready, settle_watchdog
-from labd.resort.connection import CarouselState, Connection, worth_reopening
-from labd.resort.drive import DriveSettings, check_goal, check_speed, plan_of
-from labd.resort.exchange import Exchange
-from labd.resort.lanes import Bus, Lane
-from labd.resort.looks import Motion, ServoState, WatchdogState
-from labd.resort.motion import MotionSupervisor
-from labd.resort.moves import MoveProgress, MoveResult
-from labd.resort.occupancy import Occupancy
-from labd.resort.servo import DynamixelServo
-from labd.resort.sight import Sight
-from labd.resort.stopping import StopReport, StopTicket
+from labd.resort.drive.bus import DynamixelLine
+from labd.resort.drive.connecting import make_ready, settle_watchdog
+from labd.resort.drive.connection import CarouselState, Connection, worth_reopening
+from labd.resort.drive.drive_settings import DriveSettings, check_goal, check_speed, plan_of
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.lanes import Bus, Lane
+from labd.resort.drive.looks import Motion, ServoState, WatchdogState
+from labd.resort.drive.motion import MotionSupervisor
+from labd.resort.drive.moves import MoveProgress, MoveResult
+from labd.resort.drive.occupancy import Occupancy
+from labd.resort.drive.servo import DynamixelServo
+from labd.resort.drive.sight import Sight
+from labd.resort.drive.stopping import StopReport, StopTicket
 
 __all__ = [
     "Carousel",

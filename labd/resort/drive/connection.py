@@ -15,10 +15,10 @@ import structlog
 
 from labd.clock import Clock
 from labd.errors import DeviceBusy, DeviceError, DeviceLost, DeviceTimeout, LabdError
-from labd.resort.exchange import Exchange
-from labd.resort.lanes import Bus, Lane
-from labd.resort.looks import Identity, Motion
-from labd.resort.servo import DynamixelServo
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.lanes import Bus, Lane
+from labd.resort.drive.looks import Identity, Motion
+from labd.resort.drive.servo import DynamixelServo
 
 log = structlog.get_logger()
 CarouselState = Literal["closed", "opening", "ready", "lost", "faulty"]

@@ -26,13 +26,13 @@ from labd.errors import (
     StopLatched,
     WatchdogTripped,
 )
-from labd.resort.exchange import Exchange
-from labd.resort.lanes import Bus, Lane
-from labd.resort.looks import Motion
-from labd.resort.modes import remedy
-from labd.resort.moves import FATAL_ERRORS, MovePlan, MoveProgress, MoveResult, MoveWatch
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.lanes import Bus, Lane
+from labd.resort.drive.looks import Motion
+from labd.resort.drive.modes import remedy
+from labd.resort.drive.moves import FATAL_ERRORS, MovePlan, MoveProgress, MoveResult, MoveWatch
+from labd.resort.drive.servo import DynamixelServo
 from labd.resort.registers import RPM_PER_VELOCITY_UNIT, hardware_error_words
-from labd.resort.servo import DynamixelServo
 
 T = TypeVar("T")
 TICK_S = 0.05

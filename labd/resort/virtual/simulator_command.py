@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from labd.errors import LabdError
-from labd.resort.bus_process import serve
 from labd.resort.registers import MAXIMUM_ID, MODELS, model_named
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.bus_process import serve
+from labd.resort.virtual.virtual_servo import VirtualServo
 
 _NAMES = sorted(model.name for model in MODELS.values())
 

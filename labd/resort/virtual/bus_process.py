@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 
 from labd.errors import AlreadyServing
-from labd.resort.bus_control import ControlSocket
-from labd.resort.simulator import VirtualBus
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.bus_control import ControlSocket
+from labd.resort.virtual.simulator import VirtualBus
+from labd.resort.virtual.virtual_servo import VirtualServo
 
 
 def serve(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from labd.clock import Clock
-from labd.resort.frames import InstructionPacket, Packet
 from labd.resort.registers import Instruction, Register
-from labd.resort.transactions import writes_of
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.frames import InstructionPacket, Packet
+from labd.resort.virtual.transactions import writes_of
+from labd.resort.virtual.virtual_servo import VirtualServo
 
 
 class BusRecord:

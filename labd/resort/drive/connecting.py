@@ -6,13 +6,13 @@ Runs in the owner thread of the bus.
 from __future__ import annotations
 
 from labd.errors import ModeMismatch
-from labd.resort.drive import DriveSettings
-from labd.resort.exchange import Exchange
-from labd.resort.lanes import Bus
-from labd.resort.looks import Motion
-from labd.resort.modes import Modes, changes, remedy
+from labd.resort.drive.drive_settings import DriveSettings
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.lanes import Bus
+from labd.resort.drive.looks import Motion
+from labd.resort.drive.modes import Modes, changes, remedy
+from labd.resort.drive.servo import DynamixelServo
 from labd.resort.registers import hardware_error_words
-from labd.resort.servo import DynamixelServo
 
 
 def make_ready(x: Exchange, servo: DynamixelServo, settings: DriveSettings, *, configure: bool) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from labd.errors import DeviceFault, MoveStalled, MoveTimeout, WatchdogTripped
-from labd.resort.looks import Motion
+from labd.resort.drive.looks import Motion
 from labd.resort.registers import (
     HardwareError,
     degrees_of_steps,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from labd.errors import GoalRefused
-from labd.resort.looks import Identity, ServoState
-from labd.resort.moves import MovePlan
+from labd.resort.drive.looks import Identity, ServoState
+from labd.resort.drive.moves import MovePlan
 from labd.resort.registers import (
     REV_PER_MIN2_PER_ACCELERATION_UNIT,
     RPM_PER_VELOCITY_UNIT,

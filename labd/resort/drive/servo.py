@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from labd.errors import DeviceFault, DeviceTimeout
-from labd.resort.exchange import Exchange
-from labd.resort.looks import Identity, Motion, ServoState, WatchdogState, sendable_goal
-from labd.resort.modes import Modes
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.looks import Identity, Motion, ServoState, WatchdogState, sendable_goal
+from labd.resort.drive.modes import Modes
 from labd.resort.registers import (
     BUS_WATCHDOG_UNIT_S,
     MODELS,

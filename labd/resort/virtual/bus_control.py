@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labd.resort.simulator import VirtualBus
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.simulator import VirtualBus
+from labd.resort.virtual.virtual_servo import VirtualServo
 
 _MAXIMUM_LINE_BYTES = 65_536
 _SURROUNDINGS = frozenset({"stalled", "wall", "load", "supply_v", "ambient_celsius", "overload_s"})

@@ -6,8 +6,8 @@ turns, and a check that trusts only the record must see both.
 
 from __future__ import annotations
 
-from labd.resort.control_table import ControlTable
 from labd.resort.registers import DRIVE_MODE_REVERSE, STEPS_PER_TURN, OperatingMode
+from labd.resort.virtual.control_table import ControlTable
 
 QUARTER_TURN = 1024
 

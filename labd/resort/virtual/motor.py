@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from labd.resort import physics
-from labd.resort.physics import Motion, Warmth
+from labd.resort.virtual import physics
+from labd.resort.virtual.physics import Motion, Warmth
 
 FRICTION_STEPS_PER_S2 = 40_000.0
 SAG_V = 0.8

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable
 
 from labd.errors import DeviceLost, LabdError
-from labd.resort.exchange import Line
-from labd.resort.gate import Gate
-from labd.resort.stopping import StopReport, StopTicket, StopWork
+from labd.resort.drive.exchange import Line
+from labd.resort.drive.gate import Gate
+from labd.resort.drive.stopping import StopReport, StopTicket, StopWork
 
 
 class StopLane:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from labd.resort.control_table import ControlTable
 from labd.resort.registers import (
     DRIVE_MODE_TIME_BASED,
     OperatingMode,
     steps_per_s2_of_acceleration,
     steps_per_s_of_velocity,
 )
+from labd.resort.virtual.control_table import ControlTable
 
 POSITION_MODES = frozenset(
     {OperatingMode.POSITION, OperatingMode.EXTENDED_POSITION, OperatingMode.CURRENT_BASED_POSITION}

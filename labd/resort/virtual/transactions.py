@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from labd.resort.control_table import Refusal
-from labd.resort.frames import InstructionPacket, StatusPacket, encode_fast_status
 from labd.resort.registers import (
     ALERT_BIT,
     BROADCAST_ID,
@@ -18,7 +16,9 @@ from labd.resort.registers import (
     Instruction,
     StatusError,
 )
-from labd.resort.virtual_servo import VirtualServo
+from labd.resort.virtual.control_table import Refusal
+from labd.resort.virtual.frames import InstructionPacket, StatusPacket, encode_fast_status
+from labd.resort.virtual.virtual_servo import VirtualServo
 
 FACTORY_RESET_REFUSES_BROADCAST_SINCE_FIRMWARE = 42
 CLEAR_MULTI_TURN = bytes.fromhex("01 44 58 4c 22")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from labd.resort.control_table import ControlTable
-from labd.resort.motor import Motor
-from labd.resort.profiles import POSITION_MODES
 from labd.resort.registers import RPM_PER_VELOCITY_UNIT, STEPS_PER_TURN
+from labd.resort.virtual.control_table import ControlTable
+from labd.resort.virtual.motor import Motor
+from labd.resort.virtual.profiles import POSITION_MODES
 
 IN_POSITION_STEPS = 10
 LAGGING_STEPS = 20

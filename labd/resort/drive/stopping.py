@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from labd.resort.exchange import Line
+    from labd.resort.drive.exchange import Line
 
 TORQUE_ENABLE = 64
 TORQUE_LENGTH = 2  # with the LED: a length of its own, so that a stale reply to another read is recognised

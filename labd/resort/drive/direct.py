@@ -1,8 +1,8 @@
 """Torque off without a daemon: opens the port if nobody holds it, and re-sends until the motor reads back as off.
 
 For `labctl resort stop --direct`, which runs it as a process of its own:
-`python -m labd.resort.direct --port PATH --baud-rate 57600 --servo-id 1` prints one JSON object and ends with 0 when
-the stop is confirmed, 4 when another process holds the port, else 1.
+`python -m labd.resort.drive.direct --port PATH --baud-rate 57600 --servo-id 1` prints one JSON object and ends with 0
+when the stop is confirmed, 4 when another process holds the port, else 1.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from concurrent.futures import Future
 from dataclasses import asdict
 
 from labd.errors import DeviceBusy, LabdError
-from labd.resort.bus import DynamixelLine
-from labd.resort.exchange import Exchange
-from labd.resort.lanes import Bus, Lane
-from labd.resort.stopping import StopReport
+from labd.resort.drive.bus import DynamixelLine
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.lanes import Bus, Lane
+from labd.resort.drive.stopping import StopReport
 
 REPLY_TIMEOUT_S = 0.04
 
@@ -71,7 +71,9 @@ def _reopen(bus: Bus, servo_id: int) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code as the module says."""
-    parser = argparse.ArgumentParser(prog="python -m labd.resort.direct", description="torque off without a daemon")
+    parser = argparse.ArgumentParser(
+        prog="python -m labd.resort.drive.direct", description="torque off without a daemon"
+    )
     parser.add_argument("--port", required=True)
     parser.add_argument("--baud-rate", type=int, default=57600)
     parser.add_argument("--servo-id", type=int, default=1)
