@@ -170,7 +170,7 @@ class Runs:
         self._book.change(job, kind, state, data)
         if job.parent_id is not None:
             self.waiting.ended(job)
-        self.waiting.forget(job, keep_results=True)
+        self.waiting.forget(job)
 
     def go_on(self, job: Job) -> None:
         """A waiting job has all its answers: it takes its turn for a slot."""
@@ -232,7 +232,7 @@ class Runs:
         job.error = error
         lane = self._dispatcher.lanes[job.queue]
         lane.queued += 1
-        self.waiting.forget(job, keep_results=False)
+        self.waiting.forget(job)
         data = None if error is None else {"code": error.code, "message": error.message, "run_at": iso(run_at)}
         self._book.change(job, kind, JobState.QUEUED, data)
         self.wait_for_turn(job)

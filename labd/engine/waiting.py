@@ -250,16 +250,18 @@ class Waiting:
         """The open question of a waiting job."""
         return next((s for s in self._steps.get(job_id, []) if s.question is not None and not s.done), None)
 
-    def forget(self, job: Job, *, keep_results: bool) -> None:
-        """The job has ended, or runs anew: its steps leave the memory, failed ones the journal as well."""
+    def forget(self, job: Job) -> None:
+        """The job has ended, or runs anew: its steps leave the memory and stay in the journal.
+
+        Failed ones stay too: a body that catches the failure of a physical child and fails later on must not, when it
+        is tried again, have the child done a second time. Only a person's `retry` begins them anew.
+        """
         if job.id not in self._steps:
             return
         self._clear_timer(job.id)
         for child in self.open_children(job.id):
             del self._parents[child]
-        for step in self._steps.pop(job.id, []):
-            if not keep_results and step.done and step.error is not None:
-                self._journal.execute("delete_step", job.id, step.ordinal)
+        del self._steps[job.id]
 
     async def forget_failed(self, job_id: int) -> None:
         """A person runs the job again: what failed is done anew, what succeeded is not."""
