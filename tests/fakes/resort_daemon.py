@@ -19,7 +19,7 @@ from labd.resort.contract import Reply
 from labd.resort.device import ResortDevice
 from labd.resort.service import ResortService
 from labd.resort.settings import ResortSettings, ResortWingSettings
-from labd.resort.simulator import VirtualBus
+from labd.resort.virtual.simulator import VirtualBus
 from labd.wing import Host
 
 ALICE = Caller("unix:alice", frozenset({"read", "operate"}))

@@ -20,10 +20,10 @@ from labd.errors import (
     LabdError,
     StopLatched,
 )
-from labd.resort.bus import DynamixelLine
-from labd.resort.exchange import Exchange
-from labd.resort.lanes import Bus, Lane
-from labd.resort.stopping import StopReport
+from labd.resort.drive.bus import DynamixelLine
+from labd.resort.drive.exchange import Exchange
+from labd.resort.drive.lanes import Bus, Lane
+from labd.resort.drive.stopping import StopReport
 from tests.fakes.fake_line import FakeLine
 
 LIMIT_S = 5.0

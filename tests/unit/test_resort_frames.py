@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from labd.resort.frames import (
+from labd.resort.registers import Instruction
+from labd.resort.virtual.frames import (
     FrameReader,
     InstructionPacket,
     ParsingError,
@@ -18,7 +19,6 @@ from labd.resort.frames import (
     stuff,
     unstuff,
 )
-from labd.resort.registers import Instruction
 
 GOLDEN = [
     ("ff ff fd 00 01 03 00 01 19 4e", InstructionPacket(1, Instruction.PING)),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labd.errors import DeviceFault, LabdError, MoveStalled, MoveTimeout, WatchdogTripped
-from labd.resort.looks import Motion, sendable_goal
-from labd.resort.moves import MovePlan, MoveWatch, duration_s, limit_s
+from labd.resort.drive.looks import Motion, sendable_goal
+from labd.resort.drive.moves import MovePlan, MoveWatch, duration_s, limit_s
 from labd.resort.registers import EXTENDED_POSITION_LIMIT, HardwareError, steps_per_s_of_velocity
 
 PLAN = MovePlan(
