@@ -318,6 +318,7 @@ def _engine_options(settings: Settings) -> EngineOptions:
         keep_jobs=settings.engine.retention_jobs,
         keep_lines_s=settings.engine.log_retention_days * 86_400.0,
         expires_in_s=settings.engine.expires_in_s,
+        resources=dict(settings.engine.resources),
         seed=settings.host.name,
     )
 

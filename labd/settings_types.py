@@ -111,6 +111,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     retention_jobs: Annotated[int, Meta(ge=1)] = 100_000
     log_retention_days: PositiveSeconds = 14.0
     expires_in_s: PositiveSeconds = 600.0
+    resources: dict[str, Annotated[int, Meta(ge=1, le=10_000)]] = {}
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True):

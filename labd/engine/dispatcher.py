@@ -67,6 +67,10 @@ class Dispatcher:
         self._capacities = capacities
         self._gates: dict[str, list[Gate]] = {}
 
+    def change_capacities(self, capacities: dict[str, int]) -> None:
+        """Let more or fewer jobs use a resource at once; those that use it now are left alone."""
+        self._capacities = capacities
+
     def add_gate(self, resource: str, gate: Gate) -> None:
         """Hold every job of the resource while `gate` answers a cause."""
         self._gates.setdefault(resource, []).append(gate)

@@ -215,10 +215,11 @@ class Engine:
         await self.logbook.close()
 
     def change_options(self, options: EngineOptions) -> None:
-        """Put changed settings in force: queues and retention."""
+        """Put changed settings in force: queues, resources and retention."""
         self.options = options
         self.retention.keep_s, self.retention.keep_jobs = options.keep_s, options.keep_jobs
         self.retention.keep_lines_s = options.keep_lines_s
+        self._dispatcher.change_capacities(dict(options.resources))
         self._queues.configure(options.queues)
 
     def _spawn(self, work: Any, name: str) -> None:
