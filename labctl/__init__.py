@@ -1,6 +1,6 @@
 """labctl: the command line and the Python clients of labd.
 
-from labctl import AsyncClient, Client, orchestrator
+from labctl import AsyncClient, Client, MQTTOrchestratorClient, OrchestratorClient, orchestrator
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from labctl.async_client import AsyncClient as AsyncClient
     from labctl.client import Client as Client
+    from labctl.mqtt_client import MQTTOrchestratorClient as MQTTOrchestratorClient
+    from labctl.orchestrator import OrchestratorClient as OrchestratorClient
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +24,12 @@ def __getattr__(name: str) -> Any:
         from labctl.async_client import AsyncClient
 
         return AsyncClient
+    if name == "OrchestratorClient":
+        from labctl.orchestrator import OrchestratorClient
+
+        return OrchestratorClient
+    if name == "MQTTOrchestratorClient":
+        from labctl.mqtt_client import MQTTOrchestratorClient
+
+        return MQTTOrchestratorClient
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -80,9 +80,13 @@ class OwedAnswers:
         """
         owed = Owed(job.id, topic, correlation.hex())
         self._owed[key] = owed  # no await from here to the staging of the fact: `_end` takes both away together
-        self._jobs[job.id] = key
         await self._engine.store_value(FACT + key, msgspec.to_builtins(owed))
         await self.tell(topic, messages.accepted(job.id, job.task, job.seq), correlation)
+        self._jobs[job.id] = key  # only now: no news before `accepted`
+        progress = (await self._engine.job(job.id)).progress
+        if progress is not None:
+            now = messages.news("job.progress", job.id, job.seq, msgspec.to_builtins(progress))
+            await self.tell(topic, now or {}, correlation)
         self._follow(key)
 
     async def tell(self, topic: str, answer: dict[str, Any], correlation: bytes | None) -> bool:
@@ -110,7 +114,8 @@ class OwedAnswers:
                 await self._clock.sleep(TRY_AGAIN_S)
             elif self._owed[key] is owed:  # else the request came again while this was sent
                 break
-        del self._owed[key], self._jobs[job_id], self._followers[key]
+        del self._owed[key], self._followers[key]
+        self._jobs.pop(job_id, None)
         try:
             await self._engine.store_value(FACT + key, None)
         except LabdError as fault:  # a full disk: the answer is sent once more after the next start
