@@ -49,6 +49,7 @@ def command() -> None:
 @click.option("--job-timeout", "timeout_s", type=float, metavar="SECONDS", help="Limit of one attempt.")
 @click.option("--max-attempts", type=click.IntRange(min=1))
 @click.option("--key", "idempotency_key", metavar="KEY", help="The same key gives the same job back.")
+@click.option("--no-cache", is_flag=True, help="Run it even if a recorded result for these arguments still counts.")
 @may_wait
 @click.pass_obj
 def submit(
@@ -61,6 +62,7 @@ def submit(
     run_at: str | None,
     expires_in: str | None,
     tags: tuple[str, ...],
+    no_cache: bool,
     wait: bool,
     timeout: float | None,
     interrupt: str,
@@ -82,7 +84,7 @@ def submit(
     if expires_in is not None:
         options["expires_in_s"] = arguments.required_span_s(expires_in)
     args = arguments.task_arguments(call.client, task, pairs, args_json)
-    job = call.client.submit(task, args, tags=list(tags) or None, **options)
+    job = call.client.submit(task, args, tags=list(tags) or None, no_cache=no_cache or None, **options)
     return finish(call, job, wait, timeout, interrupt)
 
 

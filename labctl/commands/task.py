@@ -25,10 +25,13 @@ def command() -> None:
 @click.option("--wing", help="Only tasks of this wing.")
 @click.pass_obj
 def list_(call: Invocation, wing: str | None) -> int:
-    """All tasks."""
+    """All tasks; task files that cannot be used are named on standard error, with file and line."""
     tasks = [one for one in call.client.tasks() if wing is None or one.get("wing") == wing]
     rows = [["stop" if one.get("stop") and key == "effect" else _cell(one, key) for key in COLUMNS] for one in tasks]
     call.listing({"tasks": tasks}, COLUMNS, rows)
+    for note in call.client.status().get("attention") or []:
+        if note.get("code") == "task_off":
+            call.tell(render.printable(str(note["message"])))
     return exits.DONE
 
 
@@ -48,6 +51,7 @@ def show(call: Invocation, name: str) -> int:
 @click.option("--args", "args_json", metavar="JSON", help="All arguments as one JSON object.")
 @click.option("--queue")
 @click.option("--tag", "tags", multiple=True)
+@click.option("--no-cache", is_flag=True, help="Run it even if a recorded result for these arguments still counts.")
 @waits
 @click.pass_obj
 def run(
@@ -58,11 +62,13 @@ def run(
     args_json: str | None,
     queue: str | None,
     tags: tuple[str, ...],
+    no_cache: bool,
     **waiting: Any,
 ) -> int:
     """Run a task as a job and wait for it."""
     args = arguments.task_arguments(call.client, name, pairs, args_json)
-    return finish(call, call.client.submit(name, args, queue=queue, tags=list(tags) or None), **waiting)
+    options = {"queue": queue, "tags": list(tags) or None, "no_cache": no_cache or None}
+    return finish(call, call.client.submit(name, args, **options), **waiting)
 
 
 @command.command()
