@@ -35,7 +35,7 @@ from labd.systemd import Notifier, Watchdog
 from labd.wing import Host, Wing, WingFactory
 
 log = structlog.get_logger()
-BUILT_IN_WINGS = {"resort": "labd.resort.wing:wing"}
+BUILT_IN_WINGS = {"resort": "labd.resort.wing:wing", "ot2": "labd.ot2.wing:wing"}
 Load = Callable[[], Settings]
 
 
@@ -126,7 +126,10 @@ class App:
         if state != "on":
             self._faults[name] = state.removeprefix("off: ")
             return
-        host = Host(self.engine, self.settings.state_dir, self.settings.runtime_dir, self._clock, self._random)
+        host = Host(
+            self.engine, self.settings.state_dir, self.settings.runtime_dir, self._clock, self._random,
+            lambda env: self.workers.environments.interpreter(env).path,
+        )  # fmt: skip
         wing = factory.build(parsed, host)
         for spec in wing.tasks():
             self.engine.registry.add(spec)

@@ -90,6 +90,7 @@ EVENTS: dict[str, str] = {
     "watchdog.fed_again": "the journal answers again",
     "access.changed": "another access table is in force",
     "access.name_unknown": "a user or group of the access table does not exist on this host",
+    "worker.orphans_ended": "processes that tasks of a killed daemon had started were ended",
     # carousel motor
     "device.connected": "the motor answers and was verified",
     "device.reopened": "the motor is back and was verified; says whether it was moved meanwhile",
@@ -109,6 +110,12 @@ EVENTS: dict[str, str] = {
     "device.read_failed": "a reading for a status was not to be had; the last one is shown",
     "device.hold_failed": "the carousel could not be brought to rest at the end of the daemon",
     "device.note_not_stored": "whether torque was released on purpose could not be kept on disk",
+    # robot
+    "device.foreign_run": "a run that labd did not make has the robot",
+    "device.control_lost": "somebody else took the robot while a run of labd was going on",
+    "run.played": "a run of a protocol was started on a robot",
+    "run.changed": "a run of labd on a robot has another status",
+    "run.ended": "a run of labd on a robot is over",
     "connection.failed": "an unexpected exception reached the connection supervisor",
 }
 

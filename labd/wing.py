@@ -5,7 +5,7 @@ A wing is found through the entry-point group `labd.wings`; the entry point is a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -26,6 +26,8 @@ class Host:
     runtime_dir: Path
     clock: Clock
     random: Random
+    python_of: Callable[[str], Path] | None = None
+    """The interpreter of an environment by its name; blocks, raises `EnvironmentOff`. None before there are any."""
 
 
 class Wing(Protocol):

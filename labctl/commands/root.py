@@ -20,6 +20,7 @@ ENTRY_POINTS = "labctl.commands"
 COMMANDS: dict[str, str] = {
     "status": "State of the daemon, its queues and wings.",
     "resort": "The plate carousel.",
+    "ot2": "The OT-2 pipetting robot.",
     "job": "Submit, watch and change jobs.",
     "queue": "Pause, resume and limit queues.",
     "schedule": "Jobs by cron or interval.",

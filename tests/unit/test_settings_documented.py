@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
+from labd.ot2 import settings as ot2
 from labd.resort import settings as resort
 from labd.settings import load
 from labd.settings_types import (
@@ -42,6 +43,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "resort": resort.ResortSettings,
     "resort.limits": resort.Limits,
     "resort.simulated": resort.SimulatedOptions,
+    "ot2": ot2.OT2Settings,
+    "ot2.simulated": ot2.SimulatedOptions,
 }
 
 
@@ -65,7 +68,7 @@ OPTIONS = list(documented())
 
 def test_every_key_is_documented_and_every_documented_key_is_real() -> None:
     written = {(table, key) for table, key, _, _ in OPTIONS}
-    nested = {name.rpartition(".")[::2] for name in TABLES if name.startswith("resort.")}
+    nested = {name.rpartition(".")[::2] for name in TABLES if name.startswith(("resort.", "ot2."))}
     real = {(table, field.name) for table, kind in TABLES.items() for field in msgspec.structs.fields(kind)}
     assert written == real - {(table, key) for table, _, key in [(a, "", b) for a, b in nested]}
 
@@ -89,12 +92,17 @@ def test_a_documented_value_is_allowed_and_the_default(table: str, key: str, val
 @pytest.mark.parametrize("name", ["labd.toml", "labd.demo.toml"])
 def test_the_settings_that_come_with_labd_have_no_fault(name: str) -> None:
     class Wing:
-        parse = staticmethod(resort.parse)
+        def __init__(self, parse: Any) -> None:
+            self.parse = parse
 
-    settings = load({"resort": Wing()}, config=ROOT / "etc" / name, environ={}, uid=0)
+    settings = load(
+        {"resort": Wing(resort.parse), "ot2": Wing(ot2.parse)}, config=ROOT / "etc" / name, environ={}, uid=0
+    )
     if name == "labd.demo.toml":
         assert [wing.driver for wing in settings.wings["resort"].carousels.values()] == ["simulated"]
+        assert [robot.driver for robot in settings.wings["ot2"].robots.values()] == ["simulated"]
     else:
         assert settings.given == {
-            table: {} for table in ("host", "api", "access", "engine", "tasks", *(f"queue.{name}" for name in DEFAULT_QUEUES))
+            table: {}
+            for table in ("host", "api", "access", "engine", "tasks", *(f"queue.{name}" for name in DEFAULT_QUEUES))
         }
