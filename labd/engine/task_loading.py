@@ -52,6 +52,7 @@ class TaskLoader:
         self._mark = mark
         self._environ = environ
         self._on_end = on_end
+        self._started: set[WorkerProcess] = set()
 
     async def outfit(self, name: str, sources: list[Source]) -> Outfit:
         """How workers of this environment are started.
@@ -85,15 +86,29 @@ class TaskLoader:
         if before is not None and before.outfit == outfit and not outfit.modules:
             return before
         try:
-            worker = await start_worker(outfit, self._on_end)
+            worker = await self._start(outfit)
         except StartFailed as fault:
             return await self._sift(name, outfit, sources, str(fault))
         return _loaded(name, outfit, worker)
 
+    async def _start(self, outfit: Outfit) -> Worker:
+        worker = await start_worker(outfit, self._ended)
+        self._started.add(worker.process)
+        return worker
+
+    def _ended(self, process: WorkerProcess) -> None:
+        self._started.discard(process)
+        self._on_end(process)
+
+    async def close(self) -> None:
+        """End what was started here and still runs: a look at the files was cut off before a pool took it."""
+        for process in list(self._started):
+            await process.end_now()
+
     async def _sift(self, name: str, outfit: Outfit, sources: list[Source], problem: str) -> Loaded:
         """One worker for each source, to see which of them no interpreter survives."""
         try:
-            bare = await start_worker(replace(outfit, files=(), modules=()), self._on_end)
+            bare = await self._start(replace(outfit, files=(), modules=()))
         except StartFailed as fault:
             return Loaded(name, off=f"environment {name}: {fault}")
         await bare.process.close(outfit.settings.grace_s)
@@ -102,7 +117,7 @@ class TaskLoader:
         for source in sources:
             alone = await self.outfit(name, [source])
             try:
-                worker = await start_worker(alone, self._on_end)
+                worker = await self._start(alone)
             except StartFailed as fault:
                 faults.append(Fault(source.place, f"takes its interpreter down when it is imported: {fault}"))
             else:

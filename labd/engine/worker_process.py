@@ -178,6 +178,8 @@ class WorkerProcess:
         """
         if self.ending is not None:
             raise WorkerGone(self.ending)
+        if request is None and self._late is not None:
+            return self._late  # it was ready before anybody asked
         self._output = output
         self._answer = self._loop.create_future()
         if request is not None:
@@ -187,7 +189,6 @@ class WorkerProcess:
                 return await self._answer
         finally:
             self._answer = None
-            self._read_pipes()
             output.finish()
             self._output = _no_output
 
@@ -213,7 +214,8 @@ class WorkerProcess:
         self._send(request)
         try:
             try:
-                return await answer
+                message: Message = await answer
+                return message
             except asyncio.CancelledError:
                 message = await self._end_run(run, grace_s)
                 if message.type == "cancelled":
@@ -221,13 +223,13 @@ class WorkerProcess:
                 return message
         finally:
             self._run = self._answer = self._progress = None
-            self._read_pipes()
             output.finish()
             self._output = _no_output
 
     async def _end_run(self, run: int, grace_s: float) -> Message:
-        if self._late is not None:
-            return self._late
+        late: Message | None = self._late
+        if late is not None:
+            return late
         if self.ending is not None:
             raise WorkerGone(self.ending)
         answer = self._answer = self._loop.create_future()  # the old one was cancelled with its waiter
@@ -353,7 +355,18 @@ class WorkerProcess:
         elif message.type == "progress":
             if self._progress is not None:
                 self._progress(message.done, message.total, message.text)
-        elif self._answer is not None and not self._answer.done():
+        else:
+            self._loop.call_soon(self._conclude, message)
+
+    def _conclude(self, message: Message) -> None:
+        """Hand the end of a run to its waiter.
+
+        Why a turn of the loop later: the child prints before it tells the end. What it printed is seen by the next look
+        at the pipes, which comes before the waiter goes on; reading them here once more would cost two system calls.
+        """
+        if message.run != self._run:
+            return
+        if self._answer is not None and not self._answer.done():
             self._answer.set_result(message)
         else:
             self._late = message  # it came between the cancellation and the waiter's next step
@@ -391,7 +404,12 @@ class WorkerProcess:
 
     def _died(self) -> None:
         """The process has ended: read what it left, end its children, tell."""
+        self._loop.remove_reader(self._death)
         self._read_socket()
+        self._loop.call_soon(self._bury)
+
+    def _bury(self) -> None:
+        """A turn later: an end that it told before it died has been handed on, and what it printed can be read."""
         self._read_pipes()
         try:
             os.killpg(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
@@ -405,7 +423,6 @@ class WorkerProcess:
         self._on_end(self)
 
     def _close_all(self) -> None:
-        self._loop.remove_reader(self._death)
         self._loop.remove_reader(self._socket)
         self._loop.remove_writer(self._socket)
         for number in self._pipes:

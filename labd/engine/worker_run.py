@@ -24,6 +24,7 @@ HINTS = {
     "SIGXCPU": "; it used up its processor time (cpu_s)",
     "SIGSEGV": "; a library of its environment crashed",
 }
+TELL_S = 0.2
 _encode = msgspec.json.Encoder().encode
 
 
@@ -102,10 +103,16 @@ async def _borrow(pool: Pool, affinity: str | None, task: str, digest: str, ctx:
     try:
         if affinity is not None:
             return await pool.borrow_sticky(affinity, task, digest)
-        if pool.is_full():
-            size = pool.outfit.settings.size
-            ctx.log(f"waits for a worker: all {size} of environment {pool.name} are busy")
-        return await pool.borrow()
+        worker = pool.idle_worker()
+        if worker is not None:
+            return worker
+        size = pool.outfit.settings.size
+        text = f"waits for a worker: all {size} of environment {pool.name} are busy or starting"
+        told = asyncio.get_running_loop().call_later(TELL_S, ctx.log, text)
+        try:
+            return await pool.borrow()
+        finally:
+            told.cancel()
     except StartFailed as fault:
         raise EnvironmentOff(f"environment {pool.name}: {fault}", environment=pool.name) from fault
 

@@ -84,12 +84,13 @@ class WorkerTasks:
         self._clock = clock
         self._environ = environ
         self._pools: dict[str, Pool] = {}
+        self._retiring: list[Pool] = []
         self._off: dict[str, str] = {}
         self._loaded: dict[str, Loaded] = {}
         self._seen: Any = None
         self._lock = asyncio.Lock()
         self._runs = WorkerRuns(self._pools, self.pins, self.reload_soon)
-        self._loader: TaskLoader
+        self._loader: TaskLoader | None = None
         self._beside: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -139,9 +140,11 @@ class WorkerTasks:
             for name in source.environments if source.problem is None else ():
                 wanted.setdefault(name, []).append(source)
         loaded: dict[str, Loaded] = {}
+        loader = self._loader
+        assert loader is not None
         pending = set(wanted)
         for _ in range(LOOKS):
-            looks = [self._loader.load(name, wanted[name], self._loaded.get(name)) for name in sorted(pending)]
+            looks = [loader.load(name, wanted[name], self._loaded.get(name)) for name in sorted(pending)]
             for one in await asyncio.gather(*looks):
                 before = loaded.get(one.environment)
                 if before is not None and before.worker is not None:
@@ -225,7 +228,8 @@ class WorkerTasks:
     async def _change_pools(self, loaded: dict[str, Loaded]) -> None:
         for name in self._pools.keys() - {name for name, one in loaded.items() if one.outfit is not None}:
             pool = self._pools.pop(name)
-            self._spawn(pool.retire())
+            self._retiring.append(pool)
+            self._spawn(self._retire(pool))
         for name, one in loaded.items():
             if one.outfit is None:
                 continue
@@ -234,8 +238,12 @@ class WorkerTasks:
             self._pools[name].change(one.outfit, one.worker)
             one.worker = None
 
+    async def _retire(self, pool: Pool) -> None:
+        await pool.retire()
+        self._retiring.remove(pool)
+
     def _ended(self, process: WorkerProcess) -> None:
-        for pool in self._pools.values():
+        for pool in [*self._pools.values(), *self._retiring]:
             pool.ended(process)
 
     def _look(self) -> Any:
@@ -311,8 +319,10 @@ class WorkerTasks:
         for task in list(self._beside):
             task.cancel()
         await asyncio.gather(*self._beside, return_exceptions=True)
-        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+        await asyncio.gather(*(pool.close() for pool in [*self._pools.values(), *self._retiring]))
         self._pools.clear()
+        if self._loader is not None:
+            await self._loader.close()
 
 
 def _source_of(task: FoundTask, sources: list[Source]) -> Source | None:

@@ -157,17 +157,21 @@ class Pool:
             self._idle.remove(worker)
         self._start_for_waiting()
 
-    async def borrow(self) -> Worker:
-        """A free worker; waits for one if all are busy.
-
-        Raises:
-            StartFailed: None could be started.
-        """
+    def idle_worker(self) -> Worker | None:
+        """A worker that is free now; give it back."""
         while self._idle:
             worker = self._idle.pop()
             if worker.process.is_alive:
                 self.busy += 1
                 return worker
+        return None
+
+    async def borrow(self) -> Worker:
+        """A worker when one is free; more are started up to the pool's size.
+
+        Raises:
+            StartFailed: None could be started.
+        """
         turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._start_for_waiting()
@@ -177,10 +181,6 @@ class Pool:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.give_back(turn.result())
             raise
-
-    def is_full(self) -> bool:
-        """Whether a job that comes now has to wait for another's end."""
-        return not self._idle and self._places_left() <= 0
 
     def _places_left(self) -> int:
         sticky = sum(1 for one in self._sticky.values() if one.worker is not None)
@@ -219,8 +219,7 @@ class Pool:
         self._start_for_waiting()
 
     def _start_for_waiting(self) -> None:
-        wanted = sum(1 for turn in self._waiting if not turn.done())
-        while not self._closed and self._starting < wanted and self._places_left() > 0:
+        while not self._closed and self._starting < len(self._waiting) and self._places_left() > 0:
             self._starting += 1
             _spawn(self._start(), self._starts)
 

@@ -11,7 +11,7 @@ import pytest
 
 from labd.engine.job import INTERNAL, Caller, JobState, Submission
 from labd.errors import EnvironmentOff, TaskOff, TaskPinned, UnknownTask
-from labd.settings_types import EnvironmentSettings
+from labd.settings_types import EnvironmentSettings, TasksSettings
 from tests.conftest import requires_program
 from tests.fakes.task_house import TaskHouse, task_house
 
@@ -165,6 +165,19 @@ async def test_an_environment_that_only_the_running_file_knows_is_found(state_di
     async with task_house(state_dir, VERSION.format(1), second) as house:
         await house.load(text)
         assert await house.result("there") == "second"
+
+
+async def test_changed_settings_start_new_workers(state_dir: Path) -> None:
+    text = "@task(env='paint')\ndef colour():\n    return os.environ.get('COLOUR')\n"
+    red, blue = (EnvironmentSettings(python="3.11", variables={"COLOUR": one}, grace_s=0.3) for one in ("red", "blue"))
+    async with task_house(state_dir, text, {"paint": red}) as house:
+        assert await house.result("colour") == "red"
+        settings = TasksSettings(folders=(str(house.folder),), poll_s=0.0)
+        await house.workers.change({"paint": blue}, settings)
+        assert await house.result("colour") == "blue"
+        await house.workers.change({}, settings)
+        with pytest.raises(EnvironmentOff, match="no environment is named paint"):
+            await house.submit("colour")
 
 
 async def test_a_flow_calls_children_and_asks_a_person(house: TaskHouse) -> None:
