@@ -60,15 +60,7 @@ EVENTS: dict[str, str] = {
     "worker.ended_by_signal": "a job did not end when asked; its worker gets a signal",
     "worker.protocol_broken": "a worker said what is no message; it is ended",
     "worker.limit_refused": "the limit of processor time could not be set",
-    # task files and workers
-    "task.reloaded": "the task files were looked at again and are in force",
-    "task.file_faulty": "a task file cannot be used; its tasks are refused",
-    "worker.started": "a worker process is ready for jobs",
-    "worker.not_started": "a worker process could not be started, or could not read the task files",
-    "worker.replaced": "the code of a task with an affinity changed; its worker and what it held are given up",
-    "worker.ended_by_signal": "a job did not end when asked; its worker gets a signal",
-    "worker.protocol_broken": "a worker said what is no message; it is ended",
-    "worker.limit_refused": "the limit of processor time could not be set",
+    "worker.orphans_ended": "processes that tasks of a killed daemon had started were ended",
     # doors
     "api.listening": "a listener is open",
     "api.listener_deferred": "a listener beyond this host stays closed until a token exists",
@@ -90,7 +82,6 @@ EVENTS: dict[str, str] = {
     "watchdog.fed_again": "the journal answers again",
     "access.changed": "another access table is in force",
     "access.name_unknown": "a user or group of the access table does not exist on this host",
-    "worker.orphans_ended": "processes that tasks of a killed daemon had started were ended",
     # carousel motor
     "device.connected": "the motor answers and was verified",
     "device.reopened": "the motor is back and was verified; says whether it was moved meanwhile",

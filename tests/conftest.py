@@ -23,6 +23,8 @@ OURS = (
     "LISTEN_",
 )
 
+ROBOT_URL = os.environ.get("LABD_TEST_OT2_URL")  # a real robot server, or one in simulation
+
 for _name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[_name]  # also for fixtures of wide scope and for children
 
