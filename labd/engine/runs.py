@@ -36,10 +36,14 @@ PROGRESS_S = 0.5
 
 @dataclass(slots=True)
 class Run:
-    """One attempt under way, and why it was asked to end, if it was."""
+    """One attempt under way, and why it was asked to end, if it was.
+
+    `is_first`: the body has never run before, so no step of it can have been recorded.
+    """
 
     job: Job
     spec: TaskSpec
+    is_first: bool = True
     task: asyncio.Task[None] | None = None
     end_reason: JobError | None = None
     draining: bool = False
@@ -96,7 +100,7 @@ class Runs:
             job.started_at = self._clock.wall()
             job.progress = None
             job.code = spec.code
-        run = Run(job, spec)
+        run = Run(job, spec, is_first=not resumed and job.attempt == 1)
         self.going[job.id] = run
         self._idle.clear()
         self._book.change(job, "job.resumed" if resumed else "job.started", JobState.RUNNING)
@@ -120,7 +124,7 @@ class Runs:
         return self._run(run)
 
     async def _run(self, run: Run) -> None:
-        steps = await self.waiting.recorded(run.job.id) if run.spec.origin else []
+        steps = await self.waiting.recorded(run.job.id) if run.spec.origin and not run.is_first else []
         context = InlineContext(run.job, self._add_line, self._set_progress, steps)
         self._finish(run, await inline.attempt(run.spec, context))
 
