@@ -9,7 +9,7 @@ import msgspec
 from labd.api.endpoint import Call, Endpoint
 from labd.clock import Clock, iso
 from labd.engine.registry import TaskSpec
-from labd.engine.worker_process import Fault
+from labd.engine.worker_messages import Fault
 from labd.engine.worker_tasks import PoolView, ReloadReport, WorkerTasks
 from labd.errors import BadRequest
 

@@ -13,7 +13,7 @@ from labd.engine import task_files
 from labd.engine.environments import Environments
 from labd.engine.task_files import DEFAULT, Source
 from labd.engine.task_loading import TaskLoader
-from labd.engine.workers import Outfit
+from labd.engine.worker_start import Outfit
 from labd.errors import EnvironmentOff
 from labd.settings_types import TasksSettings
 

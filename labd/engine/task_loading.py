@@ -10,8 +10,9 @@ from pathlib import Path
 from labd.engine.environments import Environments
 from labd.engine.orphans import MARK
 from labd.engine.task_files import Source
-from labd.engine.worker_process import Fault, FoundTask, WorkerProcess
-from labd.engine.workers import Outfit, StartFailed, Worker, start_worker
+from labd.engine.worker_messages import Fault, FoundTask
+from labd.engine.worker_process import WorkerProcess
+from labd.engine.worker_start import Outfit, StartFailed, Worker, start_worker
 from labd.errors import EnvironmentOff, UnknownEnvironment
 
 KEPT_OUT = (
@@ -131,4 +132,9 @@ class TaskLoader:
 
 
 def _loaded(name: str, outfit: Outfit, worker: Worker) -> Loaded:
-    return Loaded(name, outfit, worker, list(worker.loaded.tasks or ()), list(worker.loaded.faults or ()))
+    """What the worker read; a module's tasks that name no environment belong where the module was looked for."""
+    tasks = list(worker.loaded.tasks or ())
+    for task in tasks:
+        if task.policy.env is None and task.file not in outfit.files:
+            task.policy.env = name
+    return Loaded(name, outfit, worker, tasks, list(worker.loaded.faults or ()))

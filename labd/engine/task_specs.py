@@ -10,7 +10,7 @@ import msgspec
 from labd.engine.job import Effect
 from labd.engine.parameters import arguments_type
 from labd.engine.registry import InlineFunction, JobContext, TaskSpec
-from labd.engine.worker_process import FoundTask
+from labd.engine.worker_messages import FoundTask
 from labd.errors import EnvironmentOff, Refused, TaskOff
 
 ORIGIN = "task files"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import resource
 import signal
@@ -24,7 +23,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from labd.engine.parameters import Parameter
+from labd.engine.worker_messages import Message, decode
 from labd.engine.worker_output import JobOutput
 
 log = structlog.get_logger()
@@ -36,68 +35,6 @@ BOOT = (
 )
 _encode = msgspec.json.Encoder().encode
 _no_output = JobOutput(lambda level, text: None)
-
-
-class Policy(msgspec.Struct):
-    """The policy of a task as its decorator says it; None is left to labd."""
-
-    queue: str | None = None
-    priority: int | None = None
-    retries: int | None = None
-    retry_delay_s: float | None = None
-    backoff: str | None = None
-    timeout_s: float | None = None
-    effect: str | None = None
-    resources: list[str] | None = None
-    env: str | None = None
-    tags: list[str] | None = None
-    idempotency: Any = None
-    cache_key: Any = None
-    cache_ttl_s: float | None = None
-    affinity: str | None = None
-    consumes: Any = None
-
-
-class FoundTask(msgspec.Struct):
-    """A task that the child found in a file (`TASK` of the protocol)."""
-
-    name: str
-    file: str = ""
-    line: int = 0
-    sha256: str = ""
-    description: str | None = None
-    is_async: bool = False
-    policy: Policy = msgspec.field(default_factory=Policy)
-    parameters: list[Parameter] = []
-
-
-class Fault(msgspec.Struct):
-    """Why a file or a module could not be used."""
-
-    file: str
-    message: str
-    line: int | None = None
-
-
-class Message(msgspec.Struct):
-    """Anything the child says; the fields that do not belong to its type keep their defaults."""
-
-    type: str
-    run: int | None = None
-    result: Any = None
-    error: dict[str, Any] | None = None
-    level: str = "info"
-    text: str = ""
-    done: float = 0.0
-    total: float | None = None
-    calls: list[dict[str, Any]] | None = None
-    ask: dict[str, Any] | None = None
-    python: str = ""
-    tasks: list[FoundTask] | None = None
-    faults: list[Fault] | None = None
-
-
-_decode = msgspec.json.Decoder(Message).decode
 
 
 class WorkerGone(Exception):
@@ -341,13 +278,10 @@ class WorkerProcess:
 
     def _take(self, line: bytes) -> None:
         try:
-            message = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            try:
-                message = msgspec.convert(json.loads(line), Message)  # lone surrogates and the like
-            except (ValueError, msgspec.MsgspecError) as fault:
-                self._break(f"sent what is no message of the protocol: {line[:80]!r} ({fault})")
-                return
+            message = decode(line)
+        except ValueError as fault:
+            self._break(f"sent what is no message of the protocol: {line[:80]!r} ({fault})")
+            return
         if message.run != self._run:
             return  # of a run that is over: a forked child, or a thread that outlived its task
         if message.type == "log":

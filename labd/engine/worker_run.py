@@ -14,9 +14,11 @@ from labd.engine.job import JobError
 from labd.engine.registry import InlineFunction, JobContext
 from labd.engine.steps import Call, Question, Step, Suspended
 from labd.engine.task_pins import TaskPins
+from labd.engine.worker_messages import FoundTask, Message
 from labd.engine.worker_output import JobOutput
-from labd.engine.worker_process import FoundTask, Message, WorkerGone
-from labd.engine.workers import Pool, StartFailed, Worker
+from labd.engine.worker_process import WorkerGone
+from labd.engine.worker_start import StartFailed, Worker
+from labd.engine.workers import Pool
 from labd.errors import EnvironmentOff, TaskOff, WorkerDied
 
 HINTS = {

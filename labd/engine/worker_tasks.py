@@ -21,15 +21,15 @@ from labd.engine import lending, task_files
 from labd.engine.environments import Environments, EnvironmentView
 from labd.engine.job import INTERNAL, Caller
 from labd.engine.orphans import end_orphans
-from labd.engine.registry import StopSpec, TaskSpec
+from labd.engine.task_catalogue import catalogue, source_of
 from labd.engine.task_files import DEFAULT, Source
 from labd.engine.task_loading import Loaded, TaskLoader
 from labd.engine.task_pins import TaskPins
-from labd.engine.task_specs import ORIGIN, off_spec, spec_of
-from labd.engine.worker_process import Fault, FoundTask, WorkerProcess
+from labd.engine.task_specs import ORIGIN
+from labd.engine.worker_messages import Fault
+from labd.engine.worker_process import WorkerProcess
 from labd.engine.worker_run import WorkerRuns
 from labd.engine.workers import Pool
-from labd.errors import LabdError, UnknownTask
 from labd.settings_types import EnvironmentSettings, TasksSettings
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class WorkerTasks:
                 loaded[one.environment] = one
             pending = set()
             for task in [task for one in loaded.values() for task in one.tasks]:
-                name, found = task.policy.env or DEFAULT, _source_of(task, sources)
+                name, found = task.policy.env or DEFAULT, source_of(task, sources)
                 if found is not None and found not in wanted.setdefault(name, []):
                     wanted[name].append(found)
                     pending.add(name)
@@ -161,69 +161,12 @@ class WorkerTasks:
         return loaded
 
     async def _put_in_force(self, sources: list[Source], loaded: dict[str, Loaded]) -> ReloadReport:
-        faults = [Fault(source.place, source.problem) for source in sources if source.problem is not None]
-        specs: dict[str, TaskSpec] = {}
-        off: dict[str, str] = {}
-        for name, one in sorted(loaded.items()):
-            if one.off is not None:
-                off[name] = one.off
-            faults += one.faults
-            self._take(one, sources, specs, faults)
-        for source in sources:
-            self._take_off(source, loaded, specs, faults)
-        self._off, self._loaded = off, loaded
-        self._engine.registry.replace_origin(ORIGIN, [specs[name] for name in sorted(specs)])
-        self.faults = faults
+        found = catalogue(sources, loaded, self._engine.registry, self._runs, self.pins)
+        self._off, self._loaded, self.faults = found.off, loaded, found.faults
+        self._engine.registry.replace_origin(ORIGIN, [found.specs[name] for name in sorted(found.specs)])
         await self._change_pools(loaded)
         self._engine.wake()
-        return ReloadReport(sum(not source.is_module for source in sources), len(specs), faults)
-
-    def _take(self, one: Loaded, sources: list[Source], specs: dict[str, TaskSpec], faults: list[Fault]) -> None:
-        for task in one.tasks:
-            if (task.policy.env or DEFAULT) != one.environment:
-                continue
-            if self._is_taken(task.name, specs):
-                other = specs[task.name].code if task.name in specs else None
-                where = f"in {other['file']}" if other else "by a wing"
-                faults.append(
-                    Fault(task.file, f"task {task.name} is already defined {where}; give it a name=", task.line)
-                )
-                continue
-            source = _source_of(task, sources)
-            code = {
-                "file": task.file, "sha256": task.sha256, "commit": None if source is None else source.commit,
-                "environment": one.environment,
-            }  # fmt: skip
-            try:
-                function = self._runs.function(one.environment, task, code)
-                specs[task.name] = spec_of(task, code, function, self.pins.precheck(task.name, task.sha256))
-            except (TypeError, ValueError, LabdError) as fault:
-                faults.append(Fault(task.file, f"task {task.name}: {fault}", task.line))
-
-    def _take_off(
-        self, source: Source, loaded: dict[str, Loaded], specs: dict[str, TaskSpec], faults: list[Fault]
-    ) -> None:
-        """Tasks that the text of a file names and that cannot be used: known, and refused with the reason."""
-        for environment, names in (source.names or {}).items():
-            there = loaded.get(environment)
-            reason = there.off if there is not None else None
-            if reason is None:
-                fault = next((fault for fault in faults if fault.file == source.place), None)
-                reason = None if fault is None else f"{fault.file}:{fault.line or 0}: {fault.message}"
-            for name in names if reason is not None else ():
-                if not self._is_taken(name, specs):
-                    specs[name] = off_spec(
-                        name, reason or "", is_environment=there is not None and there.off is not None
-                    )
-
-    def _is_taken(self, name: str, specs: Mapping[str, TaskSpec]) -> bool:
-        if name in specs:
-            return True
-        try:
-            there = self._engine.registry.find(name)
-        except UnknownTask:
-            return False
-        return isinstance(there, StopSpec) or there.origin != ORIGIN
+        return ReloadReport(sum(not source.is_module for source in sources), len(found.specs), found.faults)
 
     async def _change_pools(self, loaded: dict[str, Loaded]) -> None:
         for name in self._pools.keys() - {name for name, one in loaded.items() if one.outfit is not None}:
@@ -323,13 +266,3 @@ class WorkerTasks:
         self._pools.clear()
         if self._loader is not None:
             await self._loader.close()
-
-
-def _source_of(task: FoundTask, sources: list[Source]) -> Source | None:
-    """The file or the module that a task came from."""
-    for source in sources:
-        if source.place == task.file:
-            return source
-        if source.is_module and f"/{source.place.replace('.', '/')}" in task.file:
-            return source
-    return None

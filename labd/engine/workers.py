@@ -12,53 +12,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from labd.clock import Clock
-from labd.engine.worker_output import JobOutput
-from labd.engine.worker_process import Message, WorkerGone, WorkerProcess
-from labd.settings_types import EnvironmentSettings
+from labd.engine.worker_process import WorkerProcess
+from labd.engine.worker_start import Outfit, StartFailed, Worker, start_worker
 
 log = structlog.get_logger()
 LOOK_S = 15.0
 Progress = Callable[[float, float | None, str], None]
-
-
-class StartFailed(Exception):
-    """A worker did not start or could not read its task files; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outfit:
-    """What the workers of a pool are started with; another outfit is another generation.
-
-    `stamp` changes with the content of the files and of the environment.
-    """
-
-    python: tuple[str, ...]
-    lend: Path
-    folder: Path
-    variables: Mapping[str, str]
-    files: tuple[str, ...]
-    modules: tuple[str, ...]
-    settings: EnvironmentSettings
-    stamp: str = ""
-
-
-@dataclass(eq=False, slots=True)
-class Worker:
-    """A started process and what it has loaded."""
-
-    process: WorkerProcess
-    outfit: Outfit
-    loaded: Message
-    digests: dict[str, str]
-    free_since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -67,43 +33,6 @@ class Sticky:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     worker: Worker | None = None
-
-
-async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) -> Worker:
-    """Start a process, and let it read the task files.
-
-    Raises:
-        StartFailed: With the last lines it wrote.
-    """
-    settings = outfit.settings
-    lines: list[str] = []
-    output = JobOutput(lambda level, text: lines.append(text))
-    limit_s = settings.start_timeout_s
-    try:
-        process = WorkerProcess(
-            list(outfit.python), outfit.lend, outfit.variables, outfit.folder, settings.memory_mib * 2**20, on_end
-        )
-    except OSError as fault:
-        raise StartFailed(f"{outfit.python[0]} cannot be started: {fault.strerror}") from fault
-    try:
-        ready = await process.ask(None, limit_s, output)
-        process.python_version = ready.python
-        request = {"type": "load", "files": list(outfit.files), "modules": list(outfit.modules)}
-        loaded = await process.ask(request, limit_s, JobOutput(lambda level, text: lines.append(text)))
-    except WorkerGone as fault:
-        raise StartFailed(_with_lines(f"{outfit.python[0]} {fault}", lines)) from fault
-    except TimeoutError:
-        await process.end_now()
-        raise StartFailed(_with_lines(f"{outfit.python[0]} was not ready within {limit_s:g} s", lines)) from None
-    except BaseException:
-        await process.end_now()
-        raise
-    digests = {task.name: task.sha256 for task in loaded.tasks or []}
-    return Worker(process, outfit, loaded, digests)
-
-
-def _with_lines(text: str, lines: list[str]) -> str:
-    return f"{text}; its last lines: {' | '.join(lines[-5:])}" if lines else text
 
 
 class Pool:
