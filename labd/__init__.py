@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import logging
     from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar, Union, overload
 
+    from labd.worker.device_server import DeviceServer as DeviceServer
+    from labd.worker.device_server import MQTTDeviceServer as MQTTDeviceServer
     from labd.worker.running import Run
 
     Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,12 +25,15 @@ __all__ = [
     "Bounds",
     "CallFailed",
     "Cancelled",
+    "DeviceServer",
+    "MQTTDeviceServer",
     "ask",
     "call",
     "current_job_id",
     "flow",
     "get_run_logger",
     "log",
+    "mqtt_task",
     "progress",
     "task",
     "task_input_hash",
@@ -136,6 +141,7 @@ def task(function: Optional[Function] = None, **options: Any) -> Any:
 
 
 flow = task
+mqtt_task = task
 
 
 class _Call:
@@ -236,3 +242,12 @@ def get_run_logger() -> logging.Logger:
 def current_job_id() -> Optional[int]:
     """The job that runs this code; None outside of one."""
     return None if _run is None else _run.job_id
+
+
+def __getattr__(name: str) -> Any:
+    """The servers of a device file, imported when one is asked for."""
+    if name in ("DeviceServer", "MQTTDeviceServer"):
+        from labd.worker import device_server
+
+        return getattr(device_server, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
