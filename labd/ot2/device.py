@@ -152,7 +152,7 @@ class OT2Device:
         if record is None:
             return
         self.own_view = view
-        if view is not None and not view.ended:
+        if view is not None and view.current and not view.ended:
             if self.busy_job is None and not never_played(view):
                 text = f"ot2 {self.name}: run {view.run_id} of job {record.job_id} is {view.status} on the robot"
                 hint = "no job follows it; `labctl ot2 resume`, `labctl ot2 stop`, or wait for its end"
@@ -269,6 +269,8 @@ class OT2Device:
         view = await bring_to_rest(self.robot, run_id, "stop", self.clock)
         self.attention.pop("stop_unconfirmed", None)
         status = "unknown to the robot" if view is None else view.status
+        if view is not None and not view.ended:
+            self.lose_control(f"run {run_id} is {status} and not the current run, so it cannot be stopped")
         self.publish("device.stop_confirmed", {"run": run_id, "status": status})
         if self.busy_job is None:
             await self.take_own(view)

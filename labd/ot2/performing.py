@@ -87,7 +87,7 @@ class Performance:
             view = await robot.create_run(upload.protocol_id, self._parameters)
         except LOST as fault:
             raise DeviceLost(f"{fault.message}; no run was started, nothing moved", device=device.name) from fault
-        device.own_view = view
+        device.own_view = device.watch.current = view
         await device.own.keep(msgspec.structs.replace(record, run_id=view.run_id))
         self._ctx.log(f"run {view.run_id} is made")
         return view.run_id

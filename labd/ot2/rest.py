@@ -19,7 +19,8 @@ async def bring_to_rest(robot: Robot, run_id: str, action: Literal["pause", "sto
     taken it: a robot homes after a stop, and tells `stop-requested` meanwhile.
 
     Returns:
-        The run at rest; None if the robot does not know it any more.
+        The run at rest, or as it is if it is not the current one: nobody can act on it then. None if the robot does
+        not know it any more.
     """
     goal = ENDED if action == "stop" else AT_REST
     taken = {RunStatus.STOP_REQUESTED, RunStatus.FINISHING}
@@ -30,13 +31,13 @@ async def bring_to_rest(robot: Robot, run_id: str, action: Literal["pause", "sto
             if send:
                 await robot.act(run_id, action)
             view = await robot.run(run_id)
-            if view is None or view.status in goal:
+            if view is None or view.status in goal or not view.current:
                 return view
             send = view.status not in taken
             delay_s = AGAIN_S
         except DeviceBusy:  # it is not allowed in this state: the state decides
             view = await _seen(robot, run_id)
-            if view is not None and view.status in goal:
+            if view is not None and (view.status in goal or not view.current):
                 return view
         except (DeviceError, NotConnected):
             send = True

@@ -240,8 +240,7 @@ class VirtualRobotServer:
         """Faults that are not named go away; `foreign_run` and `maintenance_run` are made on the spot."""
         wanted = await request.json()
         if wanted.pop("foreign_run", None):
-            run = self._robot.create_run(None)
-            self._robot.write("foreign_run", run=run.run_id)
+            self._robot.take_over()
         if (maintenance := wanted.pop("maintenance_run", None)) is not None:
             self._robot.maintenance = "maintenance" if maintenance else None
         await self._robot.change_faults(msgspec.convert(wanted, Faults))
