@@ -27,6 +27,11 @@ def daemon(status: Json) -> str:
     if store:
         size = f"{(store.get('size_bytes') or 0) / 1e6:.1f} MB"
         lines.append(f"store: {'FULL, ' if store.get('full') else ''}{size} in {status.get('state_dir', '?')}")
+    mqtt = status.get("mqtt")
+    if mqtt:
+        owed = mqtt.get("answers_owed") or 0
+        state = "connected to" if mqtt.get("connected") else "away from"
+        lines.append(f"mqtt: {state} {mqtt.get('broker', '?')}" + (f", {owed} answers owed" if owed else ""))
     queues = status.get("queues") or []
     if queues:
         rows = [[cell(queue.get(key)) for key in _QUEUE] + [_paused(queue)] for queue in queues]

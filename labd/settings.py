@@ -249,6 +249,7 @@ def _mqtt(table: Mapping[str, Any], host: HostSettings | None, where: str, probl
     name = mqtt.device_id or (host.name if host is not None and host.name else sockets.gethostname())
     if not TOPIC_LEVEL.fullmatch(name):
         problems.add(where, "mqtt.device_id", f"the host's name {name!r} is no level of a topic; set device_id")
+        return None
     return msgspec.structs.replace(mqtt, device_id=name)
 
 
