@@ -149,7 +149,8 @@ class OT2Device:
     async def take_own(self, view: RunView | None) -> None:
         """What the robot says of the own run, told and forgotten when it is over."""
         record = self.own.record
-        if record is None:
+        if record is None:  # the watch saw the end first
+            self.own_view = None
             return
         self.own_view = view
         if view is not None and view.current and not view.ended:
