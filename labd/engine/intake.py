@@ -78,12 +78,16 @@ class Intake:
             raise Draining("labd is ending and takes no new jobs; try again when it is back")
         self._journal.refuse_if_full()
         checked = [self._check(item) for item in items]
+        hits = await self._hits(items, checked) if any(spec.cached for spec in checked) else {}
         there: dict[str, Job] = {}
         if any(item.idempotency_key is not None for item in items):
             there = await self._known_keys(items)
         if known is not None:
             known.update(there)
-        hits = await self._hits(items, checked) if any(spec.cached for spec in checked) else {}
+        for item, spec in zip(items, checked, strict=True):
+            # only for new jobs: who asks again for one that is there gets it, whatever has changed since
+            if spec.precheck is not None and item.idempotency_key not in there:
+                spec.precheck(item.args)
         jobs = self._stage(items, checked, there, caller, staged, hits)
         admitted = self._journal.admitted()
         self._journal.push()
@@ -95,8 +99,8 @@ class Intake:
         if isinstance(spec, StopSpec):
             raise BadRequest(f"{spec.name} is a stop and goes alone, not in a list", task=spec.name)
         self._registry.check_args(spec, item.args)
-        if spec.precheck is not None:
-            spec.precheck(item.args)
+        if spec.idempotency is not None and item.idempotency_key is None:
+            item.idempotency_key = self._registry.key_of(spec, item.args)
         return spec
 
     def _stage(
@@ -112,7 +116,9 @@ class Intake:
         for place, (item, spec) in enumerate(zip(items, specs, strict=True)):
             key = item.idempotency_key
             if key is not None and key in known:
-                jobs.append(admission.same_request(known[key], spec.name, item.args))
+                if spec.idempotency is None:  # a task's own template says which arguments make it another job
+                    admission.same_request(known[key], spec.name, item.args)
+                jobs.append(known[key])
                 continue
             job = admission.build(
                 item, spec, item.args, caller, lanes, first_id + len(fresh) + 1, now, ageing_s, expires_in_s

@@ -58,6 +58,7 @@ class TaskSpec:
         expires_in_s: How long a physical job may wait; None takes the settings' figure.
         arguments: The schema, where the function's own annotations do not say it (tasks of workers).
         origin: Who offers the task, such as a wing or an environment; `Registry.replace_origin` swaps them whole.
+        idempotency: Template of the key of jobs that bring none, such as `restock-{color}`.
         cached: The same arguments to the same code give the recorded result; repeatable tasks only.
         cache_ttl_s: How long a recorded result counts; None for ever.
         code: Which code runs, such as `{"file", "sha256", "commit"}`; recorded in every job.
@@ -83,6 +84,7 @@ class TaskSpec:
     arguments: type[msgspec.Struct] | None = None
     origin: str = ""
     code: dict[str, Any] | None = None
+    idempotency: str | None = None
     cached: bool = False
     cache_ttl_s: float | None = None
 
@@ -195,6 +197,21 @@ class Registry:
                 problem=str(fault),
             ) from None
         return args
+
+    def key_of(self, spec: TaskSpec, args: dict[str, Any]) -> str:
+        """The idempotency key that the task's template gives for these arguments, defaults included.
+
+        Raises:
+            InvalidArguments: The template names what the task does not take.
+        """
+        values = msgspec.to_builtins(msgspec.convert(args, self._schemas[spec.name]))
+        try:
+            return f"{spec.name}:{(spec.idempotency or '').format_map(values)}"
+        except (KeyError, IndexError, ValueError, AttributeError) as fault:
+            raise InvalidArguments(
+                f"{spec.name}: its idempotency template {spec.idempotency!r} does not fit its arguments: {fault!r}",
+                task=spec.name,
+            ) from fault
 
     def schema(self, spec: TaskSpec) -> dict[str, Any]:
         """JSON schema of the task's arguments."""

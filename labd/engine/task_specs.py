@@ -38,6 +38,7 @@ def spec_of(
         arguments=arguments_type(task.name, task.parameters),
         origin=ORIGIN,
         code=code,
+        idempotency=policy.idempotency or None,
         cached=bool(policy.cache_key),
         cache_ttl_s=policy.cache_ttl_s,
     )

@@ -1,4 +1,4 @@
-"""A real Mosquitto for tests: Debian's, on a loopback port, with passwords, the ACL file that ships, TLS if asked."""
+"""A real Mosquitto for tests: Debian's, on a loopback port, with passwords, the ACL file that ships, and TLS."""
 
 from __future__ import annotations
 

@@ -110,6 +110,7 @@ class Bench:
         )
         registry.add(TaskSpec("test.flaky", flaky, max_attempts=3, retry_delay_s=1.0, backoff="fixed"))
         registry.add(TaskSpec("test.broken", broken))
+        registry.add(TaskSpec("test.keyed", noop, idempotency="n-{n}"))
         registry.add(TaskSpec("test.cached", noop, cached=True, cache_ttl_s=60.0, code={"sha256": "a"}))
         registry.add(TaskSpec("test.unspeakable", unspeakable))
         registry.add(StopSpec("test.stop", stop, aliases=("emergency_stop",)))
@@ -309,6 +310,23 @@ async def test_the_same_key_gives_the_same_job_back_also_when_both_come_at_once(
         assert (again.id, made) == (1, False)
         both = await engine.submit([items[0], Submission("test.noop", idempotency_key="k2"), items[0]], ANNA)
         assert [job.id for job in both] == [1, 2, 1]
+
+
+async def test_a_task_may_say_the_key_of_its_jobs(bench: Bench, state_dir: Path) -> None:
+    async with bench.engine(state_dir) as engine:
+        first, again, other = [await one(engine, "test.keyed", args=args) for args in ({"n": 0}, {}, {"n": 1})]
+        assert (again.id, other.id) == (first.id, first.id + 1)
+        assert first.idempotency_key == "test.keyed:n-0"
+
+
+async def test_who_asks_again_gets_the_job_even_where_a_new_one_would_be_refused(bench: Bench, state_dir: Path) -> None:
+    async with bench.engine(state_dir) as engine:
+        first = await one(engine, "test.move", args={"degrees": 1}, idempotency_key="k")
+        bench.refuse = True
+        assert (await one(engine, "test.move", args={"degrees": 1}, idempotency_key="k")).id == first.id
+        with pytest.raises(StopLatched):
+            await one(engine, "test.move", args={"degrees": 1}, idempotency_key="new")
+        bench.gate.set()
 
 
 async def test_the_same_key_with_other_arguments_is_a_conflict(bench: Bench, state_dir: Path) -> None:
