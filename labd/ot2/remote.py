@@ -24,6 +24,7 @@ from typing import Any
 Json = dict[str, Any]
 RUN_LOG_LINES = 5000
 COMMANDS = 20000
+REASON_LIMIT = 1000
 LINE_OF_PROTOCOL = re.compile(r"\[line (\d+)\]")
 LINE_OF_SYNTAX = re.compile(r"\(([^()]*), line (\d+)\)")
 GANTRY_MM_PER_S = 400.0
@@ -221,7 +222,10 @@ def _error_of(fault: BaseException, name: str) -> Json:
     for frame in traceback.extract_tb(fault.__traceback__):
         if line is None and Path(frame.filename).name == name:
             line = frame.lineno
-    return {"type": type(fault).__name__, "code": "", "message": str(fault), "line": line, "file": name}
+    message = str(fault)
+    if fault.__cause__ is not None and str(fault.__cause__) not in message:  # which field of a JSON file it is
+        message += f": {str(fault.__cause__)[:REASON_LIMIT]}"
+    return {"type": type(fault).__name__, "code": "", "message": message, "line": line, "file": name}
 
 
 class Movement:
