@@ -117,6 +117,7 @@ class Engine:
             self._runs.end_cancelled,
         )  # fmt: skip
         self._runs.waiting = self.waiting
+        self.journal.is_crowded = self._runs.is_crowded
         self.waiting.cancel_child = self._decisions.cancel_child
         self._timetable = Timetable(self._book, self.journal, clock, self._intake.submit_with, options.seed)
         self.retention = Retention(

@@ -61,6 +61,7 @@ class Group:
 _insert_jobs = store.insert_writer("jobs", rows.COLUMNS)
 _change_jobs = store.row_writer(rows.UPDATE, len(rows.CHANGING) + 1, rows.OF_JOB)
 _start_jobs = store.row_writer(rows.START, 4, rows.OF_JOB)
+_start_jobs_of_code = store.row_writer(rows.START_OF_CODE, 5, rows.OF_JOB)
 _succeed_jobs = store.row_writer(rows.SUCCEED, 4, rows.OF_JOB)
 _write_events = store.insert_writer("events", ("seq", "at", "kind", "job_id", "data"))
 _encode = msgspec.json.Encoder().encode
@@ -86,12 +87,16 @@ class Batch:
         self._new = [rows.to_row(job) for job in group.admitted.values()]
         self._successes: list[tuple[Any, ...]] = []
         self._starts: list[tuple[Any, ...]] = []
+        self._starts_of_code: list[tuple[Any, ...]] = []
         self._changes: list[tuple[Any, ...]] = []
         for job in group.dirty.values():
             if rows.is_plain_success(job):
                 self._successes.append(rows.to_success(job))
             elif job.id in group.started and rows.is_plain_start(job):
-                self._starts.append(rows.to_start(job))
+                if job.code is None:
+                    self._starts.append(rows.to_start(job))
+                else:
+                    self._starts_of_code.append(rows.to_start_of_code(job))
             else:
                 self._changes.append(rows.to_change(job))
         self._events = [(e.seq, e.at, e.kind, e.job_id, e.encoded or _encode(e.data).decode()) for e in group.events]
@@ -104,6 +109,7 @@ class Batch:
             _insert_jobs(opened, self._new)
             _change_jobs(opened, self._changes)
             _start_jobs(opened, self._starts)
+            _start_jobs_of_code(opened, self._starts_of_code)
             _succeed_jobs(opened, self._successes)
             _write_events(opened, self._events)
             for statement, parameters in self._statements:

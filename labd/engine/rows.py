@@ -23,6 +23,7 @@ CHANGING = (
 )  # fmt: skip
 UPDATE = f"UPDATE jobs SET {', '.join(f'{name} = v.column{n}' for n, name in enumerate(CHANGING, start=2))} FROM"  # noqa: S608
 START = "UPDATE jobs SET state = 'running', attempt = v.column2, started_at = v.column3, seq = v.column4 FROM"
+START_OF_CODE = START.replace(" FROM", ", more = v.column5 FROM")
 SUCCEED = (
     "UPDATE jobs SET state = 'succeeded', finished_at = v.column2, seq = v.column3, result = v.column4, error = NULL, "
     "hold = NULL FROM"
@@ -51,6 +52,8 @@ decode = msgspec.json.decode
 NO_MORE = More()
 _PLAIN = "{}"
 _NOTHING = (None, (), None, None, False, 0)
+_CODES = 256
+_code_texts: dict[int, tuple[dict[str, Any], str]] = {}
 
 
 def encode(value: Any) -> str:
@@ -63,15 +66,25 @@ def _text(value: Any) -> str | None:
 
 
 def _more_text(job: Job) -> str:
-    if job.effect == "repeatable" and job.code is None and job.cached_from is None and (
+    if job.effect == "repeatable" and job.asks is None and job.cached_from is None and (
         job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes
     ) == _NOTHING:  # fmt: skip
-        return _PLAIN
+        return _PLAIN if job.code is None else _code_text(job.code)
     more = More(
         job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes, job.locks,
         job.code, job.asks, job.cached_from,
     )  # fmt: skip
     return _encode(more).decode()
+
+
+def _code_text(code: dict[str, Any]) -> str:
+    """What is kept of a job with nothing special but its code; made once, as all jobs of a task share the object."""
+    found = _code_texts.get(id(code))
+    if found is None:
+        if len(_code_texts) >= _CODES:
+            _code_texts.clear()
+        found = _code_texts[id(code)] = (code, _encode(More(code=code)).decode())  # with it, so its id stays its own
+    return found[1]
 
 
 def to_row(job: Job) -> tuple[Any, ...]:
@@ -126,12 +139,17 @@ def to_change(job: Job) -> tuple[Any, ...]:
 
 def is_plain_start(job: Job) -> bool:
     """True for a first start that nothing else has followed yet."""
-    return job.state is JobState.RUNNING and job.attempt == 1 and job.progress is None and job.code is None
+    return job.state is JobState.RUNNING and job.attempt == 1 and job.progress is None
 
 
 def to_start(job: Job) -> tuple[Any, ...]:
     """What the start of a job adds to its row, for `START`."""
     return (job.id, job.attempt, job.started_at, job.seq)
+
+
+def to_start_of_code(job: Job) -> tuple[Any, ...]:
+    """The same of a job whose code is known by now, for `START_OF_CODE`."""
+    return (job.id, job.attempt, job.started_at, job.seq, _more_text(job))
 
 
 def is_plain_success(job: Job) -> bool:

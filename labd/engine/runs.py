@@ -31,6 +31,7 @@ from labd.engine.waiting import Waiting
 
 log = structlog.get_logger()
 BATCH = 256
+CROWD = 64
 PROGRESS_S = 0.5
 
 
@@ -80,6 +81,10 @@ class Runs:
         self.waiting: Waiting
         self._idle = asyncio.Event()
         self._idle.set()
+
+    def is_crowded(self) -> bool:
+        """Whether so much is going on that a single end may wait for others before it is written."""
+        return len(self.going) >= CROWD
 
     def start_ready(self) -> bool:
         """Start what may start now; True if there may be more."""
