@@ -49,14 +49,14 @@ def stop(answer: Json) -> str:
         text = f"{name}: STOPPED, run {answer.get('run')} has ended (read back)"
     else:
         text = f"{name}: nothing of labd's was running"
-    for note in filter(None, [answer.get("note")]):
-        text += f"\n{note}"
+    if answer.get("note"):
+        text += f"\n{printable(answer['note'])}"
     if answer.get("latched_durably") is False:
         text += "\nthe latch is not on disk yet: a power cut would not be survived"
     jobs = answer.get("cancelled_jobs") or []
     if jobs:
         text += f"\ncancelled: job{'s' if len(jobs) > 1 else ''} {', '.join(map(str, jobs))}"
-    return printable(text) + "\nruns are refused until `labctl ot2 reset --by NAME --reason TEXT`"
+    return text + "\nruns are refused until `labctl ot2 reset --by NAME --reason TEXT`"
 
 
 def unfinished(job: Json) -> str:
