@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import traceback
@@ -449,11 +450,20 @@ def _travel_mm(one: str, other: str, pitch: tuple[float, float]) -> float:
     return float((((x1 - x2) * pitch[0]) ** 2 + ((y1 - y2) * pitch[1]) ** 2) ** 0.5)
 
 
+def _die_with_parent() -> None:
+    """A daemon that is killed leaves no protocol running; Linux only, elsewhere it ends by itself."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h
+
+
 def main() -> int:
     """Read one request from standard input, write one answer to standard output.
 
     What the protocol and opentrons print goes to standard error: a protocol must not be able to forge its answer.
     """
+    _die_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.loads(sys.stdin.buffer.read().decode("utf-8"))
