@@ -88,6 +88,9 @@ def _failing(work: Callable[[], int]) -> None:
 @SOCKET
 def run(config: Path | None, state: Path | None, socket_path: Path | None) -> None:
     """Serve in the foreground until SIGTERM; SIGHUP reads the settings again."""
+    from labd import lean
+
+    lean.import_structlog_without_rich()
     from labd import app, process, settings
 
     wings = app.factories()

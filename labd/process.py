@@ -65,6 +65,7 @@ async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Loa
             sys.stderr.write(f"labd: {fault.message}\n")
             await app.stop()
             return os.EX_CONFIG if isinstance(fault, SettingsFault) else 1
+        gc.collect()
         gc.freeze()  # what the start made stays; the collector need not walk it again
         async for received in signals:
             if received != signal.SIGHUP:

@@ -161,7 +161,7 @@ class TasksSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     folders: tuple[str, ...] = ("/etc/labd/tasks.d", "~/.config/labd/tasks.d")
     modules: tuple[str, ...] = ()
-    poll_s: Seconds = 1.0
+    poll_s: Seconds = 3.0
 
 
 class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from labd import app, process, settings
-from tests.fakes.bench_wing import wing
+from labd import lean
 
 
 def main() -> int:
     """Serve until a signal; the exit code of `labd run`."""
+    lean.import_structlog_without_rich()  # as `labd run` does, before anything else
+    from labd import app, process, settings
+    from tests.fakes.bench_wing import wing
+
     parser = argparse.ArgumentParser(prog="bench_daemon")
     for name in ("--config", "--state", "--socket"):
         parser.add_argument(name, type=Path, required=True)
