@@ -26,7 +26,6 @@ HINTS = {
     "SIGXCPU": "; it used up its processor time (cpu_s)",
     "SIGSEGV": "; a library of its environment crashed",
 }
-TELL_S = 0.2
 _encode = msgspec.json.Encoder().encode
 
 
@@ -110,11 +109,7 @@ async def _borrow(pool: Pool, affinity: str | None, task: str, digest: str, ctx:
             return worker
         size = pool.outfit.settings.size
         text = f"waits for a worker: all {size} of environment {pool.name} are busy or starting"
-        told = asyncio.get_running_loop().call_later(TELL_S, ctx.log, text)
-        try:
-            return await pool.borrow()
-        finally:
-            told.cancel()
+        return await pool.borrow(lambda: ctx.log(text))
     except StartFailed as fault:
         raise EnvironmentOff(f"environment {pool.name}: {fault}", environment=pool.name) from fault
 

@@ -24,6 +24,7 @@ from labd.engine.worker_start import Outfit, StartFailed, Worker, start_worker
 
 log = structlog.get_logger()
 LOOK_S = 15.0
+TELL_S = 0.2
 Progress = Callable[[float, float | None, str], None]
 
 
@@ -47,6 +48,8 @@ class Pool:
         self._all: dict[int, Worker] = {}
         self._starting = 0
         self._waiting: deque[asyncio.Future[Worker]] = deque()
+        self._untold: deque[tuple[float, asyncio.Future[Worker], Callable[[], None]]] = deque()
+        self._teller: asyncio.TimerHandle | None = None
         self._sticky: dict[str, Sticky] = {}
         self._starts: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
@@ -95,14 +98,18 @@ class Pool:
                 return worker
         return None
 
-    async def borrow(self) -> Worker:
+    async def borrow(self, tell: Callable[[], None]) -> Worker:
         """A worker when one is free; more are started up to the pool's size.
+
+        Args:
+            tell: Called if that takes longer than `TELL_S`.
 
         Raises:
             StartFailed: None could be started.
         """
         turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
+        self._tell_later(turn, tell)
         self._start_for_waiting()
         try:
             return await turn
@@ -110,6 +117,23 @@ class Pool:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.give_back(turn.result())
             raise
+
+    def _tell_later(self, turn: asyncio.Future[Worker], tell: Callable[[], None]) -> None:
+        """One timer for all who wait: of a busy queue's jobs hardly one waits so long, and a timer each costs more."""
+        loop = asyncio.get_running_loop()
+        self._untold.append((loop.time() + TELL_S, turn, tell))
+        if self._teller is None:
+            self._teller = loop.call_later(TELL_S, self._tell)
+
+    def _tell(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._teller = None
+        while self._untold and (self._untold[0][1].done() or self._untold[0][0] <= loop.time()):
+            _, turn, tell = self._untold.popleft()
+            if not turn.done():
+                tell()
+        if self._untold:
+            self._teller = loop.call_at(self._untold[0][0], self._tell)
 
     def _places_left(self) -> int:
         sticky = sum(1 for one in self._sticky.values() if one.worker is not None)
@@ -221,6 +245,10 @@ class Pool:
                 _spawn(self._start(), self._starts)
 
     def _send_away(self, reason: str) -> None:
+        self._untold.clear()
+        if self._teller is not None:
+            self._teller.cancel()
+            self._teller = None
         for turn in self._waiting:
             if not turn.done():
                 turn.set_exception(StartFailed(reason))
