@@ -25,7 +25,7 @@ FILE = click.Path(path_type=Path)
 @click.argument("file", type=FILE)
 @click.option("--config", type=FILE, help="The settings file that the daemon uses.")
 @click.option("--state", type=FILE, help="The state folder, if not as in the settings.")
-@click.option("--socket", "socket_path", type=FILE, help="The daemon's socket, if not as LABD_HOST or the settings say.")
+@click.option("--socket", "socket_path", type=FILE, help="The daemon's socket, if not LABD_HOST's or the settings'.")
 def backup(file: Path, config: Path | None, state: Path | None, socket_path: Path | None) -> None:
     """Write both databases into FILE (a tar, mode 0600), from the daemon or, if none runs, from its state folder."""
     clock = SystemClock()
