@@ -226,10 +226,12 @@ def _environments(value: Any, where: str, problems: Problems) -> dict[str, Envir
         if environment is None:
             continue
         environments[name] = environment
-        if name == "default" and (environment.python is not None or environment.requires):
-            problems.add(where, "env.default", "is labd's own interpreter; python and requires belong to another name")
-        elif name != "default" and environment.python is None and not environment.requires:
-            problems.add(where, f"env.{name}", "needs python, requires or both")
+        own = environment.python is None and not environment.requires and environment.ssh is None
+        if name == "default" and not own:
+            text = "is labd's own interpreter; python, requires and ssh belong to another name"
+            problems.add(where, "env.default", text)
+        elif name != "default" and own:
+            problems.add(where, f"env.{name}", "needs python, requires or both, or ssh")
     return environments
 
 

@@ -34,6 +34,8 @@ PYTHON_VERSIONS = re.compile(
     r"\s*(?:[<>=!~]=|[<>])?\s*3(?:\.\d+){1,2}(?:\s*,\s*(?:[<>=!~]=|[<>])?\s*3(?:\.\d+){1,2})*\s*"
 )
 
+REMOTE_PYTHON = "/usr/bin/python3"
+
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[host]`: how this host is named in answers and logs; empty takes the system's name."""
@@ -168,6 +170,7 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[env.NAME]`: an interpreter for tasks and the pool of its workers.
 
     `python` is a path or what the version must fit, such as `>=3.10,<3.13`; with `requires` labd makes the environment.
+    With `ssh` its workers run on another host, as `python` says there or as `REMOTE_PYTHON`.
     """
 
     python: str | None = None
@@ -182,8 +185,17 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: PositiveSeconds = 5.0
     start_timeout_s: PositiveSeconds = 60.0
     variables: dict[str, str] = {}
+    ssh: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.@:%\[\]-]*$", max_length=255)] | None = None
+    ssh_command: Annotated[str, Meta(min_length=1)] = "ssh"
+    ssh_options: tuple[str, ...] = ()
+    ssh_known_hosts: Annotated[str, Meta(pattern=r"^/")] | None = None
+    ssh_silence_s: PositiveSeconds = 9.0
 
     def __post_init__(self) -> None:
+        if self.ssh is not None and self.requires:
+            raise ValueError("requires: labd installs nothing on another host; leave it out where ssh is set")
+        if self.ssh is not None and self.python is not None and not self.python.startswith("/"):
+            raise ValueError(f"python: {self.python!r} is no path; on the host of ssh it must be one")
         if self.warm > self.size:
             raise ValueError(f"warm: {self.warm} workers cannot be kept ready where size is {self.size}")
         if self.python is not None and not self.python.startswith("/") and not PYTHON_VERSIONS.fullmatch(self.python):

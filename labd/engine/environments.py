@@ -23,7 +23,7 @@ from typing import Any, Literal
 from labd.engine import interpreters
 from labd.engine.interpreters import Interpreter
 from labd.errors import Conflict, EnvironmentOff, UnknownEnvironment
-from labd.settings_types import EnvironmentSettings
+from labd.settings_types import REMOTE_PYTHON, EnvironmentSettings
 
 RECORD = "labd-env.json"
 MAKE_TIMEOUT_S = 1800.0
@@ -83,6 +83,11 @@ class Environments:
             EnvironmentOff: It cannot be used; says why and what to do.
         """
         settings = self.of(name)
+        if settings.ssh is not None:
+            raise EnvironmentOff(
+                f"environment {name} is on {settings.ssh}; this needs an interpreter on labd's own host",
+                environment=name,
+            )
         if name == "default":
             return interpreters.own()
         if settings.requires:
@@ -146,6 +151,9 @@ class Environments:
     def view(self, name: str) -> EnvironmentView:
         """State of one environment; blocks while its interpreter is asked."""
         settings = self.of(name)
+        if settings.ssh is not None:  # whether it can be reached is seen by whoever starts a worker there
+            place = f"{settings.python or REMOTE_PYTHON} on {settings.ssh}"
+            return EnvironmentView(name, "ready", place, "", "", (), "")
         record = self.record(name) if settings.requires else None
         folder = str(self._target(name)) if record is not None else ""
         try:

@@ -14,6 +14,7 @@ from labd.engine.worker_messages import Fault, FoundTask
 from labd.engine.worker_process import WorkerProcess
 from labd.engine.worker_start import Outfit, StartFailed, Worker, start_worker
 from labd.errors import EnvironmentOff, UnknownEnvironment
+from labd.settings_types import REMOTE_PYTHON
 
 KEPT_OUT = (
     "LABD_", "LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY",
@@ -62,15 +63,21 @@ class TaskLoader:
             UnknownEnvironment, EnvironmentOff: It cannot be used.
         """
         settings = self.environments.of(name)
-        python = await asyncio.to_thread(self.environments.interpreter, name)
+        remote = settings.ssh is not None
+        python = None if remote else await asyncio.to_thread(self.environments.interpreter, name)
         kept = {key: value for key, value in self._environ.items() if not key.startswith(KEPT_OUT)}
-        path = f"{python.path.parent}:{kept.get('PATH', '')}".rstrip(":")
-        variables = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", MARK: str(self._mark), **settings.variables}
+        if python is None:
+            words, version = settings.python or REMOTE_PYTHON, ""
+            variables = {**kept, MARK: str(self._mark)}  # of ssh; those of the settings are sent
+        else:
+            words, version = str(python.path), python.version_text
+            path = f"{python.path.parent}:{kept.get('PATH', '')}".rstrip(":")
+            variables = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", MARK: str(self._mark), **settings.variables}
         files = [source for source in sources if not source.is_module]
         modules = [source for source in sources if source.is_module]
-        stamp = "|".join([self.environments.stamp(name), python.version_text, *(source.digest for source in files)])
+        stamp = "|".join([self.environments.stamp(name), version, *(source.digest for source in files)])
         return Outfit(
-            (str(python.path),), self._lend, self._work, variables, tuple(source.place for source in files),
+            (words,), self._lend, self._work, variables, tuple(source.place for source in files),
             tuple(source.place for source in modules), settings, stamp,
         )  # fmt: skip
 

@@ -90,9 +90,13 @@ class WorkerProcess:
             except OSError:
                 self._socket.close()
                 raise
-        assert self._process.stdout is not None and self._process.stderr is not None
+        self._attach()
+
+    def _attach(self) -> None:
+        """Let the loop read what the started process says, and hear of its end."""
         self.pid = self._process.pid
-        self._pipes = {self._process.stdout.fileno(): "stdout", self._process.stderr.fileno(): "stderr"}
+        streams = ((self._process.stdout, "stdout"), (self._process.stderr, "stderr"))
+        self._pipes = {stream.fileno(): name for stream, name in streams if stream is not None}
         self._death = os.pidfd_open(self.pid)
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket, self._read_socket)
@@ -100,6 +104,11 @@ class WorkerProcess:
         for number in self._pipes:
             os.set_blocking(number, False)
             self._loop.add_reader(number, self._read_pipe, number)
+
+    @property
+    def where(self) -> str:
+        """Which process it is, for messages."""
+        return f"pid {self.pid}"
 
     @property
     def is_alive(self) -> bool:
@@ -350,11 +359,15 @@ class WorkerProcess:
         except (ProcessLookupError, PermissionError):
             pass
         code = self._process.wait()
-        self.ending = told(code)
+        self.ending = self._told_end(code)
         self._close_all()
         self._fail(self.ending)
         self._ended.set()
         self._on_end(self)
+
+    def _told_end(self, code: int) -> str:
+        """How it ended, from the return code of the child process."""
+        return told(code)
 
     def _close_all(self) -> None:
         self._loop.remove_reader(self._socket)

@@ -147,6 +147,6 @@ def _died(worker: Worker, task: str, job_id: int, ending: str, output: JobOutput
     hint = next((text for word, text in HINTS.items() if word in ending), "")
     last = f"; its last lines: {' | '.join(lines)}" if lines else ""
     return WorkerDied(
-        f"{task} (job {job_id}): its worker (Python {process.python_version}, pid {process.pid}) {ending}{hint}{last}",
+        f"{task} (job {job_id}): its worker (Python {process.python_version}, {process.where}) {ending}{hint}{last}",
         pid=process.pid, ending=ending, lines=lines,
     )  # fmt: skip

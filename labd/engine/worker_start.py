@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from labd.engine.worker_messages import Message
 from labd.engine.worker_output import JobOutput
+from labd.engine.worker_parcel import ParcelTooLarge, parcel
 from labd.engine.worker_process import WorkerGone, WorkerProcess
+from labd.engine.worker_remote import RemoteWorker
 from labd.settings_types import EnvironmentSettings
 
 
@@ -51,30 +54,46 @@ async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) 
         StartFailed: With the last lines it wrote.
     """
     settings = outfit.settings
+    subject = outfit.python[0] if settings.ssh is None else f"{outfit.python[0]} on {settings.ssh}"
     lines: list[str] = []
     output = JobOutput(lambda level, text: lines.append(text))
     limit_s = settings.start_timeout_s
-    try:
-        process = WorkerProcess(
-            list(outfit.python), outfit.lend, outfit.variables, outfit.folder, settings.memory_mib * 2**20, on_end
-        )
-    except OSError as fault:
-        raise StartFailed(f"{outfit.python[0]} cannot be started: {fault.strerror}") from fault
+    process = await _process(outfit, on_end)
     try:
         ready = await process.ask(None, limit_s, output)
         process.python_version = ready.python
         request = {"type": "load", "files": list(outfit.files), "modules": list(outfit.modules)}
         loaded = await process.ask(request, limit_s, JobOutput(lambda level, text: lines.append(text)))
     except WorkerGone as fault:
-        raise StartFailed(_with_lines(f"{outfit.python[0]} {fault}", lines)) from fault
+        raise StartFailed(_with_lines(f"{subject} {fault}", lines)) from fault
     except TimeoutError:
         await process.end_now()
-        raise StartFailed(_with_lines(f"{outfit.python[0]} was not ready within {limit_s:g} s", lines)) from None
+        raise StartFailed(_with_lines(f"{subject} was not ready within {limit_s:g} s", lines)) from None
     except BaseException:
         await process.end_now()
         raise
     digests = {task.name: task.sha256 for task in loaded.tasks or []}
     return Worker(process, outfit, loaded, digests)
+
+
+async def _process(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) -> WorkerProcess:
+    """The process here, or behind ssh."""
+    settings = outfit.settings
+    if settings.ssh is None:
+        try:
+            return WorkerProcess(
+                list(outfit.python), outfit.lend, outfit.variables, outfit.folder, settings.memory_mib * 2**20, on_end
+            )
+        except OSError as fault:
+            raise StartFailed(f"{outfit.python[0]} cannot be started: {fault.strerror}") from fault
+    try:
+        content = await asyncio.to_thread(parcel, outfit.lend, outfit.files)
+    except (OSError, ParcelTooLarge) as fault:
+        raise StartFailed(f"nothing can be sent to {settings.ssh}: {fault}") from fault
+    try:
+        return RemoteWorker(settings, outfit.lend, content, outfit.variables, outfit.folder, on_end)
+    except OSError as fault:
+        raise StartFailed(f"{settings.ssh_command} cannot be started: {fault.strerror}") from fault
 
 
 def _with_lines(text: str, lines: list[str]) -> str:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 LOOKS = 3
+AGAIN_S = 30.0
 
 
 class ReloadReport(msgspec.Struct):
@@ -197,9 +198,14 @@ class WorkerTasks:
     async def _watch(self) -> None:
         """Reload when something changed and then stood still for one look: a file is not read while it is written."""
         before = self._seen
+        looked_at = self._clock.monotonic()
         while not self._closed:
             await self._clock.sleep(self._settings.poll_s or 5.0)
             now = await asyncio.to_thread(self._look)
+            if self._clock.monotonic() - looked_at >= AGAIN_S:
+                looked_at = self._clock.monotonic()
+                if any(one.ssh for name, one in self.environments.settings.items() if name in self._off):
+                    await self.reload()  # another host, which may have been switched on meanwhile
             if self._settings.poll_s and now == before and now != self._seen:
                 await self.reload()
             before = now
