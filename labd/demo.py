@@ -5,8 +5,10 @@ Why through `labctl` as a process: what the tour shows is then exactly what the 
 
 from __future__ import annotations
 
-import json
+import importlib.util
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,47 +17,27 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+
+from labd.engine import interpreters
+from labd.tour import TOUR, Step
 
 READY_S = 30.0
 STEP_S = 60.0
+MAKE_S = 900.0
 END_S = 45.0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the tour: what it shows, what is typed, and the exit code that means success."""
-
-    title: str
-    command: str
-    code: int = 0
-
-
-TOUR = (
-    Step("What is here", "status"),
-    Step("Connect: torque comes on where the carousel stands, nothing moves", "resort connect"),
-    Step("Turn to hotel A", "resort activate A"),
-    Step("Turn to hotel B", "resort activate B"),
-    Step("Turn to hotel D, the short way round", "resort activate D"),
-    Step("How the motor is", "resort health"),
-    Step("A slow move, and an emergency stop in the middle of it", "resort speed 4"),
-    Step("", "resort activate B --no-wait"),
-    Step("@moving", ""),
-    Step("", "resort stop"),
-    Step("The stop is latched: motion is refused (exit code 4)", "resort activate A", 4),
-    Step("Somebody takes responsibility by name", 'resort reset --by demo --reason "end of the tour"'),
-    Step("And it turns again", "resort speed 30"),
-    Step("", "resort activate A"),
-    Step("Every job is on record", "job list"),
-)
-
-
 def config_path() -> Path:
-    """The demo's settings: beside the package where labd is installed, in `etc` where it runs from its source tree."""
+    """The demo's settings."""
+    return _shipped("labd.demo.toml")
+
+
+def _shipped(name: str) -> Path:
+    """A file or folder of `etc`: in the package where labd is installed, else in the source tree."""
     here = Path(__file__).resolve().parent
-    installed = here / "labd.demo.toml"
-    return installed if installed.exists() else here.parent / "etc" / "labd.demo.toml"
+    installed = here / name
+    return installed if installed.exists() else here.parent / "etc" / name
 
 
 def run(ends: bool) -> int:
@@ -68,17 +50,21 @@ def run(ends: bool) -> int:
                 _say(f"the daemon did not come up within {READY_S:.0f} s; its log:")
                 print((folder / "labd.log").read_text())
                 return 1
-            environ = {**os.environ, "LABD_HOST": f"unix:{socket_path}"}
-            failed = _tour(environ)
-            if failed:
-                _say(f"{len(failed)} of {len(TOUR)} steps failed: {'; '.join(failed)}")
+            tour = Tour(f"unix:{socket_path}")
+            tour.take()
+            if tour.failed:
+                _say(f"{len(tour.failed)} of {len(TOUR)} steps failed: {'; '.join(tour.failed)}")
                 _say("the daemon's log:")
                 print((folder / "labd.log").read_text()[-4000:])
+            elif tour.left_out:
+                _say(f"every step succeeded, but {len(tour.left_out)} were left out: {'; '.join(tour.left_out)}")
+                for why in tour.without.values():
+                    _say(why)
             else:
                 _say("every step succeeded.")
             if not ends:
                 _serve(daemon, socket_path, folder)
-            return 1 if failed else 0
+            return 1 if tour.failed else 0
     except KeyboardInterrupt:
         _say("ended.")
         return 0 if not ends else 130
@@ -94,7 +80,10 @@ def _daemon(folder: Path, socket_path: Path) -> Iterator[subprocess.Popen[bytes]
     ]  # fmt: skip
     with (folder / "labd.log").open("wb") as log:
         # a session of its own: Ctrl-C reaches the demo, which then ends the daemon in good order
-        daemon = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+        daemon = subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "LABD_TASKS__FOLDERS": str(_shipped("tasks.d"))},
+        )  # fmt: skip
         try:
             yield daemon
         finally:
@@ -121,44 +110,79 @@ def _wait_ready(daemon: subprocess.Popen[bytes], socket_path: Path) -> bool:
     return False
 
 
-def _tour(environ: dict[str, str]) -> list[str]:
-    failed: list[str] = []
-    for step in TOUR:
-        if step.title == "@moving":
-            if not _until_moving(environ["LABD_HOST"]):
-                failed.append("the slow move did not begin")
-            continue
-        if step.title:
-            _say(step.title)
-        print(f"  $ labctl {step.command}", flush=True)
-        code = _labctl(step.command, environ)
-        if code != step.code:
-            failed.append(f"labctl {step.command} ended with {code} instead of {step.code}")
-    return failed
+class Tour:
+    """The tour at a daemon.
+
+    Attributes:
+        failed: What went otherwise than it should.
+        left_out: Commands that were not tried.
+        without: Environments that could not be made, with the reason.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.failed: list[str] = []
+        self.left_out: list[str] = []
+        self.without: dict[str, str] = {}
+        self._host = host
+        self._job = ""
+
+    def take(self) -> None:
+        """All steps; one that fails does not end it."""
+        for step in TOUR:
+            if step.command.startswith("@"):
+                if not self._until(step.command):
+                    self.failed.append(f"{step.command} did not come true within {STEP_S:.0f} s")
+                continue
+            if step.title:
+                _say(step.title)
+            command = step.command.format(protocols=_shipped("protocols"), job=self._job)
+            print(f"  $ labctl {command}", flush=True)
+            if step.makes and not _has_installer():
+                self.without[step.makes] = f"environment {step.makes} needs uv, or venv with pip"
+            if step.makes in self.without or step.needs in self.without:
+                print(f"    left out: there is no environment {step.makes or step.needs}", flush=True)
+                self.left_out.append(f"labctl {command}")
+            else:
+                self._type(step, command)
+
+    def _type(self, step: Step, command: str) -> None:
+        code, told = _labctl(command, self._host, MAKE_S if step.makes else STEP_S)
+        made = re.match(r"job (\d+) ", told)
+        if made and "--no-wait" in command:
+            self._job = made[1]
+        if code != 0 and step.makes and f"environment {step.makes} " in told:
+            self.without[step.makes] = told.strip().splitlines()[-1].removeprefix("labctl: ")
+            self.left_out.append(f"labctl {command}")
+        elif code != step.code:
+            self.failed.append(f"labctl {command} ended with {code} instead of {step.code}")
+
+    def _until(self, word: str) -> bool:
+        from labctl import Client
+
+        client = Client(self._host)
+        deadline = time.monotonic() + STEP_S
+        while time.monotonic() < deadline:
+            if word == "@moving" and client.resort_status().get("moving"):
+                return True
+            if word == "@asked" and client.job(int(self._job)).get("asks"):
+                return True
+            time.sleep(0.02)
+        return False
 
 
-def _labctl(command: str, environ: dict[str, str]) -> int:
-    import shlex
+def _has_installer() -> bool:
+    return interpreters.find_uv(os.environ) is not None or importlib.util.find_spec("ensurepip") is not None
 
+
+def _labctl(command: str, host: str, limit_s: float) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "labctl", *shlex.split(command)],
-        env=environ, timeout=STEP_S, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "LABD_HOST": host}, timeout=limit_s, check=False, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     for line in done.stdout.rstrip().splitlines():
         print(f"    {line}", flush=True)
-    return done.returncode
-
-
-def _until_moving(host: str) -> bool:
-    from labctl import Client
-
-    client = Client(host)
-    deadline = time.monotonic() + STEP_S
-    while time.monotonic() < deadline:
-        if json.loads(json.dumps(client.resort_status())).get("moving"):
-            return True
-        time.sleep(0.02)
-    return False
+    return done.returncode, done.stdout
 
 
 def _serve(daemon: subprocess.Popen[bytes], socket_path: Path, folder: Path) -> None:
@@ -168,6 +192,8 @@ def _serve(daemon: subprocess.Popen[bytes], socket_path: Path, folder: Path) -> 
     for line in (
         "resort activate C",
         "resort status",
+        "task run mix_color R=60 Y=60 B=60 mix_well=B3",
+        "task run wells",
         "events --follow",
         "job list --state failed",
         "shell",

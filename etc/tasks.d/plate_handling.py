@@ -14,7 +14,7 @@ from labd import ask, call, flow, log
 @flow
 def load_plate(hotel: str = "C") -> dict[str, Any]:
     """Bring a hotel to the front, and ask whether its plate is on the robot."""
-    turned = call("resort.activate_hotel", hotel=hotel)
+    call("resort.activate_hotel", hotel=hotel)
     log(f"hotel {hotel} is at the front")
     loaded = ask(f"Is the plate of hotel {hotel} on the robot?", choices=["yes", "no"])
-    return {"hotel": hotel, "loaded": loaded == "yes", "simulated": bool(turned.get("simulated"))}
+    return {"hotel": hotel, "loaded": loaded == "yes"}

@@ -1,0 +1,64 @@
+"""What `labd demo` shows, line by line: commands of `labctl` as a user would type them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OT2 = "ot2"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the tour.
+
+    Args:
+        title: What it shows; empty where it belongs to the step before.
+        command: What is typed; `{protocols}` is the folder of protocols, `{job}` the job of the last `--no-wait`.
+            With `@` it is nothing typed: `@moving` waits for the carousel to turn, `@asked` for that job's question.
+        code: The exit code that means success.
+        makes: The environment that it makes; where it cannot, the steps that need it are left out.
+        needs: The environment without which it is left out.
+    """
+
+    title: str
+    command: str
+    code: int = 0
+    makes: str = ""
+    needs: str = ""
+
+
+TOUR = (
+    Step("What is here", "status"),
+    Step("Connect: torque comes on where the carousel stands, nothing moves", "resort connect"),
+    Step("Turn to hotel A", "resort activate A"),
+    Step("Turn to hotel B", "resort activate B"),
+    Step("Turn to hotel D, the short way round", "resort activate D"),
+    Step("How the motor is", "resort health"),
+    Step("A slow move, and an emergency stop in the middle of it", "resort speed 4"),
+    Step("", "resort activate B --no-wait"),
+    Step("", "@moving"),
+    Step("", "resort stop"),
+    Step("The stop is latched: motion is refused (exit code 4)", "resort activate A", code=4),
+    Step("Somebody takes responsibility by name", 'resort reset --by demo --reason "end of the tour"'),
+    Step("And it turns again", "resort speed 30"),
+    Step("", "resort activate A"),
+    Step("A flow of the lab: turn to hotel C, then ask a person", "task run load_plate hotel=C --no-wait"),
+    Step("", "@asked"),
+    Step("The flow waits, without a worker, as long as it takes", "job why {job}"),
+    Step("Somebody answers, and it goes on", "job answer {job} yes"),
+    Step("", "job wait {job}"),
+    Step(
+        "Make an interpreter with opentrons in the demo's folder; what is not cached is downloaded, and takes a while",
+        "env sync ot2", makes=OT2,
+    ),
+    Step("What would this protocol do? opentrons simulates it", "ot2 analyze {protocols}/three_colours.py", needs=OT2),
+    Step("Run it on the virtual robot", "ot2 run {protocols}/three_colours.py"),
+    Step("Mix a colour: the lab's own task", "task run mix_color R=120 Y=50 B=80 mix_well=B2", needs=OT2),
+    Step("More than a well takes (exit code 1)", "task run mix_color R=200 Y=100 B=80 mix_well=B3", code=1, needs=OT2),
+    Step(
+        "Look after the motor each working day at six",
+        'schedule add morning resort.get_motor_health --cron "0 6 * * 1-5" --timezone Europe/Vienna',
+    ),
+    Step("When that would be", "schedule preview morning --count 3"),
+    Step("Every job is on record", "job list"),
+)  # fmt: skip
