@@ -151,7 +151,8 @@ class Tour:
         if made and "--no-wait" in command:
             self._job = made[1]
         if code != 0 and step.makes and f"environment {step.makes} " in told:
-            self.without[step.makes] = told.strip().splitlines()[-1].removeprefix("labctl: ")
+            line = next(line for line in told.splitlines() if f"environment {step.makes} " in line)
+            self.without[step.makes] = line.removeprefix("labctl: ")
             self.left_out.append(f"labctl {command}")
         elif code != step.code:
             self.failed.append(f"labctl {command} ended with {code} instead of {step.code}")
