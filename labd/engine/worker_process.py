@@ -31,8 +31,10 @@ MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
 READ_BYTES = 256 * 1024
 DEATH_S = 10.0
 BOOT = (
-    "import resource as r, sys; {limits}sys.path.insert(0, {lend!r}); from labd.worker.main import main; main({number})"
+    "import resource as r, sys; {limits}sys.path.insert(0, {lend!r}); from labd.worker.main import main; "
+    "main({number}, is_signalled=True)"
 )
+CANCEL_SIGNAL = signal.SIGURG  # as in `labd.worker.running`; ignored by whoever does not expect it
 _encode = msgspec.json.Encoder().encode
 _no_output = JobOutput(lambda level, text: None)
 
@@ -65,6 +67,7 @@ class WorkerProcess:
         self._on_end = on_end
         self._buffer = b""
         self._outgoing = b""
+        self._cancel_signalled = True
         self._run: int | None = None
         self._answer: asyncio.Future[Message] | None = None
         self._late: Message | None = None
@@ -180,6 +183,8 @@ class WorkerProcess:
             raise WorkerGone(self.ending)
         answer = self._answer = self._loop.create_future()  # the old one was cancelled with its waiter
         self._send(_encode({"type": "cancel", "run": run}) + b"\n")
+        self._cancel_signalled = False
+        self._signal_cancel()
         for signal_number in (signal.SIGTERM, signal.SIGKILL, None):
             try:
                 await asyncio.wait({answer}, timeout=grace_s if signal_number is not None else DEATH_S)
@@ -192,6 +197,13 @@ class WorkerProcess:
                 log.warning("worker.ended_by_signal", pid=self.pid, signal=signal_number.name, run=run)
                 self.kill(signal_number)
         raise WorkerGone(f"could not be ended within {DEATH_S:g} s of SIGKILL")
+
+    def _signal_cancel(self) -> None:
+        """Let the child, which has no thread that reads while a body runs, look at the line; once that is sent."""
+        if self.is_alive and not self._outgoing and not self._cancel_signalled:
+            self._cancel_signalled = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, CANCEL_SIGNAL)
 
     def kill(self, signal_number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the worker and to all its children that stayed in its process group."""
@@ -266,6 +278,7 @@ class WorkerProcess:
             self._outgoing = b""
         if not self._outgoing:
             self._loop.remove_writer(self._socket)
+            self._signal_cancel()
 
     def _read_socket(self) -> None:
         try:

@@ -1,7 +1,8 @@
 """The worker process: reads what the daemon wants, runs one task after the other, and dies with the daemon.
 
-A thread reads the socket, so a cancel is heard while a body runs; bodies run in the main thread, where libraries that
-use signals or an event loop expect to be.
+Bodies run in the main thread, where libraries that use signals or an event loop expect to be. How a cancel is heard
+while one runs: where the daemon started this process itself, the line is followed by `CANCEL_SIGNAL`, and the handler
+reads it. Elsewhere (over ssh, or where nobody can send signals) a thread reads, and sends the signal.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, Dict, Optional, Set
+from typing import Any, Dict, NoReturn, Optional, Set
 
 import labd
 from labd.worker import failures, output
@@ -26,14 +27,22 @@ PR_SET_PDEATHSIG = 1
 
 
 class Worker:
-    """One worker; `inbox` hands messages from the reader's thread to the main one."""
+    """One worker.
 
-    def __init__(self, channel: Channel) -> None:
+    Args:
+        is_signalled: The daemon sends `CANCEL_SIGNAL` behind each cancel, so no thread is needed to hear of it.
+    """
+
+    def __init__(self, channel: Channel, is_signalled: bool) -> None:
         self._channel = channel
-        self._inbox: queue.SimpleQueue[Dict[str, Any]] = queue.SimpleQueue()
+        self._inbox = channel.inbox() if is_signalled else None
+        self._queue: queue.SimpleQueue[Dict[str, Any]] = queue.SimpleQueue()  # from the reader's thread
+        self._listening = False  # a signal may mean that a cancel was sent
+        self._looking = False
+        self._look_again = False
         self._loader = Loader()
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # of the two below
+        self._lock = threading.RLock()  # of the two below; a signal may come to the thread that holds it
         self._run: Optional[Run] = None
         self._cancelled_early: Set[int] = set()
 
@@ -43,17 +52,31 @@ class Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for the daemon, which drains
         version = "{}.{}.{}".format(*sys.version_info[:3])
         self._channel.send({"type": "ready", "python": version, "pid": self._pid, "protocol": PROTOCOL})
-        threading.Thread(target=self._read, name="labd-reader", daemon=True).start()
+        if self._inbox is None:
+            threading.Thread(target=self._read, name="labd-reader", daemon=True).start()
         while True:
-            message = self._inbox.get()
+            message = self._next()
             kind = message.get("type")
             if kind == "run":
                 self._execute(message)
+            elif kind == "cancel":
+                self._cancel(message.get("run"))
             elif kind == "load":
                 self._channel.send(self._loader.load(message.get("files") or (), message.get("modules") or ()))
                 output.flush()
             elif kind == "exit":
                 return
+
+    def _next(self) -> Dict[str, Any]:
+        if self._inbox is None:
+            return self._queue.get()
+        try:
+            message = self._inbox.wait()
+        except ChannelFault as fault:
+            _give_up(fault)
+        if message is None:
+            os._exit(0)
+        return message
 
     def _execute(self, message: Dict[str, Any]) -> None:
         run = Run(message, self._channel)
@@ -61,6 +84,8 @@ class Worker:
             run.cancel_asked = run.number in self._cancelled_early
             self._cancelled_early = {number for number in self._cancelled_early if number > run.number}
             self._run = run
+        self._listening = self._inbox is not None
+        self._look()  # a cancel may have come before its signal meant anything
         task = self._loader.tasks.get(run.task_name)
         if task is None:
             there = ", ".join(sorted(self._loader.tasks)) or "none"
@@ -78,6 +103,7 @@ class Worker:
         if os.getpid() != self._pid:
             output.flush()
             os._exit(0)  # a body forked and let its copy return: that one is not this worker
+        self._listening = False
         with self._lock:
             self._run = None
         output.flush()
@@ -89,11 +115,37 @@ class Worker:
                 if message.get("type") == "cancel":
                     self._cancel(message.get("run"))
                 else:
-                    self._inbox.put(message)
+                    self._queue.put(message)
         except ChannelFault as fault:
-            output.last_words(f"the daemon sent {fault}")
-            os._exit(EXIT_BROKEN_LINE)
+            _give_up(fault)
         os._exit(0 if self._run is None else 1)
+
+    def _look(self) -> None:
+        """Hear of a cancel while a body runs; in the main thread, perhaps in the middle of anything.
+
+        A signal may come while this runs: it asks for another look, as what it announces may lie behind what was read.
+        """
+        if self._inbox is None or not self._listening:
+            return
+        if self._looking:
+            self._look_again = True
+            return
+        self._looking = True
+        self._look_again = False
+        try:
+            found = self._inbox.look()
+            for message in found:
+                if message.get("type") != "cancel":
+                    self._inbox.put_back(message)
+            for message in found:
+                if message.get("type") == "cancel":
+                    self._cancel(message.get("run"))  # may raise Cancelled, so it comes last
+        except ChannelFault as fault:
+            _give_up(fault)
+        finally:
+            self._looking = False
+        if self._look_again:
+            self._look()
 
     def _cancel(self, number: Any) -> None:
         with self._lock:
@@ -103,22 +155,29 @@ class Worker:
             self._run.cancel()
 
     def _on_cancel_signal(self, _number: int, _frame: Any) -> None:
+        self._look()
         run = self._run
         if run is not None:
             run.interrupted()
 
 
-def main(read_fd: int, write_fd: Optional[int] = None) -> None:
+def _give_up(fault: ChannelFault) -> NoReturn:
+    output.last_words(f"the daemon sent {fault}")
+    os._exit(EXIT_BROKEN_LINE)
+
+
+def main(read_fd: int, write_fd: Optional[int] = None, is_signalled: bool = False) -> None:
     """Run a worker on a socket, or on two pipes; does not return.
 
     Args:
         read_fd: Where the daemon's lines come from; 0 for a worker over ssh.
         write_fd: Where the answers go; None means the same descriptor.
+        is_signalled: The daemon sends `CANCEL_SIGNAL` to this process behind each cancel.
     """
     _die_with_parent()
     output.set_up()
     channel = Channel(*output.keep_for_protocol(read_fd, read_fd if write_fd is None else write_fd))
-    Worker(channel).serve()
+    Worker(channel, is_signalled).serve()
     output.flush()
     atexit._run_exitfuncs()
     output.flush()

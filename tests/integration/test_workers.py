@@ -253,6 +253,21 @@ async def test_a_cancelled_body_ends_and_its_worker_goes_on(house: TaskHouse, ta
     assert await house.result("pid") == before
 
 
+async def test_a_cancel_at_any_moment_of_a_run_is_heard_without_force(state_dir: Path) -> None:
+    """Each cancel comes some turns of the loop later than the one before: into the start, the body and the print."""
+    naps = "@task\ndef naps():\n    print('now')\n    time.sleep(100)\n"
+    patient = EnvironmentSettings(size=1, warm=1, grace_s=120.0)
+    async with task_house(state_dir, naps + TASKS, {"default": patient}) as house:
+        before = await house.result("pid")
+        for turns in range(0, 400, 8):
+            job = await house.submit("naps")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await house.engine.cancel(job.id, INTERNAL)
+            assert (await house.ended(job)).state is JobState.CANCELLED
+        assert await house.result("pid") == before
+
+
 async def test_a_body_that_ignores_everything_is_killed(house: TaskHouse) -> None:
     job = await house.submit("deaf")
     await house.reached(job, "deaf")
