@@ -53,6 +53,7 @@ WARM_UP = 20
 PAUSE_S = 0.005
 STATUS = request("GET", "/api/v1/status")
 STAMP = request("POST", JOBS_PATH, b'{"task":"stamp"}')
+INLINE = request("POST", JOBS_PATH, b'{"task":"test.stamp"}')
 TASKS = """
 import time
 from labd import progress, task
@@ -191,26 +192,35 @@ def started_after_s(caller: Caller, raw: bytes) -> tuple[float, float]:
 
 
 def latency(report: Report, folder: Path, caller: Caller, count: int) -> None:
-    """Commits of the floor and jobs in turns, as `tests.bench.latency` does."""
+    """Commits of the floor and jobs in turns, as `tests.bench.latency` does; and the same task inside the daemon."""
     meter = CommitMeter(folder)
     commits: list[float] = []
     starts: list[float] = []
+    inline: list[float] = []
     results: list[float] = []
     for number in range(WARM_UP + count):
         time.sleep(PAUSE_S)
         commit_s = meter.commit_s()
         time.sleep(PAUSE_S)
         start_s, result_s = started_after_s(caller, STAMP)
+        time.sleep(PAUSE_S)
+        inline_s, _ = started_after_s(caller, INLINE)
         if number >= WARM_UP:
             commits.append(commit_s)
             starts.append(start_s)
+            inline.append(inline_s)
             results.append(result_s)
     meter.close()
-    for name, values in (("commit_ms", commits), ("submit_to_start_ms", starts), ("submit_to_result_ms", results)):
+    measured = {
+        "commit_ms": commits, "submit_to_start_ms": starts, "submit_to_inline_start_ms": inline,
+        "submit_to_result_ms": results,
+    }  # fmt: skip
+    for name, values in measured.items():
         report.figures[name] = summary([value * 1000 for value in values])
     ratio = percentile(starts, 50) / percentile(commits, 50)
     say(f"warm submit to start p50 {percentile(starts, 50) * 1000:.2f} ms, {ratio:.2f} commits")
     report.ratios["warm_submit_to_start_p50_commits"] = ratio
+    report.ratios["inline_submit_to_start_p50_commits"] = percentile(inline, 50) / percentile(commits, 50)
     report.goal("warm_submit_to_start_p50_commits", ratio, at_most=3.0)
 
 
