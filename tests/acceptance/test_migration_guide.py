@@ -1,21 +1,29 @@
-"""What the migration guide shows runs as it stands there, with the import line changed: tasks, calls and tests."""
+"""What the migration guide shows runs as it stands there, with the import line changed: tasks, calls and tests.
+
+Both columns of the guide: what it shows for Prefect and what it shows in its place. Not here: FastAPI's `TestClient`,
+which needs an `app` object in the test's own process (the same request is sent over HTTP), and the shell commands.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labctl import Client, OrchestratorClient
+from labctl import Client, MQTTOrchestratorClient, OrchestratorClient
 from labd.errors import TaskFailed
+from tests.acceptance.processes import Daemon, toml
 from tests.acceptance.test_device_file import free_port, serving
+from tests.fakes import opentrons_env
+from tests.fakes.broker import PASSWORDS, Broker
 
 GUIDE = """
 from labd import DeviceServer, flow, get_run_logger, task
@@ -132,3 +140,120 @@ def test_the_guides_functions_are_tested_as_plain_functions(state_dir: Path) -> 
         if name != "color_mixing_workflow":  # its logger belongs to a job
             assert getattr(guide, name)(**args) == result, name
     assert time.monotonic() - began < 1.0
+
+
+PREFECT = """
+from labd import flow, task as prefect_task  # from prefect import flow, task as prefect_task
+from labd import get_run_logger              # from prefect import get_run_logger
+from labd import task, task_input_hash       # from prefect.tasks import task_input_hash
+from datetime import timedelta
+
+@prefect_task
+def prepare_reagents():
+    return "Reagents ready"
+
+@flow
+def color_mixing_workflow(colors: dict):
+    reagents = prepare_reagents()
+    return [reagents, colors]
+
+@task(retries=3, retry_delay_seconds=5)
+def unreliable_task():
+    # Task with automatic retries
+    pass
+
+@task(cache_key_fn=task_input_hash, cache_expiration=timedelta(hours=1))
+def cached(well: str):
+    return well
+
+@flow
+def stateful_workflow():
+    logger = get_run_logger()
+    logger.info("state is kept")
+
+@task
+def step1_task():
+    return 1
+
+@task
+def step2_task(first):
+    return first + 1
+
+@task
+def final_task(first, second):
+    return [first, second]
+
+@task
+def complex_workflow():
+    step1_result = step1_task()
+    step2_result = step2_task(step1_result)
+    return final_task(step1_result, step2_result)
+"""
+WITH_OPENTRONS = """
+from labd import task
+import opentrons.execute
+import opentrons.simulate
+
+print("No pydantic conflicts!")
+
+@task(env="ot2")
+def mix_colors(r: int, g: int, b: int):
+    return f"Mixed RGB({r},{g},{b})"
+"""
+OVER_MQTT = """
+from labd import MQTTDeviceServer, mqtt_task
+
+@mqtt_task
+def color_mixing_workflow(colors: dict):
+    return colors
+
+server = MQTTDeviceServer("127.0.0.1:PORT", device_id="ot2-device-001", username="labd", users=["alice"])
+server.start()
+"""
+
+
+def with_tasks(daemons: Callable[..., Daemon], folder: Path, text: str, more: str = "") -> Daemon:
+    """A daemon whose one task file has this text."""
+    tasks = folder / "tasks.d"
+    tasks.mkdir()
+    (tasks / "guide.py").write_text(text)
+    return daemons(toml("tasks", folders=[str(tasks)], poll_s=0) + more).start()
+
+
+def test_the_guides_prefect_code_runs_with_its_imports_changed(daemons: Callable[..., Daemon], state_dir: Path) -> None:
+    daemon = with_tasks(daemons, state_dir, PREFECT)
+    with OrchestratorClient(daemon.host) as client:
+        assert client.execute_task("color_mixing_workflow", colors={"R": 1}) == ["Reagents ready", {"R": 1}]
+        assert client.execute_task("unreliable_task") is None
+        assert client.execute_task("complex_workflow") == [1, 2]
+        assert [client.execute_task("cached", well="A1") for _ in range(2)] == ["A1", "A1"]
+        assert client.execute_task("stateful_workflow") is None
+    assert daemon.client.task("unreliable_task")["max_attempts"] == 4
+    assert daemon.client.jobs(task="cached")["jobs"][0]["cached_from"] is not None
+    [job] = daemon.client.jobs(task="stateful_workflow")["jobs"]
+    assert "state is kept" in daemon.labctl.ok("job", "logs", job["id"])
+
+
+@pytest.mark.timeout(1000)  # the environment is made once
+def test_the_guides_ot2_tasks_import_opentrons_where_the_daemon_has_none(
+    daemons: Callable[..., Daemon], state_dir: Path
+) -> None:
+    python = str(opentrons_env.interpreter())
+    daemon = with_tasks(daemons, state_dir, WITH_OPENTRONS, toml("env.ot2", python=python))
+    with OrchestratorClient(daemon.host) as client:
+        assert client.execute_task("mix_colors", r=100, g=50, b=30) == "Mixed RGB(100,50,30)"
+
+
+def test_the_guides_workflow_runs_over_mqtt(state_dir: Path) -> None:
+    broker = asyncio.run(Broker(state_dir / "broker").start())
+    password = PASSWORDS["alice"]
+    try:
+        with (
+            serving(state_dir, OVER_MQTT.replace("PORT", str(broker.port)), MQTT_PASSWORD=PASSWORDS["labd"]),
+            MQTTOrchestratorClient(
+                f"127.0.0.1:{broker.port}", "ot2-device-001", username="alice", password=password
+            ) as client,
+        ):
+            assert client.execute_task("color_mixing_workflow", colors={"R": 1}) == {"R": 1}
+    finally:
+        broker.stop()
