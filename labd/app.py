@@ -128,7 +128,7 @@ class App:
             return
         host = Host(
             self.engine, self.settings.state_dir, self.settings.runtime_dir, self._clock, self._random,
-            lambda env: self.workers.environments.interpreter(env).path,
+            lambda env: self.workers.environments.interpreter(env).path, self.workers.worker_of,
         )  # fmt: skip
         wing = factory.build(parsed, host)
         for spec in wing.tasks():
@@ -293,7 +293,7 @@ class App:
             found.append({"code": "interrupted", "message": text, "subject": "jobs"})
         for job in self.engine.asking():
             question = job.asks["question"] if job.asks else ""
-            text = f"job {job.id} ({job.task}) asks: {question}; `labctl job answer {job.id} VALUE`"
+            text = f"job {job.id} ({job.task}) asks: {question} - `labctl job answer {job.id} VALUE`"
             found.append({"code": "question", "message": text, "subject": f"job {job.id}"})
         held = sum(queue.held for queue in self.engine.queues())
         if held:

@@ -225,7 +225,7 @@ def test_a_flow_waits_for_its_calls_and_answers_and_says_so(lab: Daemon) -> None
     labctl = lab.labctl
     job_id = labctl.json("task", "run", "workflow", "colour=red", "--no-wait")["id"]
     asks(lab, job_id, "How much red?")
-    assert f"It asks: How much red?; `labctl job answer {job_id} ...`" in labctl.ok("job", "why", job_id)
+    assert f"It asks: How much red? - `labctl job answer {job_id} VALUE`" in labctl.ok("job", "why", job_id)
     code, _, err = labctl("job", "answer", job_id, "301")
     assert (code, "300" in err) == (2, True)
     labctl.ok("job", "answer", job_id, "120")
