@@ -102,6 +102,8 @@ EVENTS: dict[str, str] = {
     "device.hold_failed": "the carousel could not be brought to rest at the end of the daemon",
     "device.note_not_stored": "whether torque was released on purpose could not be kept on disk",
     # robot
+    "device.halt_unanswered": "the worker on the robot did not answer a halt; it is signalled and ended",
+    "robot.said": "what a worker on the robot printed",
     "device.foreign_run": "a run that labd did not make has the robot",
     "device.control_lost": "somebody else took the robot while a run of labd was going on",
     "run.played": "a run of a protocol was started on a robot",

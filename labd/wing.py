@@ -5,7 +5,7 @@ A wing is found through the entry-point group `labd.wings`; the entry point is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from labd.clock import Clock
 from labd.engine.engine import Engine
 from labd.engine.registry import StopSpec, TaskSpec
+from labd.engine.worker_start import Worker
 from labd.settings import Problems
 
 
@@ -28,6 +29,8 @@ class Host:
     random: Random
     python_of: Callable[[str], Path] | None = None
     """The interpreter of an environment by its name; blocks, raises `EnvironmentOff`. None before there are any."""
+    worker_of: Callable[[str, str], Awaitable[Worker]] | None = None
+    """A worker of an environment for the wing alone, with a module loaded; raises `EnvironmentOff`."""
 
 
 class Wing(Protocol):

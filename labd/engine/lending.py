@@ -1,6 +1,6 @@
 """The folder that workers import labd's own side from: what labd lends to an interpreter that has nothing of it.
 
-Why a copy: the interpreter must see `labd/__init__.py`, `labd/worker` and the wings' `remote.py`, and nothing else of
+Why a copy: the interpreter must see `labd/__init__.py`, `labd/worker` and the wings' `remote*.py`, and nothing else of
 the daemon's packages. The name is made from the content, so running workers keep theirs when labd is updated.
 """
 
@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-PATTERNS = ("__init__.py", "worker/*.py", "*/remote.py")
+PATTERNS = ("__init__.py", "worker/*.py", "*/remote*.py")
 
 
 def lend(folder: Path, package: Path) -> Path:
@@ -22,7 +22,7 @@ def lend(folder: Path, package: Path) -> Path:
         package: The folder `labd` of the daemon.
     """
     found = sorted({path for pattern in PATTERNS for path in package.glob(pattern)})
-    found += [path.parent / "__init__.py" for path in found if path.name == "remote.py"]
+    found += [path.parent / "__init__.py" for path in found if path.name.startswith("remote")]
     contents = {path.relative_to(package): path.read_bytes() for path in found if path.exists()}
     digest = hashlib.sha256()
     for name, content in sorted(contents.items()):

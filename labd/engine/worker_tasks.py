@@ -29,7 +29,9 @@ from labd.engine.task_specs import ORIGIN
 from labd.engine.worker_messages import Fault
 from labd.engine.worker_process import WorkerProcess
 from labd.engine.worker_run import WorkerRuns
+from labd.engine.worker_start import StartFailed, Worker, start_worker
 from labd.engine.workers import Pool
+from labd.errors import EnvironmentOff
 from labd.settings_types import EnvironmentSettings, TasksSettings
 
 if TYPE_CHECKING:
@@ -223,6 +225,20 @@ class WorkerTasks:
     def pool(self, name: str) -> Pool:
         """The workers of an environment that has tasks."""
         return self._pools[name]
+
+    async def worker_of(self, name: str, module: str) -> Worker:
+        """A worker that belongs to the caller alone, who ends it; `module` is loaded in it.
+
+        Raises:
+            EnvironmentOff, UnknownEnvironment: It cannot be started, and why.
+        """
+        if self._loader is None:
+            raise EnvironmentOff(f"environment {name}: labd is still starting", environment=name)
+        outfit = await self._loader.outfit(name, [Source(module, True)])
+        try:
+            return await start_worker(outfit, self._ended)
+        except StartFailed as fault:
+            raise EnvironmentOff(f"environment {name}: {fault}", environment=name) from fault
 
     async def sync(self, name: str, fresh: bool) -> PoolView:
         """Make an environment and put it in use; its tasks are looked for then.

@@ -13,6 +13,7 @@ import msgspec
 from labd.clock import iso
 from labd.engine.job import Caller
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
+from labd.engine.worker_start import Worker
 from labd.errors import LabdError, UnknownDevice, WingOff
 from labd.ot2 import preflight
 from labd.ot2.allowed import allowed
@@ -23,6 +24,7 @@ from labd.ot2.performing import Performance
 from labd.ot2.protocols import ProtocolShelf, StoredProtocol
 from labd.ot2.robot import Document
 from labd.ot2.robot_http import HttpRobot
+from labd.ot2.robot_ssh import SshRobot
 from labd.ot2.routes import ot2_endpoints
 from labd.ot2.settings import DEFAULT_INSTANCE, OT2Settings, OT2WingSettings
 from labd.ot2.simulator_process import RobotServer
@@ -46,6 +48,8 @@ class OT2Service:
 
     def _device(self, name: str, table: OT2Settings) -> OT2Device:
         clock = self._host.clock
+        if table.driver == "ssh":
+            return OT2Device(name, table, self._host, self._over_ssh(name, table))
         socket_path: Path | None = None
         if table.driver == "simulated":
             socket_path = self._host.runtime_dir / f"ot2-{name}.robot"
@@ -62,6 +66,19 @@ class OT2Service:
             socket_path=None if socket_path is None else str(socket_path),
         )  # fmt: skip
         return OT2Device(name, table, self._host, robot)
+
+    def _over_ssh(self, name: str, table: OT2Settings) -> SshRobot:
+        start, env = self._host.worker_of, table.ssh_env or ""
+
+        async def start_there(module: str) -> Worker:
+            if start is None:
+                raise WingOff(f"ot2 {name}: there are no environments here", environment=env)
+            return await start(env, module)
+
+        return SshRobot(
+            name, start_there, self._host.clock, answer_timeout_s=table.answer_timeout_s,
+            home_timeout_s=table.home_timeout_s,
+        )  # fmt: skip
 
     def _for_simulator(self, name: str) -> Any:
         """The virtual robot's own analysis: opentrons where it is at hand, else a reading of the file."""

@@ -28,8 +28,9 @@ class SimulatedOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class OT2Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One robot and the interpreter that simulates its protocols."""
 
-    driver: Literal["http", "simulated"] = "http"
+    driver: Literal["http", "ssh", "simulated"] = "http"
     url: str | None = None
+    ssh_env: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     api_version: Annotated[str, Meta(pattern=r"^(\*|[2-9]|[1-9]\d)$")] = "4"
     env: Annotated[str, Meta(min_length=1, max_length=64)] = "ot2"
     flex_env: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
@@ -95,6 +96,10 @@ def _problems_of(settings: OT2Settings) -> list[str]:
             parts = urlsplit(settings.url)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
                 found.append(f"url: {settings.url!r} is no address like http://HOST:31950")
+    if settings.driver == "ssh" and settings.ssh_env is None:
+        found.append('ssh_env: is missing; driver = "ssh" needs the name of an environment with ssh, such as "robot"')
+    if settings.driver == "ssh" and settings.preflight != "required":
+        found.append("preflight: over ssh the robot has no analysis of its own; leave it at required")
     unknown = [slot for slot in settings.deck if slot not in SLOTS]
     if unknown:
         found.append(f"deck: an OT-2 has the slots 1 to 11, not {', '.join(unknown)}")

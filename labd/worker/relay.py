@@ -134,7 +134,7 @@ class Relay:
             time.sleep(max(0.05, self._silence_s - quiet_s))
 
     def _end(self, why: str) -> None:
-        """Ask the run to end, then kill the worker and all its children; does not return."""
+        """Ask the run to end, then SIGTERM, then SIGKILL for the worker and all its children; does not return."""
         if self._run is not None:
             try:
                 self._socket.sendall(json.dumps({"type": "cancel", "run": self._run}).encode() + b"\n")
@@ -143,6 +143,11 @@ class Relay:
                     time.sleep(0.02)
             except OSError:
                 pass
+        self._signal(signal.SIGTERM)  # a worker that has hardware brings it to rest here
+        try:
+            self._process.wait(self._grace_s)
+        except subprocess.TimeoutExpired:
+            pass
         self._signal(signal.SIGKILL)
         sys.stderr.write("labd relay: {}; the worker was ended\n".format(why))
         os._exit(1)
@@ -162,7 +167,7 @@ class Relay:
         rest = b""
         while ours in watched:
             ready = select.select(watched, (), ())[0]
-            data = self._socket.recv(READ_BYTES) if ours in ready else None
+            data = self._receive() if ours in ready else None
             for number in [one for one in pipes if one in watched]:  # what was printed before the end is told first
                 if data or number in ready:
                     self._carry_output(number, pipes[number], watched)
@@ -179,6 +184,12 @@ class Relay:
             self._carry_output(number, pipes[number], watched)
         self._signal(signal.SIGKILL)
         self._tell({"relay": "ended", "code": code})
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(READ_BYTES)
+        except ConnectionResetError:
+            return b""  # it was killed and had not read everything
 
     def _carry_output(self, number: int, name: str, watched: List[int]) -> None:
         for _ in range(LOOKS_AT_MOST):

@@ -19,6 +19,7 @@ from labd.settings_types import EnvironmentSettings
 from tests.conftest import requires
 
 DEADLINE_S = 10.0
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 class SshHost:
@@ -60,8 +61,7 @@ def make_key(path: Path) -> str:
 @contextmanager
 def ssh_host(folder: Path) -> Iterator[SshHost]:
     """A server while the block lasts; all that its sessions run has ended behind it."""
-    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    requires("sshd", program is not None, "apt-get install openssh-server")
+    requires("sshd", SSHD is not None, "apt-get install openssh-server")
     requires("ssh", shutil.which("ssh") is not None, "apt-get install openssh-client")
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks itself in before a login
@@ -79,9 +79,7 @@ def ssh_host(folder: Path) -> Iterator[SshHost]:
         "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nPrintMotd no\nLogLevel ERROR\n"
         "MaxStartups 100\n"
     )
-    server = subprocess.Popen(
-        [program or "", "-D", "-e", "-f", config], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
-    )
+    server = subprocess.Popen([SSHD or "", "-D", "-e", "-f", config], stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     assert server.stderr is not None
     try:
         _wait_until_open(port, server)

@@ -19,7 +19,7 @@ HEAVY = {
     "dynamixel_sdk": 1,
     "ladybug": 1,
     "pyiceberg": 1,
-    "opentrons": 1,
+    "opentrons": 2,  # the simulator, and the worker on a robot
     "aiomqtt": 1,
 }
 
@@ -45,7 +45,7 @@ def test_import_contracts_hold() -> None:
 
 
 @pytest.mark.parametrize("package", HEAVY)
-def test_a_heavy_package_is_imported_in_one_module_and_only_when_used(package: str) -> None:
+def test_a_heavy_package_is_imported_in_few_modules_and_only_when_used(package: str) -> None:
     importers = []
     for path in sources():
         tree = ast.parse(path.read_text())

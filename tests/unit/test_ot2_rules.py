@@ -25,7 +25,9 @@ GOOD = {"ok": True, "errors": [], "robot_type": "OT-2 Standard", "api_level": "2
     [
         ({}, "ot2.url: is missing"),
         ({"url": "opentrons.local"}, "is no address like http://HOST:31950"),
-        ({"driver": "ssh"}, "ot2.driver: must be one of http, simulated"),
+        ({"driver": "usb"}, "ot2.driver: must be one of http, simulated, ssh"),
+        ({"driver": "ssh"}, 'driver = "ssh" needs the name of an environment with ssh'),
+        ({"driver": "ssh", "ssh_env": "robot", "preflight": "robot"}, "over ssh the robot has no analysis of its own"),
         ({"driver": "simulated", "deck": {"12": "trash"}}, "an OT-2 has the slots 1 to 11, not 12"),
         ({"url": "http://a:1", "api_version": "1"}, "ot2.api_version"),
         ({"driver": "simulated", "polls": 1}, "ot2.polls: unknown key; did you mean poll_s?"),

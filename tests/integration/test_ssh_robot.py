@@ -1,0 +1,203 @@
+"""The robot driver over a real ssh: who may have the hardware, the halt, and what a lost connection leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from labd.clock import SystemClock
+from labd.errors import DeviceBusy, DeviceLost, NotConnected, ProtocolRefused
+from labd.ot2.rest import bring_to_rest
+from labd.ot2.robot import Document, RunStatus
+from labd.ot2.robot_ssh import SshRobot
+from tests.fakes.ot2_rig import until
+from tests.fakes.ssh_host import SshHost, ssh_host
+from tests.fakes.ssh_robot import RobotThere
+
+HEAD = 'metadata = {"apiLevel": "2.15"}\n\n\ndef run(ctx):\n'
+SHORT = Document("short.py", HEAD + "    ctx.comment('one')\n    ctx.home()\n")
+LONG = Document("long.py", HEAD + "    ctx.comment('one')\n    ctx.delay(minutes=600)\n    ctx.comment('late')\n")
+BROKEN = Document("broken.py", HEAD + "    raise ValueError('no plate')\n")
+LABWARE = Document("my_plate.json", "{}")
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
+    with ssh_host(tmp_path_factory.mktemp("ssh") / "host") as one:
+        yield one
+
+
+@pytest.fixture
+def there(state_dir: Path, host: SshHost) -> RobotThere:
+    return RobotThere(host, state_dir)
+
+
+@pytest.fixture
+async def robot(there: RobotThere) -> AsyncIterator[SshRobot]:
+    one = there.driver()
+    yield one
+    await one.close()
+
+
+async def played(robot: SshRobot, *documents: Document) -> str:
+    await robot.health()
+    upload = await robot.upload(documents, {})
+    run_id = (await robot.create_run(upload.protocol_id, {})).run_id
+    await robot.act(run_id, "play")
+    return run_id
+
+
+async def reached(robot: SshRobot, run_id: str, status: RunStatus) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            view = await robot.run(run_id)
+            assert view is not None
+            if view.status is status:
+                return
+
+
+async def ended(pid: int) -> None:
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    assert not (await asyncio.to_thread(psutil.wait_procs, [process], 5))[1], f"{pid} still runs"
+
+
+@pytest.mark.parametrize("state", ["active", "activating", "deactivating"])
+async def test_nothing_is_opened_while_the_robots_own_server_runs(
+    robot: SshRobot, there: RobotThere, state: str
+) -> None:
+    there.server(state)
+    with pytest.raises(NotConnected, match=f"opentrons-robot-server.* is {state}; stop it there first: `systemctl"):
+        await robot.health()
+    assert there.calls() == []
+    there.server("inactive")
+    assert (await robot.health()).software == "8.1.0"
+
+
+async def test_a_server_that_is_started_later_is_seen_before_a_run_is_played(
+    robot: SshRobot, there: RobotThere
+) -> None:
+    await robot.health()
+    upload = await robot.upload([SHORT], {})
+    run = await robot.create_run(upload.protocol_id, {})
+    there.server("active")
+    with pytest.raises(NotConnected, match="opentrons-robot-server"):
+        await robot.act(run.run_id, "play")
+    assert there.calls("execute") == []
+
+
+async def test_one_context_and_one_hardware_serve_all_runs(robot: SshRobot, there: RobotThere) -> None:
+    for _ in range(2):
+        await reached(robot, await played(robot, SHORT, LABWARE), RunStatus.SUCCEEDED)
+    await robot.lights(True)
+    assert [len(there.calls(what)) for what in ("opened", "context", "execute")] == [1, 1, 2]
+    assert {call["pid"] for call in there.calls()} == {there.calls("opened")[0]["pid"]}
+    assert there.calls("execute")[0]["labware"] == ["my_plate.json"]
+
+
+async def test_a_stop_halts_from_another_thread_and_then_ends_the_worker(robot: SshRobot, there: RobotThere) -> None:
+    run_id = await played(robot, LONG)
+    await until(lambda: [call for call in there.calls("command") if call["name"] == "DELAY"])
+    stopped = await bring_to_rest(robot, run_id, "stop", SystemClock())
+    assert stopped is not None
+    assert (stopped.status, stopped.actions) == (RunStatus.STOPPED, ("play", "stop"))
+    halt, delay = there.calls("halt")[0], there.calls("command")[-1]
+    assert (halt["thread"], delay["thread"], delay["name"]) == ("MainThread", "labd-ot2", "DELAY")
+    await ended(halt["pid"])
+    await robot.act(run_id, "stop")  # once more is no fault, and does nothing
+    assert len(there.calls("halt")) == 1
+    await reached(robot, await played(robot, SHORT), RunStatus.SUCCEEDED)  # in a new worker
+    assert there.calls("execute")[-1]["pid"] != halt["pid"]
+
+
+async def test_two_stops_at_once_halt_once(robot: SshRobot, there: RobotThere) -> None:
+    run_id = await played(robot, LONG)
+    asks = [robot.act(run_id, "stop"), robot.act(run_id, "stop"), robot.run(run_id)]
+    assert (await asyncio.gather(*asks))[-1].status in (RunStatus.RUNNING, RunStatus.STOPPED)
+    await reached(robot, run_id, RunStatus.STOPPED)
+    assert len(there.calls("halt")) == 1
+    assert len(there.workers) == 1
+
+
+async def test_a_worker_that_does_not_answer_is_halted_by_a_signal_and_ended(
+    robot: SshRobot, there: RobotThere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labd.ot2.robot_ssh.HALT_S", 0.3)
+    run_id = await played(robot, LONG)
+    pid = there.calls("opened")[0]["pid"]
+    async with robot._asking:  # another question has the line and is not answered
+        await robot.act(run_id, "stop")
+    assert len(there.calls("halt")) == 1
+    await ended(pid)
+
+
+async def test_home_is_refused_while_a_run_is_active(robot: SshRobot, there: RobotThere) -> None:
+    run_id = await played(robot, LONG)
+    with pytest.raises(DeviceBusy, match=f"run {run_id} is running"):
+        await robot.home()
+    await robot.act(run_id, "pause")
+    with pytest.raises(DeviceBusy, match=f"run {run_id} is paused"):
+        await robot.home()
+    await robot.act(run_id, "stop")
+    await robot.home()
+    assert there.calls("command")[-1]["name"] == "HOME"
+
+
+async def test_a_protocol_that_raises_fails_its_run_with_its_words(robot: SshRobot) -> None:
+    run_id = await played(robot, BROKEN)
+    await reached(robot, run_id, RunStatus.FAILED)
+    view = await robot.run(run_id)
+    assert view is not None
+    assert view.errors[0]["detail"] == "ValueError: no plate"
+    assert 'broken.py", line 5' in view.errors[0]["traceback"]
+
+
+async def test_a_lost_connection_halts_the_robot_and_fails_the_run_which_is_never_played_again(
+    robot: SshRobot, there: RobotThere, host: SshHost
+) -> None:
+    run_id = await played(robot, LONG)
+    await until(lambda: [call for call in there.calls("command") if call["name"] == "DELAY"])
+    pid = there.calls("opened")[0]["pid"]
+    host.signal_connections(signal.SIGKILL)
+    with pytest.raises(DeviceLost, match="out of reach"):
+        await reached(robot, run_id, RunStatus.FAILED)
+    await ended(pid)
+    assert [call["thread"] for call in there.calls("halt")] == ["MainThread"]
+    assert (await robot.health()).name  # another worker
+    view = await robot.run(run_id)
+    assert view is not None
+    assert (view.status, view.ended) == (RunStatus.FAILED, True)
+    assert "is out of reach" in view.errors[0]["detail"]
+    assert len(there.calls("execute")) == 1
+
+
+async def test_a_second_worker_does_not_get_the_robot_while_the_first_has_it(
+    robot: SshRobot, there: RobotThere
+) -> None:
+    await robot.health()
+    second = there.driver()
+    with pytest.raises(DeviceBusy, match="a worker from before has not let go of the robot yet"):
+        await second.health()
+    await second.close()
+
+
+async def test_the_end_of_labd_halts_what_moves(there: RobotThere) -> None:
+    robot = there.driver()
+    await played(robot, LONG)
+    await robot.close()
+    await robot.close()
+    assert len(there.calls("halt")) == 1
+    await ended(there.calls("opened")[0]["pid"])
+
+
+async def test_run_time_parameters_are_refused_before_anything_is_sent(robot: SshRobot, there: RobotThere) -> None:
+    with pytest.raises(ProtocolRefused, match="run-time parameters do not go over ssh"):
+        await robot.upload([SHORT], {"volume": 3})
+    assert there.workers == []
