@@ -36,12 +36,12 @@ PAUSED = f"{SHORT}    ctx.pause('look')\n    ctx.home()\n"
 class OT2Rig:
     """Engine and wing over one state folder; a robot of its own for each table, with a record of what it moved."""
 
-    def __init__(self, root: Path, robots: dict[str, dict[str, Any]] | None = None) -> None:
+    def __init__(self, root: Path, robots: dict[str, dict[str, Any]] | None = None, worker_of: Any = None) -> None:
         clock, random = SystemClock(), Random(1)
         self.root = root
         self.engine = Engine(root, Registry(), clock, random)
         tables = {name: msgspec.convert(table, OT2Settings) for name, table in (robots or {"main": FAST}).items()}
-        self._host = Host(self.engine, root, root, clock, random)
+        self._host = Host(self.engine, root, root, clock, random, worker_of=worker_of)
         self._settings = OT2WingSettings(robots=tables)
         self.service: OT2Service
 

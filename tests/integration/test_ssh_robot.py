@@ -11,11 +11,14 @@ import psutil
 import pytest
 
 from labd.clock import SystemClock
-from labd.errors import DeviceBusy, DeviceLost, NotConnected, ProtocolRefused
+from labd.engine.job import JobState
+from labd.engine.worker_start import Worker
+from labd.errors import DeviceBusy, DeviceLost, NotConnected, ProtocolRefused, StopLatched
 from labd.ot2.rest import bring_to_rest
 from labd.ot2.robot import Document, RunStatus
 from labd.ot2.robot_ssh import SshRobot
-from tests.fakes.ot2_rig import until
+from labd.ot2.service import OT2Service
+from tests.fakes.ot2_rig import ALICE, OT2Rig, until
 from tests.fakes.ssh_host import SshHost, ssh_host
 from tests.fakes.ssh_robot import RobotThere
 
@@ -201,3 +204,46 @@ async def test_run_time_parameters_are_refused_before_anything_is_sent(robot: Ss
     with pytest.raises(ProtocolRefused, match="run-time parameters do not go over ssh"):
         await robot.upload([SHORT], {"volume": 3})
     assert there.workers == []
+
+
+async def test_jobs_of_the_wing_run_over_ssh_and_a_stop_latches(
+    there: RobotThere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def analyze(*_: object) -> dict[str, object]:
+        return {
+            "ok": True, "errors": [], "robot_type": "OT-2 Standard", "api_level": "2.15", "labware": [],
+            "duration_s": 1.0, "command_count": 2, "tips": {"used": 0}, "aspirated": [], "dispensed": [],
+        }  # fmt: skip
+
+    monkeypatch.setattr(OT2Service, "analyze", analyze)
+    folder = there.folder / "state"
+    folder.mkdir()
+
+    async def worker_of(environment: str, module: str) -> Worker:
+        assert environment == "robot"
+        return await there.start(module)
+
+    table = {"driver": "ssh", "ssh_env": "robot", "poll_s": 0.02, "look_s": 0.05}
+    rig = OT2Rig(folder, {"main": table}, worker_of)
+    there.server("active")
+    await rig.start(ready=False)
+    try:
+        await until(lambda: rig.device.watch.state == "faulty")
+        with pytest.raises(NotConnected, match="opentrons-robot-server"):
+            rig.device.require("run")
+        there.server("inactive")
+        await until(lambda: rig.device.watch.state == "ready")
+        done = await rig.done(SHORT.text)
+        assert (done.state, done.error) == (JobState.SUCCEEDED, None)
+        assert (done.result["command_count"], done.simulated) == (2, False)
+        job = await rig.submit(LONG.text)
+        await rig.running()
+        answer = await rig.service.emergency_stop(None, ALICE, "smoke")
+        assert (answer["confirmed"], answer["latched"], answer["cancelled_jobs"]) == (True, True, [job.id])
+        assert len(there.calls("halt")) == 1
+        assert (await rig.engine.wait(job.id, 10)).state is JobState.CANCELLED
+        await until(lambda: rig.device.own.run_id is None)
+        with pytest.raises(StopLatched):
+            rig.device.require("run")
+    finally:
+        await rig.stop()
