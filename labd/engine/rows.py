@@ -70,6 +70,8 @@ def _more_text(job: Job) -> str:
         job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes
     ) == _NOTHING:  # fmt: skip
         return _PLAIN if job.code is None else _code_text(job.code)
+    if job.code is not None:
+        _code_text(job.code)
     more = More(
         job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes, job.locks,
         job.code, job.asks, job.cached_from,
@@ -153,8 +155,13 @@ def to_start_of_code(job: Job) -> tuple[Any, ...]:
 
 
 def is_plain_success(job: Job) -> bool:
-    """True for the most frequent change: nothing but the end is new since the start was stored."""
-    return job.state is JobState.SUCCEEDED and job.progress is None
+    """True for the most frequent change: nothing but the end is new since the start was stored.
+
+    Other code than the task's, as a worker finds it where a file has just been changed, is new: nobody encoded it yet.
+    """
+    return (
+        job.state is JobState.SUCCEEDED and job.progress is None and (job.code is None or id(job.code) in _code_texts)
+    )
 
 
 def to_success(job: Job) -> tuple[Any, ...]:

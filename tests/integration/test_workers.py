@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -325,6 +326,21 @@ async def test_a_worker_is_replaced_after_its_number_of_jobs(state_dir: Path) ->
     async with task_house(state_dir, TASKS, {"default": recycled}) as house:
         pids = [await house.result("pid") for _ in range(4)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+async def test_a_job_keeps_the_code_that_its_worker_found(state_dir: Path) -> None:
+    recycled = EnvironmentSettings(size=1, recycle_jobs=1, grace_s=0.3)
+    async with task_house(state_dir, TASKS, {"default": recycled}) as house:
+        old = await house.run("pid")
+        path = house.write(TASKS + "\n# changed, and not yet looked at\n")
+        new = await house.run("pid")
+        await house.engine.journal.commit()
+        kept = [(await house.engine.job(job.id)).code for job in (old, new)]
+        assert kept[0] is not None
+        assert kept[1] is not None
+        assert kept[0]["sha256"] != kept[1]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        stored = await house.engine.journal.read("job", new.id)
+        assert kept[1]["sha256"] in stored[0][23]
 
 
 async def test_a_worker_that_holds_too_much_is_replaced(state_dir: Path) -> None:
