@@ -10,6 +10,7 @@ Why a lock file: after a lost connection the worker from before may live on for 
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import os
@@ -34,7 +35,9 @@ SERVER_URL = "http://127.0.0.1:31950/health"
 SERIAL = "/var/serial"
 CONTEXT_LEVEL = "2.13"  # below 2.14 a context speaks to the hardware itself, and no engine of its own goes on beside
 REASON_LIMIT = 1000
+ANSWER_S = 5.0
 ENDED = ("stopped", "failed", "succeeded")
+GOING = ("running", "paused", "blocked-by-open-door")
 
 
 class Refusal(Exception):
@@ -58,9 +61,47 @@ class Run:
         self.started_at: str | None = None
         self.completed_at: str | None = None
         self._open: list[Json] = []
+        self._engine: Any = None
+        self._loop: Any = None
+
+    def use_engine(self, engine: Any) -> None:
+        """Protocols from API level 2.14 on run in an engine, which pauses and plays; called in its loop."""
+        self._engine, self._loop = engine, asyncio.get_running_loop()
+
+    def pause(self, hardware: Any) -> None:
+        """Nothing moves further until `resume`."""
+        from opentrons.hardware_control.types import PauseType
+
+        if self._engine is not None:
+            self._in_loop(self._engine.request_pause)
+        else:
+            hardware.pause(PauseType.PAUSE)
+
+    def resume(self, hardware: Any) -> None:
+        """After a pause, of a person or of the protocol."""
+        from opentrons.hardware_control.types import PauseType
+
+        if self._engine is not None:
+            self._in_loop(self._engine.play)
+        else:
+            hardware.resume(PauseType.PAUSE)
+
+    def _in_loop(self, act: Any) -> None:
+        async def work() -> None:
+            act()
+
+        asyncio.run_coroutine_threadsafe(work(), self._loop).result(ANSWER_S)
+
+    def _look(self) -> None:
+        """An engine knows better whether it is paused, or blocked by the door."""
+        if self._engine is not None and self.status in GOING:
+            found = self._engine.state_view.commands.get_status().value
+            if found in GOING:
+                self.status = found
 
     def view(self) -> Json:
         """As the driver takes it."""
+        self._look()
         return {
             "run_id": self.run_id, "protocol_id": self.protocol_id, "status": self.status, "actions": self.actions,
             "errors": self.errors, "started_at": self.started_at, "completed_at": self.completed_at,
@@ -129,6 +170,20 @@ class RemoteRobot:
         from opentrons import execute
 
         self._context = execute.get_protocol_api(CONTEXT_LEVEL)
+        make = getattr(execute, "create_protocol_engine", None)
+        if make is not None:
+            execute.create_protocol_engine = self._keeping(make)
+
+    def _keeping(self, make: Any) -> Any:
+        """`execute()` gives nobody its engine, and only that ends a pause: so the maker of engines is listened to."""
+
+        async def make_and_keep(*args: Any, **options: Any) -> Any:
+            engine = await make(*args, **options)
+            if self._run is not None:
+                self._run.use_engine(engine)
+            return engine
+
+        return make_and_keep
 
     def _hardware(self) -> Any:
         from opentrons import execute
@@ -181,11 +236,12 @@ class RemoteRobot:
         run = self._run
         if run is None or run.run_id != run_id:
             raise Refusal("busy", f"run {run_id} is not the current one")
+        run.view()
         if action == "pause":
             self._pause(run)
         elif action == "play" and run.status == "idle":
             self._play(run)
-        elif action == "play" and run.status in ("paused", "running"):
+        elif action == "play" and run.status in GOING:
             self._resume(run)
         else:
             raise Refusal("busy", f"run {run_id} is {run.status}, so {action} is not allowed")
@@ -204,17 +260,13 @@ class RemoteRobot:
     def _pause(self, run: Run) -> None:
         if run.status != "running":
             raise Refusal("busy", f"run {run.run_id} is {run.status}, so pause is not allowed")
-        from opentrons.hardware_control.types import PauseType
-
-        self._hardware().pause(PauseType.PAUSE)
+        run.pause(self._hardware())
         run.status = "paused"
 
     def _resume(self, run: Run) -> None:
-        from opentrons.hardware_control.types import PauseType
-
-        if run.status == "paused":
+        if run.status != "running":
             run.status = "running"
-            self._hardware().resume(PauseType.PAUSE)
+            run.resume(self._hardware())
 
     def _perform(self, run: Run) -> None:
         from opentrons import execute
