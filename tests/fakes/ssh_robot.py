@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from labd.ot2.robot_ssh import SshRobot
 from tests.fakes.ssh_host import SshHost
 
 OPENTRONS = Path(__file__).resolve().parent / "remote_opentrons"
+HARDWARE = OPENTRONS.with_name("simulated_hardware")
 
 
 class RobotThere:
-    """The other end: what it recorded, and whether its own server runs."""
+    """The other end: what it recorded, and whether its own server runs.
 
-    def __init__(self, host: SshHost, folder: Path, silence_s: float = 5.0) -> None:
+    Args:
+        python: One that has the real opentrons; its hardware is simulated, and nothing is recorded.
+    """
+
+    def __init__(self, host: SshHost, folder: Path, python: Path | None = None) -> None:
         self.host = host
         self.folder = folder
         self.record = folder / "called.jsonl"
@@ -31,9 +37,10 @@ class RobotThere:
         (programs / "systemctl").write_text(f"#!/bin/sh\ncat {self._server}\n")
         (programs / "systemctl").chmod(0o755)
         self.settings = host.environment(
-            ssh_silence_s=silence_s, grace_s=1.0,
+            ssh_silence_s=5.0, grace_s=1.0, python=str(python or sys.executable),
             variables={
-                "PYTHONPATH": str(OPENTRONS), "RECORD": str(self.record), "TMPDIR": str(folder),
+                "PYTHONPATH": str(OPENTRONS if python is None else HARDWARE),
+                "OT_API_CONFIG_DIR": str(folder), "RECORD": str(self.record), "TMPDIR": str(folder),
                 "PATH": f"{programs}:/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1",
             },
         )  # fmt: skip

@@ -18,6 +18,7 @@ from labd.ot2.rest import bring_to_rest
 from labd.ot2.robot import Document, RunStatus
 from labd.ot2.robot_ssh import SshRobot
 from labd.ot2.service import OT2Service
+from tests.fakes import opentrons_env
 from tests.fakes.ot2_rig import ALICE, OT2Rig, until
 from tests.fakes.ssh_host import SshHost, ssh_host
 from tests.fakes.ssh_robot import RobotThere
@@ -247,3 +248,24 @@ async def test_jobs_of_the_wing_run_over_ssh_and_a_stop_latches(
             rig.device.require("run")
     finally:
         await rig.stop()
+
+
+async def test_the_real_opentrons_runs_pauses_goes_on_and_is_halted(state_dir: Path, host: SshHost) -> None:
+    robot = RobotThere(host, state_dir, await asyncio.to_thread(opentrons_env.interpreter)).driver()
+    health = await robot.health()
+    assert (health.software.split(".")[0], health.api_level_low, health.api_level_high) == ("9", "2.0", "2.28")
+    assert await robot.lights(True) is True
+    await robot.home()
+    pauses = Document("pauses.py", HEAD + "    ctx.pause('look')\n    ctx.home()\n    ctx.delay(minutes=60)\n")
+    run_id = await played(robot, pauses)
+    await reached(robot, run_id, RunStatus.PAUSED)
+    await robot.act(run_id, "play")
+    await reached(robot, run_id, RunStatus.RUNNING)
+    paused = await bring_to_rest(robot, run_id, "pause", SystemClock())
+    assert paused is not None
+    assert paused.status is RunStatus.PAUSED
+    await robot.act(run_id, "play")
+    stopped = await bring_to_rest(robot, run_id, "stop", SystemClock())
+    assert stopped is not None
+    assert stopped.status is RunStatus.STOPPED
+    await robot.close()
