@@ -55,7 +55,8 @@ async def test_nothing_needs_to_be_installed_into_an_interpreter(state_dir: Path
 @pytest.mark.parametrize("wanted", ["3.8", "3.9", "3.10", "3.12", "3.13", "3.14"])
 async def test_a_task_runs_on_every_interpreter_that_is_found(state_dir: Path, wanted: str) -> None:
     found, _ = interpreters.find(wanted, os.environ)
-    requires(f"Python {wanted}", found is not None)
+    if found is None:  # every interpreter that is found: none is required of a machine
+        pytest.skip(f"no Python {wanted} on this machine")
     text = "@task(env='old')\ndef version(n: int = 1):\n    print('here')\n    return '%d.%d' % sys.version_info[:2]\n"
     settings = {"old": EnvironmentSettings(python=wanted, grace_s=0.3)}
     async with task_house(state_dir, text, settings) as house:
