@@ -60,8 +60,8 @@ def talk():
 
 @task
 def block():
-    log("started")
     try:
+        log("started")
         threading.Event().wait()
     finally:
         log("brought to rest")
@@ -76,8 +76,8 @@ def spin():
 
 @task
 async def block_async():
-    log("started")
     try:
+        log("started")
         await asyncio.Event().wait()
     finally:
         log("brought to rest")
