@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -44,10 +45,11 @@ class SshHost:
         return EnvironmentSettings(**given)  # type: ignore[arg-type]
 
     def signal_connections(self, number: signal.Signals) -> None:
-        """To every process of sshd that serves a connection, and to none that a session runs."""
+        """To every process of sshd that serves a connection, and to none that a session runs; some may just end."""
         for child in self.process.children(recursive=True):
-            if child.name().startswith("sshd"):
-                child.send_signal(number)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.name().startswith("sshd"):
+                    child.send_signal(number)
 
 
 def make_key(path: Path) -> str:
