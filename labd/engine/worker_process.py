@@ -35,6 +35,7 @@ BOOT = (
     "main({number}, is_signalled=True)"
 )
 CANCEL_SIGNAL = signal.SIGURG  # as in `labd.worker.running`; ignored by whoever does not expect it
+INSIST_S = 0.05
 _encode = msgspec.json.Encoder().encode
 _no_output = JobOutput(lambda level, text: None)
 
@@ -202,8 +203,19 @@ class WorkerProcess:
         """Let the child, which has no thread that reads while a body runs, look at the line; once that is sent."""
         if self.is_alive and not self._outgoing and not self._cancel_signalled:
             self._cancel_signalled = True
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, CANCEL_SIGNAL)
+            self._insist(self._answer)
+
+    def _insist(self, answer: asyncio.Future[Message] | None) -> None:
+        """Send the signal, and again until the run has ended.
+
+        Race: one that comes after the body's last look for signals and before its blocking call has begun is seen only
+        when that call returns. The next one interrupts it; one that is not needed does nothing.
+        """
+        if answer is None or answer.done() or answer is not self._answer or not self.is_alive:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, CANCEL_SIGNAL)
+        self._loop.call_later(INSIST_S, self._insist, answer)
 
     def kill(self, signal_number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the worker and to all its children that stayed in its process group."""

@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from typing import Any, Dict, NoReturn, Optional, Set
 
 import labd
@@ -24,6 +25,8 @@ from labd.worker.running import CANCEL_SIGNAL, Run
 PROTOCOL = 1
 EXIT_BROKEN_LINE = 70  # EX_SOFTWARE
 PR_SET_PDEATHSIG = 1
+INSIST_S = 0.05
+INSIST_TIMES = 200
 
 
 class Worker:
@@ -114,11 +117,24 @@ class Worker:
             for message in self._channel.messages():
                 if message.get("type") == "cancel":
                     self._cancel(message.get("run"))
+                    threading.Thread(target=self._insist, args=(self._run,), name="labd-cancel", daemon=True).start()
                 else:
                     self._queue.put(message)
         except ChannelFault as fault:
             _give_up(fault)
         os._exit(0 if self._run is None else 1)
+
+    def _insist(self, run: Optional[Run]) -> None:
+        """Signal again until the body has heard of its cancel.
+
+        Race: a signal that comes after the body's last look for signals and before its blocking call has begun is seen
+        only when that call returns. The next one interrupts it.
+        """
+        for _ in range(INSIST_TIMES):
+            time.sleep(INSIST_S)
+            if run is None or run is not self._run or not run.is_unheard:
+                return
+            signal.pthread_kill(threading.main_thread().ident or 0, CANCEL_SIGNAL)
 
     def _look(self) -> None:
         """Hear of a cancel while a body runs; in the main thread, perhaps in the middle of anything.

@@ -131,6 +131,11 @@ class Run:
         elif MAIN_THREAD is not None:
             signal.pthread_kill(MAIN_THREAD, CANCEL_SIGNAL)
 
+    @property
+    def is_unheard(self) -> bool:
+        """A cancel was asked for and has not been raised in the body yet, though it could be."""
+        return self.cancel_asked and self._armed
+
     def interrupted(self) -> None:
         """The signal has come, in the main thread; a stale one, of a run before this, finds nothing asked."""
         self._interrupt()
