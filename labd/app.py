@@ -26,6 +26,7 @@ from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL
 from labd.engine.registry import Registry
 from labd.engine.schedules import ScheduleSpec
+from labd.engine.schema import Schema
 from labd.engine.worker_tasks import WorkerTasks
 from labd.errors import LabdError, SettingsFault, StoreFull
 from labd.mqtt import MqttDoor
@@ -78,7 +79,9 @@ class App:
         self._api: ApiServer | None = None
         self._mqtt: MqttDoor | None = None
         self._watchdog: asyncio.Task[None] | None = None
-        self.engine = Engine(settings.state_dir, Registry(), clock, random, _engine_options(settings))
+        self.engine = Engine(
+            settings.state_dir, Registry(), clock, random, _engine_options(settings), _schemas(settings, wings)
+        )
         self.workers = WorkerTasks(
             self.engine, settings.state_dir, settings.environments, settings.tasks, clock, dict(os.environ)
         )
@@ -311,6 +314,12 @@ class App:
         return any(
             device.get("simulated") for wing in self._wings.values() for device in wing.status().get("devices", [])
         )
+
+
+def _schemas(settings: Settings, wings: Mapping[str, WingFactory]) -> list[Schema]:
+    """The tables of the wings that the settings name; a wing from elsewhere may have been made without the word."""
+    found = (getattr(wings[name], "schema", None) for name in settings.wings)
+    return [schema for schema in found if schema is not None]
 
 
 def _engine_options(settings: Settings) -> EngineOptions:

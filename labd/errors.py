@@ -4,6 +4,7 @@ LabdError                      internal
 ├── SettingsFault              settings_invalid
 ├── BadRequest                 bad_request
 │   ├── InvalidArguments       invalid_arguments
+│   ├── BadVolume              bad_volume
 │   ├── LengthRequired         length_required
 │   ├── MethodNotAllowed       method_not_allowed
 │   ├── BodyTooLarge           body_too_large
@@ -15,6 +16,7 @@ LabdError                      internal
 │   ├── UnknownQueue           unknown_queue
 │   ├── UnknownSchedule        unknown_schedule
 │   ├── UnknownDevice          unknown_device
+│   ├── UnknownReservoir       unknown_reservoir
 │   └── UnknownEnvironment     unknown_environment
 ├── Conflict                   conflict
 │   ├── IdempotencyConflict    idempotency_conflict
@@ -32,6 +34,8 @@ LabdError                      internal
 │   ├── DeviceClaimed          device_claimed
 │   ├── JobExpired             job_expired
 │   ├── ProtocolRefused        protocol_refused
+│   ├── InsufficientStock      insufficient_stock
+│   ├── InventoryNotInitialized  inventory_not_initialized
 │   ├── WingOff                wing_off
 │   ├── EnvironmentOff         environment_off
 │   ├── TaskOff                task_off
@@ -109,6 +113,12 @@ class InvalidArguments(BadRequest):
     code = "invalid_arguments"
 
 
+class BadVolume(BadRequest):
+    """A volume that no reservoir could have: negative, no number, a wrong unit, more than it holds."""
+
+    code = "bad_volume"
+
+
 class LengthRequired(BadRequest):
     """A body is needed and none was announced."""
 
@@ -173,6 +183,12 @@ class UnknownDevice(NotFound):
     """No device of that name, or several and none named."""
 
     code = "unknown_device"
+
+
+class UnknownReservoir(NotFound):
+    """No reservoir of that name or colour."""
+
+    code = "unknown_reservoir"
 
 
 class UnknownEnvironment(NotFound):
@@ -275,6 +291,18 @@ class ProtocolRefused(Refused):
     """A robot protocol that would not run as it is; `details["errors"]` has lines where they are known."""
 
     code = "protocol_refused"
+
+
+class InsufficientStock(Refused):
+    """Less in stock than the job needs; `details["short"]` has both volumes of each reservoir."""
+
+    code = "insufficient_stock"
+
+
+class InventoryNotInitialized(Refused):
+    """Nobody ever said how much is in the reservoir."""
+
+    code = "inventory_not_initialized"
 
 
 class WingOff(Refused):

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from labd.clock import Clock
 from labd.engine.engine import Engine
 from labd.engine.registry import StopSpec, TaskSpec
+from labd.engine.schema import Schema
 from labd.engine.worker_start import Worker
 from labd.settings import Problems
 
@@ -75,6 +76,8 @@ class WingFactory(Protocol):
     name: str
     extra: str
     modules: tuple[str, ...]
+    schema: Schema | None
+    """Its own tables in the journal's file, None if it has none."""
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> Any:
         """The wing's frozen settings from its table of `labd.toml`; faults go into `problems`, none are raised."""

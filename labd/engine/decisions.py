@@ -7,6 +7,7 @@ from typing import Any
 
 from labd.clock import Clock
 from labd.engine import rows
+from labd.engine.attendant import Attendance
 from labd.engine.audit_trail import AuditTrail
 from labd.engine.dispatcher import Dispatcher, rank
 from labd.engine.job import ENDED, Caller, Hold, Job, JobError, JobState
@@ -29,7 +30,7 @@ class Decisions:
     def __init__(
         self, book: JobBook, runs: Runs, dispatcher: Dispatcher, journal: Journal, registry: Registry,
         audit: AuditTrail, clock: Clock, ageing_s: float,
-        expires_in_s: float, spawn: Callable[[Any, str], None],
+        expires_in_s: float, spawn: Callable[[Any, str], None], attendance: Attendance,
     ) -> None:  # fmt: skip
         self._book = book
         self._runs = runs
@@ -41,6 +42,7 @@ class Decisions:
         self._ageing_s = ageing_s
         self._expires_in_s = expires_in_s
         self._spawn = spawn
+        self._attendance = attendance
 
     async def cancel(self, job_id: int, caller: Caller, reason: str = "") -> Job:
         """Withdraw a waiting job, or ask a running one to end; it is `cancelled` only when its work has ended.
@@ -133,6 +135,9 @@ class Decisions:
         if self._dispatcher.stopped is not None:
             raise Draining("labd is ending; retry when it is back")
         await self._runs.waiting.forget_failed(job_id)
+        if job.state not in RETRIABLE:
+            raise JobStateConflict(f"job {job_id} was retried by somebody else just now", job=job_id, state=job.state)
+        self._attendance.check_retry(job)  # no await from here to the change
         now = self._clock.wall()
         job.max_attempts = max(job.max_attempts, job.attempt + spec.max_attempts)
         job.run_at, job.rank = now, rank(job.priority, now, self._ageing_s)

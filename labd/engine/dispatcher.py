@@ -19,12 +19,12 @@ WINDOW = 4000
 LOW_WATER = 2000
 END = (float("inf"), 0)
 Gate = Callable[[], Cause | None]
-GroupKey = tuple[str, ...]
+GroupKey = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(slots=True)
 class Lane:
-    """One queue: its rules, and the ready jobs in memory by the resources they need."""
+    """One queue: its rules, and the ready jobs in memory by the resources and the reservoirs they need."""
 
     name: str
     priority: int
@@ -57,15 +57,19 @@ class Dispatcher:
 
     Args:
         capacities: How many jobs may use a resource at once; 1 where not named.
+        stock_cause: Why a job that needs something of the stock may not start now.
     """
 
-    def __init__(self, capacities: dict[str, int]) -> None:
+    def __init__(
+        self, capacities: dict[str, int], stock_cause: Callable[[Job], Cause | None] = lambda job: None
+    ) -> None:
         self.lanes: dict[str, Lane] = {}
         self.ready: dict[int, Job] = {}
         self.users: dict[str, dict[int, Job]] = {}
         self.stopped: Cause | None = None
         self._capacities = capacities
         self._gates: dict[str, list[Gate]] = {}
+        self._stock_cause = stock_cause
 
     def change_capacities(self, capacities: dict[str, int]) -> None:
         """Let more or fewer jobs use a resource at once; those that use it now are left alone."""
@@ -92,9 +96,7 @@ class Dispatcher:
     def _keep(self, lane: Lane, job: Job) -> None:
         self.ready[job.id] = job
         lane.in_memory += 1
-        # a job that goes on after waiting has never let go of what it holds
-        key = job.lock_names if job.state is JobState.QUEUED else ()
-        heappush(lane.groups.setdefault(key, []), (job.rank, job.id))
+        heappush(lane.groups.setdefault(_key_of(job), []), (job.rank, job.id))
 
     def _trim(self, lane: Lane) -> None:
         """Forget the jobs that would run last; they are in the database."""
@@ -191,12 +193,14 @@ class Dispatcher:
         for lane in self.lanes.values():
             if not lane.in_memory or self._lane_blocked(lane):
                 continue
-            for key, heap in lane.groups.items():
+            for (locks, stock), heap in lane.groups.items():
                 while heap and heap[0][1] not in self.ready:
                     heappop(heap)
                 if not heap or (best is not None and heap[0] >= best[1][0]):
                     continue
-                if key and self._resources_blocked(key):
+                if locks and self._resources_blocked(locks):
+                    continue
+                if stock and self._stock_cause(self.ready[heap[0][1]]) is not None:
                     continue
                 best = (lane, heap)
         return best
@@ -204,8 +208,8 @@ class Dispatcher:
     def _lane_blocked(self, lane: Lane) -> bool:
         return lane.paused_by is not None or lane.running >= lane.concurrency
 
-    def _resources_blocked(self, key: GroupKey) -> bool:
-        return any(self._resource_cause(name) is not None for name in key)
+    def _resources_blocked(self, locks: tuple[str, ...]) -> bool:
+        return any(self._resource_cause(name) is not None for name in locks)
 
     def _resource_cause(self, lock: str) -> Cause | None:
         users = self.users.get(lock)
@@ -254,6 +258,9 @@ class Dispatcher:
                 )
             )
         causes += self._causes_of(job.lock_names)
+        short = self._stock_cause(job)
+        if short is not None:
+            causes.append(short)
         return causes or [self._turn(job, lane)]
 
     def _causes_of(self, names: Iterable[str]) -> list[Cause]:
@@ -273,6 +280,17 @@ class Dispatcher:
                 {"ahead": ahead},
             )
         return Cause("starting", "nothing holds it; it is starting now", {})
+
+
+def _key_of(job: Job) -> GroupKey:
+    """What a job shares with those that take turns with it: locks, and the reservoirs it draws from.
+
+    A job that goes on after waiting has never let go of what it holds; one that was taken in spite of its stock waits
+    for none. Why a turn for reservoirs: small jobs would otherwise pass a large one for ever.
+    """
+    if job.state is not JobState.QUEUED:
+        return ((), ())
+    return (job.lock_names, () if job.needs is None or job.override is not None else tuple(sorted(job.needs)))
 
 
 def _held(job: Job, hold: Hold) -> Cause:

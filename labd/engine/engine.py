@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,6 +20,7 @@ import structlog
 
 from labd.clock import Clock, iso
 from labd.engine import recovery, rows
+from labd.engine.attendant import Attendance, Attendant
 from labd.engine.audit_trail import AuditTrail
 from labd.engine.cache import ResultCache
 from labd.engine.decisions import Decisions
@@ -38,6 +39,7 @@ from labd.engine.registry import Registry, StopSpec
 from labd.engine.retention import Retention
 from labd.engine.runs import Runs
 from labd.engine.schedules import ScheduleSpec, preview
+from labd.engine.schema import Schema
 from labd.engine.timetable import Timetable
 from labd.engine.tokens import TokenShelf
 from labd.engine.views import JobFilter, LogLine, ScheduleView
@@ -78,21 +80,24 @@ class Engine:
     Args:
         state_dir: Where both databases live; the caller holds its lock.
         registry: The tasks; complete before `start`.
+        schemas: Tables of wings in the journal's file.
     """
 
     def __init__(
-        self, state_dir: Path, registry: Registry, clock: Clock, random: Random, options: EngineOptions | None = None
-    ) -> None:
+        self, state_dir: Path, registry: Registry, clock: Clock, random: Random, options: EngineOptions | None = None,
+        schemas: Sequence[Schema] = (),
+    ) -> None:  # fmt: skip
         self.registry = registry
         self.options = options = options or EngineOptions()
         self.clock = clock
         self.draining = False
-        self.journal = Journal(state_dir / "labd.db", clock)
+        self.journal = Journal(state_dir / "labd.db", clock, schemas)
         self.logbook = Logbook(state_dir / "logbook.db")
         self._state_dir = state_dir
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._dispatcher = Dispatcher(dict(options.resources))
-        self._book = JobBook(self.journal, self._dispatcher, clock)
+        self.attendance = Attendance(registry)
+        self._dispatcher = Dispatcher(dict(options.resources), self.attendance.cause)
+        self._book = JobBook(self.journal, self._dispatcher, clock, self.attendance)
         self._delayed = DelayedJobs(self._book.delayed)
         self._audit = AuditTrail(self.journal, clock)
         self._tokens = TokenShelf(self.journal, clock)
@@ -101,16 +106,16 @@ class Engine:
         cache = ResultCache(self.journal, clock)
         self._runs = Runs(
             self._book, self._dispatcher, self._delayed, self.journal, self.logbook, registry, clock, random,
-            options.ageing_s, cache, self.wake,
+            options.ageing_s, cache, self.attendance, self.wake,
         )  # fmt: skip
         self._queues = Queues(self._dispatcher.lanes, self.journal, self._book, self._audit, clock, self.wake)
         self._intake = Intake(
-            self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, cache, clock,
-            options.ageing_s, options.expires_in_s,
+            self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, cache,
+            self.attendance, clock, options.ageing_s, options.expires_in_s,
         )  # fmt: skip
         self._decisions = Decisions(
             self._book, self._runs, self._dispatcher, self.journal, registry, self._audit, clock, options.ageing_s,
-            options.expires_in_s, self._spawn,
+            options.expires_in_s, self._spawn, self.attendance,
         )  # fmt: skip
         self.waiting = Waiting(
             self._book, self.journal, clock, self._intake.submit, self._runs.go_on, self._runs.fail_waiting,
@@ -373,6 +378,17 @@ class Engine:
     def audit_head(self) -> str:
         """The newest hash of the audit chain."""
         return self._audit.head
+
+    def attend(self, attendant: Attendant) -> None:
+        """Let `attendant` keep account of what jobs need; there is one at most, set before `start`."""
+        if self.attendance.attendant is not None:
+            raise ValueError("there is an attendant already")
+        self.attendance.attendant = attendant
+
+    async def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
+        """Debit what a job took that does not run any more; on disk when it returns, the same step counts once."""
+        self.attendance.consume(job, step, volumes_ul)
+        await self.journal.commit()
 
     def add_gate(self, resource: str, gate: Gate) -> None:
         """Hold every job of a resource while `gate` answers a cause; call `wake` when it may have opened."""

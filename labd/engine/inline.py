@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,7 @@ class AttemptFailed(Exception):
 class InlineContext:
     """The `JobContext` of an inline task."""
 
-    __slots__ = ("_add_line", "_set_progress", "caller", "job", "steps")
+    __slots__ = ("_add_line", "_consume", "_set_progress", "caller", "job", "steps")
 
     def __init__(
         self,
@@ -57,12 +57,14 @@ class InlineContext:
         add_line: Callable[[Job, str, str], None],
         set_progress: Callable[[Job, float, float | None, str], None],
         steps: list[Step],
+        consume: Callable[[Job, str, dict[str, float]], Awaitable[None]],
     ) -> None:
         self.job = job
         self.caller = Caller(job.submitted_by)
         self.steps = steps
         self._add_line = add_line
         self._set_progress = set_progress
+        self._consume = consume
 
     def log(self, message: str, level: str = "info") -> None:
         """One line in the job's log."""
@@ -71,6 +73,10 @@ class InlineContext:
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """How far the job is."""
         self._set_progress(self.job, done, total, text)
+
+    async def consume(self, volumes_ul: Mapping[str, float], step: str) -> None:
+        """Debit stock; on disk when it returns."""
+        await self._consume(self.job, step, dict(volumes_ul))
 
 
 async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:

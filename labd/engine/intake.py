@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from labd.clock import Clock
 from labd.engine import admission
+from labd.engine.attendant import Attendance
 from labd.engine.audit_trail import AuditTrail
 from labd.engine.cache import Hit, ResultCache
 from labd.engine.delayed import DelayedJobs
@@ -16,9 +17,10 @@ from labd.engine.jobbook import JobBook
 from labd.engine.journal import Journal
 from labd.engine.pump import Pump
 from labd.engine.registry import Registry, StopSpec, TaskSpec
-from labd.errors import BadRequest, Draining, LabdError
+from labd.errors import BadRequest, Draining, LabdError, ScopeMissing
 
 SUBMISSIONS_LIMIT = 1000
+OVERRIDE_LIMIT = 500
 
 
 class Intake:
@@ -26,7 +28,8 @@ class Intake:
 
     def __init__(
         self, book: JobBook, dispatcher: Dispatcher, delayed: DelayedJobs, journal: Journal, registry: Registry,
-        audit: AuditTrail, pump: Pump, cache: ResultCache, clock: Clock, ageing_s: float, expires_in_s: float,
+        audit: AuditTrail, pump: Pump, cache: ResultCache, attendance: Attendance, clock: Clock, ageing_s: float,
+        expires_in_s: float,
     ) -> None:  # fmt: skip
         self._book = book
         self._dispatcher = dispatcher
@@ -36,6 +39,7 @@ class Intake:
         self._audit = audit
         self._pump = pump
         self._cache = cache
+        self._attendance = attendance
         self._clock = clock
         self._ageing_s = ageing_s
         self._expires_in_s = expires_in_s
@@ -79,16 +83,22 @@ class Intake:
         self._journal.refuse_if_full()
         checked = [self._check(item) for item in items]
         hits = await self._hits(items, checked) if any(spec.cached for spec in checked) else {}
+        needs: dict[int, dict[str, float]] = {}
+        refusals: dict[int, LabdError] = {}
+        if any(spec.takes_stock for spec in checked) or any(item.override is not None for item in items):
+            needs, refusals = await self._needs(items, checked, caller)
         there: dict[str, Job] = {}
         if any(item.idempotency_key is not None for item in items):
             there = await self._known_keys(items)
         if known is not None:
             known.update(there)
-        for item, spec in zip(items, checked, strict=True):
+        for place, (item, spec) in enumerate(zip(items, checked, strict=True)):
             # only for new jobs: who asks again for one that is there gets it, whatever has changed since
             if spec.precheck is not None and item.idempotency_key not in there:
                 spec.precheck(item.args)
-        jobs = self._stage(items, checked, there, caller, staged, hits)
+            if place in refusals and item.idempotency_key not in there:
+                raise refusals[place]
+        jobs = self._stage(items, checked, there, caller, staged, hits, needs)
         admitted = self._journal.admitted()
         self._journal.push()
         await asyncio.shield(admitted)
@@ -105,7 +115,7 @@ class Intake:
 
     def _stage(
         self, items: list[Submission], specs: list[TaskSpec], known: dict[str, Job], caller: Caller,
-        staged: Callable[[], None] | None, hits: dict[int, Hit],
+        staged: Callable[[], None] | None, hits: dict[int, Hit], needs: dict[int, dict[str, float]],
     ) -> list[Job]:  # fmt: skip
         """Build all, then admit all: a fault in the last leaves nothing of the first. No await in here."""
         book, now = self._book, self._clock.wall()
@@ -127,10 +137,13 @@ class Intake:
                 job.locks = self._locks(job)
             if place in hits:
                 _take_hit(job, hits[place], now)
+            elif place in needs:
+                job.needs, job.override = needs[place], item.override
             fresh.append(job)
             jobs.append(job)
             if key is not None:
                 known[key] = job
+        self._attendance.admit(fresh)
         for job in fresh:
             book.next_id()
             book.admit(job)
@@ -143,6 +156,9 @@ class Intake:
                 self._delayed.offer(job)
             else:
                 self._dispatcher.offer(job)
+            if job.override is not None:
+                facts = {"task": job.task, "needs_ul": job.needs, "reason": job.override}
+                self._audit.add(caller, "stock.override", f"job {job.id}", facts)
             if job.effect == "physical":
                 self._audit.add(caller, "job.submit", f"job {job.id}", {"task": job.task, "args": job.args})
         if staged is not None:
@@ -164,6 +180,24 @@ class Intake:
             if hit is not None:
                 hits[place] = hit
         return hits
+
+    async def _needs(
+        self, items: list[Submission], specs: list[TaskSpec], caller: Caller
+    ) -> tuple[dict[int, dict[str, float]], dict[int, LabdError]]:
+        """What the jobs take from stock, by place in the list, and refusals, which count only for jobs that are new."""
+        needs: dict[int, dict[str, float]] = {}
+        refusals: dict[int, LabdError] = {}
+        for place, (item, spec) in enumerate(zip(items, specs, strict=True)):
+            if item.override is not None:
+                _check_override(item.override, caller)
+            try:
+                found = await self._attendance.needs_of(spec, item.args)
+            except LabdError as fault:
+                refusals[place] = fault
+                continue
+            if found:
+                needs[place] = found
+        return needs, refusals
 
     def _locks(self, job: Job) -> tuple[str, ...] | None:
         """What a child occupies in place of what its waiting parent holds."""
@@ -238,6 +272,16 @@ class Intake:
             self._book.forget(job)
             job.id = 0
         return job
+
+
+def _check_override(reason: str, caller: Caller) -> None:
+    if "operate" not in caller.scopes:
+        raise ScopeMissing(f"{caller.name} may not override a stock check; it takes the scope operate", scope="operate")
+    if not 1 <= len(reason.strip()) <= OVERRIDE_LIMIT:
+        raise BadRequest(
+            f"override is the reason in 1 to {OVERRIDE_LIMIT} characters; it has {len(reason.strip())}",
+            field="override",
+        )
 
 
 def _take_hit(job: Job, hit: Hit, now: float) -> None:

@@ -81,7 +81,8 @@ class Progress(msgspec.Struct):
 class Submission(msgspec.Struct, forbid_unknown_fields=True):
     """What a caller asks for; everything but `task` has the task's or the queue's default.
 
-    `run_at` and `expires_at` are ISO 8601 instants; `delay_s` and `expires_in_s` the same counted from now.
+    `run_at` and `expires_at` are ISO 8601 instants; `delay_s` and `expires_in_s` the same counted from now. `override`
+    is the reason for which the job is taken though its stock is short.
     """
 
     task: str
@@ -101,10 +102,14 @@ class Submission(msgspec.Struct, forbid_unknown_fields=True):
     step: int | None = None
     schedule: str | None = None
     no_cache: bool = False
+    override: str | None = None
 
 
 class Job(msgspec.Struct):
-    """One request to run a task; instants are seconds since 1970 (UTC)."""
+    """One request to run a task; instants are seconds since 1970 (UTC).
+
+    `needs` are the microlitres it takes from each reservoir, None where it takes nothing that is kept account of.
+    """
 
     id: int
     task: str
@@ -140,6 +145,8 @@ class Job(msgspec.Struct):
     code: dict[str, Any] | None = None
     asks: dict[str, Any] | None = None
     cached_from: int | None = None
+    needs: dict[str, float] | None = None
+    override: str | None = None
 
     @property
     def lock_names(self) -> tuple[str, ...]:
@@ -185,6 +192,8 @@ class JobView(msgspec.Struct):
     code: dict[str, Any] | None
     asks: dict[str, Any] | None
     cached_from: int | None
+    needs: dict[str, float] | None
+    override: str | None
 
 
 def view(job: Job) -> JobView:
@@ -224,6 +233,8 @@ def view(job: Job) -> JobView:
         job.code,
         job.asks,
         job.cached_from,
+        job.needs,
+        job.override,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from labd.clock import Clock
 from labd.engine import rows
+from labd.engine.attendant import Attendance
 from labd.engine.dispatcher import Dispatcher
 from labd.engine.events import EventFeed
 from labd.engine.group import Event
@@ -30,10 +31,11 @@ class JobBook:
         dispatcher: Knows which jobs are ready in memory.
     """
 
-    def __init__(self, journal: Journal, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(self, journal: Journal, dispatcher: Dispatcher, clock: Clock, attendance: Attendance) -> None:
         self.journal = journal
         self.dispatcher = dispatcher
         self.clock = clock
+        self.attendance = attendance
         self.live: dict[int, Job] = {}
         self.delayed: dict[int, Job] = {}
         self.counts: dict[str, int] = {state.value: 0 for state in JobState}
@@ -65,10 +67,13 @@ class JobBook:
 
     def change(self, job: Job, kind: str, state: JobState | None = None, data: dict[str, Any] | None = None) -> None:
         """A change that has happened: the state moves, an event is made, the row is written with the next commit."""
-        if state is not None and state is not job.state:
-            self.counts[job.state] -= 1
+        before = job.state
+        if state is not None and state is not before:
+            self.counts[before] -= 1
             self.counts[state] += 1
             job.state = state
+            if job.needs is not None:
+                self.attendance.change(job, before, state)
         if self.reads_going:
             self.changed.add(job.id)
         self.live[job.id] = job
@@ -83,6 +88,7 @@ class JobBook:
         self.live.pop(job.id, None)
         self.delayed.pop(job.id, None)
         self.counts[job.state.value] -= 1
+        self.attendance.forget(job)
 
     def _event(self, job: Job, kind: str, data: dict[str, Any] | None) -> Event:
         job.seq = self.journal.next_seq()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from labd.clock import Clock
 from labd.engine import rows, sql, store
 from labd.engine.group import Batch, Event, Group, Statement, single
 from labd.engine.job import Job
+from labd.engine.schema import Schema
 from labd.errors import Conflict, LabdError, StoreFull
 
 log = structlog.get_logger()
@@ -35,12 +36,16 @@ class Journal:
     Args:
         path: The file; `open` makes or migrates it.
         clock: For the retry of failed commits and the figures.
+        schemas: Tables of wings in the same file; their statements are named `wing.statement`.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, schemas: Sequence[Schema] = ()) -> None:
         self.path = path
         self._clock = clock
+        self._schemas = tuple(schemas)
         self._queries = sql.queries()
+        for schema in self._schemas:
+            self._queries.update(schema.queries())
         self._writer: store.StoreConnection | None = None
         self._reader: store.StoreConnection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,7 +72,7 @@ class Journal:
     async def open(self) -> None:
         """Open the file; raises as `store.prepare`."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(store.prepare, self.path, "journal")
+        await asyncio.to_thread(store.prepare, self.path, "journal", self._schemas)
         self._writer = store.connection(self.path, synchronous="FULL")
         await self._writer
         self._reader = store.connection(self.path, synchronous="FULL", read_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
 
@@ -32,6 +32,14 @@ class JobContext(Protocol):
 
     def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """How far the job is; shown live, kept in the job."""
+        ...
+
+    async def consume(self, volumes_ul: Mapping[str, float], step: str) -> None:
+        """Debit stock right before it is used; on disk when it returns, the same step again changes nothing.
+
+        Args:
+            volumes_ul: Microlitres by reservoir, colour or `device/slot/well`; negative where it comes back.
+        """
         ...
 
 
@@ -61,6 +69,8 @@ class TaskSpec:
         idempotency: Template of the key of jobs that bring none, such as `restock-{color}`.
         cached: The same arguments to the same code give the recorded result; repeatable tasks only.
         cache_ttl_s: How long a recorded result counts; None for ever.
+        consumes: What a job takes from stock: reservoir or colour -> name of an argument, or microlitres.
+        needs: The same where it takes more to find it out; microlitres by name, None where it is not known.
         code: Which code runs, such as `{"file", "sha256", "commit"}`; recorded in every job.
     """
 
@@ -87,6 +97,13 @@ class TaskSpec:
     idempotency: str | None = None
     cached: bool = False
     cache_ttl_s: float | None = None
+    consumes: Mapping[str, str | float] | None = None
+    needs: Callable[[dict[str, Any]], Awaitable[dict[str, float] | None]] | None = None
+
+    @property
+    def takes_stock(self) -> bool:
+        """Whether its jobs may draw from a reservoir."""
+        return self.consumes is not None or self.needs is not None
 
     def __post_init__(self) -> None:
         if self.cached and self.effect == "physical":
@@ -198,13 +215,18 @@ class Registry:
             ) from None
         return args
 
+    def values(self, spec: TaskSpec, args: dict[str, Any]) -> dict[str, Any]:
+        """Checked arguments with the defaults filled in."""
+        filled: dict[str, Any] = msgspec.to_builtins(msgspec.convert(args, self._schemas[spec.name]))
+        return filled
+
     def key_of(self, spec: TaskSpec, args: dict[str, Any]) -> str:
         """The idempotency key that the task's template gives for these arguments, defaults included.
 
         Raises:
             InvalidArguments: The template names what the task does not take.
         """
-        values = msgspec.to_builtins(msgspec.convert(args, self._schemas[spec.name]))
+        values = self.values(spec, args)
         try:
             return f"{spec.name}:{(spec.idempotency or '').format_map(values)}"
         except (KeyError, IndexError, ValueError, AttributeError) as fault:

@@ -45,6 +45,8 @@ class More(msgspec.Struct, omit_defaults=True):
     code: dict[str, Any] | None = None
     asks: dict[str, Any] | None = None
     cached_from: int | None = None
+    needs: dict[str, float] | None = None
+    override: str | None = None
 
 
 _more = msgspec.json.Decoder(More).decode
@@ -66,7 +68,7 @@ def _text(value: Any) -> str | None:
 
 
 def _more_text(job: Job) -> str:
-    if job.effect == "repeatable" and job.asks is None and job.cached_from is None and (
+    if job.effect == "repeatable" and job.asks is None and job.cached_from is None and job.needs is None and (
         job.timeout_s, job.resources, job.progress, job.parent_id, job.simulated, job.crashes
     ) == _NOTHING:  # fmt: skip
         return _PLAIN if job.code is None else _code_text(job.code)
@@ -74,7 +76,7 @@ def _more_text(job: Job) -> str:
         _code_text(job.code)
     more = More(
         job.timeout_s, job.resources, job.progress, job.parent_id, job.step, job.simulated, job.crashes, job.locks,
-        job.code, job.asks, job.cached_from,
+        job.code, job.asks, job.cached_from, job.needs, job.override,
     )  # fmt: skip
     return _encode(more).decode()
 
@@ -207,4 +209,6 @@ def from_row(row: tuple[Any, ...]) -> Job:
         more.code,
         more.asks,
         more.cached_from,
+        more.needs,
+        more.override,
     )

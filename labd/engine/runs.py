@@ -18,6 +18,7 @@ import structlog
 
 from labd.clock import Clock, iso
 from labd.engine import baton, inline, retry
+from labd.engine.attendant import Attendance
 from labd.engine.cache import ResultCache
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, rank
@@ -60,7 +61,7 @@ class Runs:
 
     def __init__(
         self, book: JobBook, dispatcher: Dispatcher, delayed: DelayedJobs, journal: Journal, logbook: Logbook,
-        registry: Registry, clock: Clock, random: Random, ageing_s: float, cache: ResultCache,
+        registry: Registry, clock: Clock, random: Random, ageing_s: float, cache: ResultCache, attendance: Attendance,
         wake: Callable[[], None],
     ) -> None:  # fmt: skip
         self.going: dict[int, Run] = {}
@@ -75,6 +76,7 @@ class Runs:
         self._random = random
         self._ageing_s = ageing_s
         self._cache = cache
+        self._attendance = attendance
         self._wake = wake
         self._launching: deque[baton.Begin] = deque()
         self._abandoned = False
@@ -130,7 +132,7 @@ class Runs:
 
     async def _run(self, run: Run) -> None:
         steps = await self.waiting.recorded(run.job.id) if run.spec.origin and not run.is_first else []
-        context = InlineContext(run.job, self._add_line, self._set_progress, steps)
+        context = InlineContext(run.job, self._add_line, self._set_progress, steps, self._consume)
         self._finish(run, await inline.attempt(run.spec, context))
 
     def _leave(self, run: Run, *, waits: bool = False) -> None:
@@ -324,6 +326,11 @@ class Runs:
 
     def _add_line(self, job: Job, level: str, text: str) -> None:
         self._logbook.add_line(job.id, self._clock.wall(), job.attempt, level, text)
+
+    async def _consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
+        """Debit what a job takes from stock; on disk when it returns."""
+        self._attendance.consume(job, step, volumes_ul)
+        await self._journal.commit()
 
     def _set_progress(self, job: Job, done: float, total: float | None, text: str) -> None:
         """Keep the newest figure; write and tell it at most every half second."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
 
 from labd.engine import sql
+from labd.engine.schema import Schema
 from labd.errors import LabdError, StoreDamaged, StoreFull, StoreNewer
 
 T = TypeVar("T")
@@ -78,8 +79,11 @@ def connection(path: Path, *, synchronous: str, read_only: bool = False) -> Stor
     return StoreConnection(connect, iter_chunk_size=64)
 
 
-def prepare(path: Path, database: str) -> None:
+def prepare(path: Path, database: str, schemas: Sequence[Schema] = ()) -> None:
     """Make the file or bring it to the present schema; blocking, before the loop serves.
+
+    Args:
+        schemas: Tables of wings that live in the same file.
 
     Raises:
         StoreDamaged: Not a database, or its check fails; the file is not touched.
@@ -97,6 +101,8 @@ def prepare(path: Path, database: str) -> None:
         opened = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             _bring_up(opened, path, scripts)
+            for schema in schemas:
+                _bring_up_schema(opened, path, schema)
         finally:
             opened.close()
     except LabdError:
@@ -128,6 +134,22 @@ def _bring_up(opened: sqlite3.Connection, path: Path, scripts: list[str]) -> Non
     opened.execute("PRAGMA synchronous = FULL")
     for number, script in enumerate(scripts[version:], start=version + 1):
         opened.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+def _bring_up_schema(opened: sqlite3.Connection, path: Path, schema: Schema) -> None:
+    found = opened.execute("SELECT version FROM schemas WHERE name = ?", (schema.name,)).fetchone()
+    version, scripts = found[0] if found else 0, schema.migrations()
+    if version > len(scripts):
+        raise StoreNewer(
+            f"{path} has schema {version} of {schema.name}, this labd knows up to {len(scripts)}; install the newer "
+            "labd again",
+            path=str(path),
+            schema=version,
+            known=len(scripts),
+        )
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        noted = f"INSERT OR REPLACE INTO schemas (name, version) VALUES ('{schema.name}', {number})"  # noqa: S608 a literal
+        opened.executescript(f"BEGIN IMMEDIATE;\n{script}\n{noted};\nCOMMIT;")
 
 
 def _check(opened: sqlite3.Connection, path: Path) -> None:

@@ -16,6 +16,7 @@ class OT2Wing:
     name = "ot2"
     extra = ""
     modules: tuple[str, ...] = ()  # opentrons is never one of the daemon's own packages
+    schema = None
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.OT2WingSettings:
         """The robots of the table."""

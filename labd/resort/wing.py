@@ -19,6 +19,7 @@ class ResortWing:
     name = "resort"
     extra = "resort"
     modules: tuple[str, ...] = ("dynamixel_sdk",)
+    schema = None
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.ResortWingSettings:
         """The carousels of the table."""
