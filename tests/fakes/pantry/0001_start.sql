@@ -1,0 +1,1 @@
+CREATE TABLE pantry_notes (id INTEGER PRIMARY KEY, what TEXT NOT NULL, job_id INTEGER NOT NULL);
