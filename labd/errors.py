@@ -17,6 +17,7 @@ LabdError                      internal
 │   ├── UnknownSchedule        unknown_schedule
 │   ├── UnknownDevice          unknown_device
 │   ├── UnknownReservoir       unknown_reservoir
+│   ├── UnknownSnapshot        unknown_snapshot
 │   └── UnknownEnvironment     unknown_environment
 ├── Conflict                   conflict
 │   ├── IdempotencyConflict    idempotency_conflict
@@ -36,6 +37,8 @@ LabdError                      internal
 │   ├── ProtocolRefused        protocol_refused
 │   ├── InsufficientStock      insufficient_stock
 │   ├── InventoryNotInitialized  inventory_not_initialized
+│   ├── GraphRefused           graph_refused
+│   ├── DatasetRefused         dataset_refused
 │   ├── WingOff                wing_off
 │   ├── EnvironmentOff         environment_off
 │   ├── TaskOff                task_off
@@ -45,6 +48,7 @@ LabdError                      internal
 │   ├── StoreDamaged           store_damaged
 │   ├── StoreNewer             store_newer
 │   ├── Draining               draining
+│   ├── GraphUnreachable       graph_unreachable
 │   ├── Overloaded             overloaded
 │   └── DaemonUnreachable      daemon_unreachable
 ├── DeviceError                device_error
@@ -191,6 +195,12 @@ class UnknownReservoir(NotFound):
     code = "unknown_reservoir"
 
 
+class UnknownSnapshot(NotFound):
+    """No snapshot of that customer and timestamp."""
+
+    code = "unknown_snapshot"
+
+
 class UnknownEnvironment(NotFound):
     """No environment of that name in the settings."""
 
@@ -305,6 +315,18 @@ class InventoryNotInitialized(Refused):
     code = "inventory_not_initialized"
 
 
+class GraphRefused(Refused):
+    """The graph store says no: its edition, a name, a permission, something in the way."""
+
+    code = "graph_refused"
+
+
+class DatasetRefused(Refused):
+    """A snapshot that the graph store cannot hold; names table, column and value."""
+
+    code = "dataset_refused"
+
+
 class WingOff(Refused):
     """The wing is not configured or its packages are missing."""
 
@@ -360,6 +382,13 @@ class Draining(Unavailable):
     """The daemon is ending and takes no new work."""
 
     code = "draining"
+
+
+class GraphUnreachable(Unavailable):
+    """The graph store does not answer."""
+
+    code = "graph_unreachable"
+    retryable = True
 
 
 class Overloaded(Unavailable):
