@@ -1,4 +1,4 @@
-"""labd for task authors: `from labd import task, call, ask, progress, log`. Standard library, Python 3.8 and later.
+"""labd for task authors: `from labd import task, call, ask, consume, progress, log`. Standard library, Python 3.8+.
 
 A decorated function stays what it was: calling it is a plain call, in a test as in another task. What the functions
 below do inside a job is told to them by the worker that runs it (`labd.worker`); outside of one they do the nearest
@@ -12,7 +12,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # the name that type checkers know; `typing` has it too, for 3 ms
 if TYPE_CHECKING:
     import logging
-    from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, TypeVar, Union, overload
+    from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union, overload
 
     from labd.worker.device_server import DeviceServer as DeviceServer
     from labd.worker.device_server import MQTTDeviceServer as MQTTDeviceServer
@@ -27,8 +27,10 @@ __all__ = [
     "Cancelled",
     "DeviceServer",
     "MQTTDeviceServer",
+    "StockRefused",
     "ask",
     "call",
+    "consume",
     "current_job_id",
     "flow",
     "get_run_logger",
@@ -59,6 +61,17 @@ class CallFailed(Exception):
     def __init__(self, task: str, code: str, message: str) -> None:
         super().__init__(f"{task}: {message}")
         self.task = task
+        self.code = code
+        self.message = message
+
+
+class StockRefused(Exception):
+    """The daemon does not take what `consume` said; `code` is its error's, such as `insufficient_stock`."""
+
+    retryable = False
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
         self.code = code
         self.message = message
 
@@ -125,7 +138,8 @@ def task(function: Optional[Function] = None, **options: Any) -> Any:
             idempotency: Key of a job from its arguments, such as "restock-{color}"; the same key is the same job.
             cache_key: True: the same arguments give the recorded result, for `cache_ttl_s`. Repeatable tasks only.
             affinity: Jobs with one word share one worker process, which keeps what the file's globals hold.
-            consumes: What a job takes from stock.
+            consumes: What a job takes from stock, `{reservoir or colour: argument or ul}`, such as `{"red": "R"}`;
+                an argument whose name ends in `_ml` counts in millilitres.
             bounds: Limits of number arguments, both included: `{"R": (0, 300), "G": (0, None)}`.
             retry_delay_seconds, timeout_seconds, log_prints, cache_key_fn, cache_expiration: Prefect's spellings.
 
@@ -210,6 +224,36 @@ def ask(
     if _run is None:
         raise RuntimeError(f"ask({question!r}) has nobody to ask: it works inside a job that labd runs")
     return _run.ask(asked)
+
+
+class _Consume:
+    """`consume(red=120.0)` or `consume({"red": 120.0})`: take from stock, in ul; right before the liquid moves.
+
+    It is on disk when this returns, which takes one commit. Negative is what comes back. A job that is cancelled in
+    here has taken nothing. Outside of a job it does nothing. Not awaited, in async tasks either; `await
+    consume.awaited(red=120.0)` lets the loop go on meanwhile.
+
+    Raises:
+        StockRefused: The daemon does not take it: no such reservoir, or not so much in it.
+        TypeError, ValueError: No volume in ul.
+    """
+
+    def __call__(self, volumes_ul: Optional[Mapping[str, float]] = None, /, **named_ul: float) -> None:
+        """Take volumes, by name of the reservoir or colour."""
+        from labd.worker import stock
+
+        checked = stock.volumes(volumes_ul, named_ul)
+        if _run is not None and checked:
+            _run.consume(checked)
+
+    async def awaited(self, volumes_ul: Optional[Mapping[str, float]] = None, /, **named_ul: float) -> None:
+        """The same beside the loop of an async task."""
+        import asyncio
+
+        await asyncio.get_running_loop().run_in_executor(None, lambda: self(volumes_ul, **named_ul))
+
+
+consume = _Consume()
 
 
 def progress(done: float, total: Optional[float] = None, text: str = "") -> None:

@@ -64,6 +64,8 @@ class Message(msgspec.Struct):
     total: float | None = None
     calls: list[dict[str, Any]] | None = None
     ask: dict[str, Any] | None = None
+    ordinal: int = 0
+    volumes_ul: dict[str, float] | None = None
     python: str = ""
     tasks: list[FoundTask] | None = None
     faults: list[Fault] | None = None

@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from labd.engine.worker_debits import Consume, Debits
 from labd.engine.worker_messages import Message, decode
 from labd.engine.worker_output import JobOutput
 
@@ -74,6 +75,8 @@ class WorkerProcess:
         self._late: Message | None = None
         self._output = _no_output
         self._progress: Callable[[float, float | None, str], None] | None = None
+        self._consume: Consume | None = None
+        self._debits = Debits(self._send)
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._spawn(python, lend, variables, folder, memory_bytes)
@@ -144,9 +147,13 @@ class WorkerProcess:
 
     async def run(
         self, run: int, request: bytes, output: JobOutput, progress: Callable[[float, float | None, str], None],
-        grace_s: float,
+        grace_s: float, consume: Consume | None = None,
     ) -> Message:  # fmt: skip
         """One run: returns its end as the child told it.
+
+        Args:
+            consume: Debits stock, with the ordinal of the debit within this run; the child waits until it returns.
+                None: labd keeps the stock of such runs itself, and the child is told so.
 
         When it is cancelled the child is asked to end the run, then gets SIGTERM, then SIGKILL, each after `grace_s`; a
         second cancellation takes the next step at once. It returns or raises only when the run is over.
@@ -159,7 +166,7 @@ class WorkerProcess:
             raise WorkerGone(self.ending)
         self.jobs += 1
         self._late = None
-        self._run, self._output, self._progress = run, output, progress
+        self._run, self._output, self._progress, self._consume = run, output, progress, consume
         answer = self._answer = self._loop.create_future()
         self._send(request)
         try:
@@ -172,7 +179,7 @@ class WorkerProcess:
                     raise
                 return message
         finally:
-            self._run = self._answer = self._progress = None
+            self._run = self._answer = self._progress = self._consume = None
             output.finish()
             self._output = _no_output
 
@@ -323,6 +330,8 @@ class WorkerProcess:
         elif message.type == "progress":
             if self._progress is not None:
                 self._progress(message.done, message.total, message.text)
+        elif message.type == "consume":
+            self._debits.begin(message, self._consume)
         else:
             self._loop.call_soon(self._conclude, message)
 

@@ -88,9 +88,14 @@ class WorkerRuns:
             "type": "run", "run": number, "job": job.id, "attempt": job.attempt, "task": task, "args": args,
             "steps": [_recorded(step) for step in ctx.steps if step.done] if ctx.steps else [], "grace_s": grace_s,
         }  # fmt: skip
+        attempt = job.attempt
+
+        async def consume(ordinal: int, volumes_ul: dict[str, float]) -> None:
+            await ctx.consume(volumes_ul, step=f"{attempt}:{ordinal}")
+
         process.job = job.id
         try:
-            return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s)
+            return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s, consume)
         except WorkerGone as gone:
             running = asyncio.current_task()
             if job.effect == "repeatable" and running is not None and running.cancelling():

@@ -19,6 +19,7 @@ from labd.worker.encoding import encode
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
 READ_LIMIT_BYTES = 16 * LINE_LIMIT_BYTES  # a run brings the results of all its steps, each up to a line
 READ_BYTES = 256 * 1024
+URGENT = ("cancel", "consumed")  # for the run that goes on
 
 
 class LineTooLong(ValueError):
@@ -67,6 +68,7 @@ class Inbox:
         self._messages: Deque[Dict[str, Any]] = collections.deque()
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
+        self._reading = threading.Lock()
 
     def wait(self) -> Optional[Dict[str, Any]]:
         """The next message, whenever it comes; None when the daemon has closed its end.
@@ -74,26 +76,38 @@ class Inbox:
         Raises:
             ChannelFault: As `Lines.feed`.
         """
-        while not self._messages:
-            if not self._read():
-                return None
-        return self._messages.popleft()
+        with self._reading:
+            while not self._messages:
+                if not self._read():
+                    return None
+            return self._messages.popleft()
 
-    def look(self) -> List[Dict[str, Any]]:
-        """All that is there now, without waiting for more; it is taken out.
+    def look(self, until: Optional[threading.Event] = None, limit_s: float = 0.0) -> Optional[List[Dict[str, Any]]]:
+        """What is there for the run that goes on, taken out; the rest waits for its turn.
+
+        None where another thread reads, or what a signal has interrupted.
+
+        Args:
+            until: With it, what comes first within `limit_s` is waited for, unless it is set already.
 
         Raises:
             ChannelFault: As `Lines.feed`.
+            EOFError: The daemon has closed its end, seen while waiting.
         """
-        while self._poll.poll(0) and self._read():
-            pass
-        found = list(self._messages)
-        self._messages.clear()
-        return found
-
-    def put_back(self, message: Dict[str, Any]) -> None:
-        """A message that has to wait for its turn."""
-        self._messages.append(message)
+        if not self._reading.acquire(timeout=limit_s):
+            return None
+        try:
+            if until is not None and not until.is_set() and self._poll.poll(limit_s * 1000) and not self._read():
+                raise EOFError
+            while self._poll.poll(0) and self._read():
+                pass
+            found = [message for message in self._messages if message.get("type") in URGENT]
+            if found:
+                rest = [message for message in self._messages if message.get("type") not in URGENT]
+                self._messages = collections.deque(rest)
+            return found
+        finally:
+            self._reading.release()
 
     def _read(self) -> bool:
         try:

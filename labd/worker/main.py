@@ -21,6 +21,7 @@ from labd.worker import failures, output
 from labd.worker.channel import Channel, ChannelFault
 from labd.worker.loading import Loader
 from labd.worker.running import CANCEL_SIGNAL, Run
+from labd.worker.stock import LOOK_AGAIN_S
 
 PROTOCOL = 1
 EXIT_BROKEN_LINE = 70  # EX_SOFTWARE
@@ -41,8 +42,7 @@ class Worker:
         self._inbox = channel.inbox() if is_signalled else None
         self._queue: queue.SimpleQueue[Dict[str, Any]] = queue.SimpleQueue()  # from the reader's thread
         self._listening = False  # a signal may mean that a cancel was sent
-        self._looking = False
-        self._look_again = False
+        self._handling = False  # a signal's handler runs; one within it does nothing
         self._loader = Loader()
         self._pid = os.getpid()
         self._lock = threading.RLock()  # of the two below; a signal may come to the thread that holds it
@@ -82,7 +82,7 @@ class Worker:
         return message
 
     def _execute(self, message: Dict[str, Any]) -> None:
-        run = Run(message, self._channel)
+        run = Run(message, self._channel, None if self._inbox is None else self._look)
         with self._lock:
             run.cancel_asked = run.number in self._cancelled_early
             self._cancelled_early = {number for number in self._cancelled_early if number > run.number}
@@ -118,6 +118,8 @@ class Worker:
                 if message.get("type") == "cancel":
                     self._cancel(message.get("run"))
                     threading.Thread(target=self._insist, args=(self._run,), name="labd-cancel", daemon=True).start()
+                elif message.get("type") == "consumed":
+                    self._consumed(message)
                 else:
                     self._queue.put(message)
         except ChannelFault as fault:
@@ -136,32 +138,33 @@ class Worker:
                 return
             signal.pthread_kill(threading.main_thread().ident or 0, CANCEL_SIGNAL)
 
-    def _look(self) -> None:
-        """Hear of a cancel while a body runs; in the main thread, perhaps in the middle of anything.
+    def _look(self, until: Optional[threading.Event] = None) -> None:
+        """Hear the daemon while a body runs: in the main thread, perhaps in the middle of anything, or in a body's own.
 
-        A signal may come while this runs: it asks for another look, as what it announces may lie behind what was read.
+        A signal may come while another look is under way: that one hears what the signal announces, or the signal is
+        sent again.
+
+        Args:
+            until: Wait a moment for something to come, unless this is set.
         """
         if self._inbox is None or not self._listening:
             return
-        if self._looking:
-            self._look_again = True
-            return
-        self._looking = True
-        self._look_again = False
         try:
-            found = self._inbox.look()
-            for message in found:
-                if message.get("type") != "cancel":
-                    self._inbox.put_back(message)
-            for message in found:
-                if message.get("type") == "cancel":
-                    self._cancel(message.get("run"))  # may raise Cancelled, so it comes last
+            found = self._inbox.look(until, 0.0 if until is None else LOOK_AGAIN_S) or []
         except ChannelFault as fault:
             _give_up(fault)
-        finally:
-            self._looking = False
-        if self._look_again:
-            self._look()
+        except EOFError:
+            os._exit(1)  # the daemon is gone, and with it everybody who could want the result
+        for message in found:
+            if message["type"] == "consumed":
+                self._consumed(message)
+            else:
+                self._cancel(message.get("run"))
+
+    def _consumed(self, message: Dict[str, Any]) -> None:
+        run = self._run
+        if run is not None and run.number == message.get("run"):
+            run.consumed(message)
 
     def _cancel(self, number: Any) -> None:
         with self._lock:
@@ -171,7 +174,13 @@ class Worker:
             self._run.cancel()
 
     def _on_cancel_signal(self, _number: int, _frame: Any) -> None:
-        self._look()
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            self._look()
+        finally:
+            self._handling = False
         run = self._run
         if run is not None:
             run.interrupted()

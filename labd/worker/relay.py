@@ -176,7 +176,7 @@ class Relay:
             elif data is not None:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    if not line.startswith((b'{"type":"log"', b'{"type":"progress"')):
+                    if not line.startswith((b'{"type":"log"', b'{"type":"progress"', b'{"type":"consume"')):
                         self._run = None
                     self._write(line + b"\n")
         code = self._process.wait()

@@ -21,6 +21,7 @@ from labd.worker.encoding import NotJson, explain
 from labd.worker.loading import LoadedTask
 from labd.worker.parameters import ParameterFault
 from labd.worker.replay import Replay, StepMismatch
+from labd.worker.stock import Listen, Stock
 
 if TYPE_CHECKING:
     import asyncio  # 30 ms and several MiB, for the bodies that need it only
@@ -34,17 +35,23 @@ _NOTHING = object()
 
 
 class Run:
-    """What `labd.call`, `ask`, `log` and `progress` speak to while a body runs."""
+    """What `labd.call`, `ask`, `consume`, `log` and `progress` speak to while a body runs.
+
+    Args:
+        listen: As of `Stock`.
+    """
 
     def __init__(
-        self, message: Mapping[str, Any], channel: Channel, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, message: Mapping[str, Any], channel: Channel, listen: Optional[Listen] = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
         self.number: int = message["run"]
         self.job_id: int = message["job"]
         self.task_name: str = message["task"]
         self.cancel_asked = False
         self._args: Dict[str, Any] = message.get("args") or {}
         self._replay = Replay(message.get("steps") or ())
+        self._stock = Stock(self.number, channel, listen)
         self._channel = channel
         self._monotonic = monotonic
         self._physical = False
@@ -67,6 +74,22 @@ class Run:
         self._refuse_physical("ask")
         with self._shield():
             return self._replay.ask(question)
+
+    def consume(self, volumes_ul: Dict[str, float]) -> None:
+        """A debit; taken back where the job is cancelled in here, for then nothing moves."""
+        is_debited = False
+        try:
+            with self._shield():
+                self._stock.debit(volumes_ul)
+                is_debited = True
+        except labd.Cancelled:
+            if is_debited:
+                self._stock.debit({name: -volume for name, volume in volumes_ul.items()})
+            raise
+
+    def consumed(self, answer: Mapping[str, Any]) -> None:
+        """The daemon has put a debit on disk, or refused it."""
+        self._stock.take(answer)
 
     def log(self, text: str, level: str = "info") -> None:
         """One line of the job's log, cut where it is too long."""
@@ -101,6 +124,7 @@ class Run:
                 value = made
             finally:
                 self._armed = False
+                self._stock.close()
             if self._replay.suspension is None and self._replay.mismatch is None:
                 self._replay.check_all_taken()
         except ParameterFault as fault:

@@ -21,7 +21,7 @@ TASKS = """
 import asyncio, dataclasses, enum, logging, os, signal, sys, threading
 from typing import Dict, List, Optional, Union
 import labd
-from labd import ask, call, current_job_id, flow, get_run_logger, log, progress, task
+from labd import ask, call, consume, current_job_id, flow, get_run_logger, log, progress, task
 
 
 class Color(enum.Enum):
@@ -90,6 +90,21 @@ def keep_on():
         threading.Event().wait()
     except labd.Cancelled:
         return "finished all the same"
+
+
+@task(effect="physical", consumes={"red": "R", "blue": 5})
+def paint(R: float):
+    consume(red=R)
+    try:
+        consume({"blue": 5, "3/B1": -1.5})
+    except labd.StockRefused as refused:
+        return [refused.code, str(refused)]
+
+
+@task
+async def paint_async():
+    await consume.awaited(red=1.0)
+    consume(red=2.0)
 
 
 @flow
@@ -374,6 +389,22 @@ def test_a_failed_child_job_raises_in_the_body(child: WorkerChild) -> None:
 def test_a_physical_body_cannot_wait(child: WorkerChild) -> None:
     error = child.run("physical")["error"]
     assert "call() inside of physical, a physical task: its body would run again from its top" in error["message"]
+
+
+def test_a_debit_holds_the_body_until_it_is_answered(child: WorkerChild) -> None:
+    number = child.start("paint", {"R": 120})
+    assert child.receive() == {"type": "consume", "run": number, "ordinal": 1, "volumes_ul": {"red": 120.0}}
+    child.send(type="consumed", run=number, ordinal=2)  # an answer to what was not asked changes nothing
+    assert select.select([child.socket], (), (), 0.1)[0] == []
+    child.send(type="consumed", run=number, ordinal=1)
+    assert child.receive()["volumes_ul"] == {"blue": 5.0, "3/B1": -1.5}
+    child.send(type="consumed", run=number, ordinal=2, error={"code": "insufficient_stock", "message": "too little"})
+    assert child.end(number) == {"type": "done", "result": ["insufficient_stock", "too little"]}
+    number = child.start("paint_async")
+    for ordinal in (1, 2):
+        assert child.receive()["ordinal"] == ordinal
+        child.send(type="consumed", run=number, ordinal=ordinal)
+    assert child.end(number)["type"] == "done"
 
 
 @pytest.mark.parametrize("task", ["block", "block_async", "spin"])

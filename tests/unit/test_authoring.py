@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import labd
-from labd import CallFailed, Cancelled, ask, call, current_job_id, flow, get_run_logger, log, progress, task
+from labd import CallFailed, Cancelled, ask, call, consume, current_job_id, flow, get_run_logger, log, progress, task
 from labd.worker import policy
 
 SOURCE = Path(labd.__file__).parent
@@ -184,6 +184,30 @@ def test_a_question_that_cannot_be_asked_is_told_where_it_stands(options: dict[s
     with pytest.raises(ValueError) as raised:
         ask("How much?", **options)
     assert str(raised.value) == f"ask('How much?'): {message}"
+
+
+def test_consume_outside_of_a_job_checks_its_volumes_and_does_nothing() -> None:
+    consume(red=120.0)
+    consume({"red": -1, "3/B1": 0}, blue=5)
+    asyncio.run(consume.awaited(red=1.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "named", "message"),
+    [
+        ((), {}, 'consume() needs a volume in ul, such as consume(red=120.0) or consume({"red": 120.0})'),
+        (({"red": 1},), {"red": 2}, "consume() got red twice"),
+        ((), {"red": "120"}, "consume(red='120') takes a volume in ul, such as 120.0"),
+        ((), {"red": True}, "consume(red=True) takes a volume in ul, such as 120.0"),
+        ((), {"red": None}, "consume(red=None) takes a volume in ul, such as 120.0"),
+        ((), {"red": float("nan")}, "consume(red=nan) takes a finite volume in ul"),
+        (({"": 1.0},), {}, "consume() takes names of reservoirs or colours, not ''"),
+    ],
+)
+def test_what_is_no_volume_is_told_before_anything_moves(given: Any, named: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
+        consume(*given, **named)
+    assert str(raised.value) == message
 
 
 def test_log_and_progress_outside_of_a_job_go_to_logging(caplog: pytest.LogCaptureFixture) -> None:
