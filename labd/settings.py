@@ -25,6 +25,7 @@ from labd.settings_types import (
     EngineSettings,
     EnvironmentSettings,
     HostSettings,
+    MongoSettings,
     MqttSettings,
     Name,
     QueueSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "EngineSettings",
     "EnvironmentSettings",
     "HostSettings",
+    "MongoSettings",
     "MqttSettings",
     "Problem",
     "Problems",
@@ -55,7 +57,7 @@ __all__ = [
 
 KNOWN_WINGS = ("resort", "ot2", "inventory", "snapshots", "ingest")
 TOP_KEYS = tuple(field.name for field in msgspec.structs.fields(TopSettings))
-OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env", "mqtt")
+OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env", "mqtt", "mongo")
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of Linux is 108 with its closing NUL: unix(7)
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -127,6 +129,7 @@ def _read(
     tasks = _table(TasksSettings, table, "tasks", where, problems)
     environments = _environments(table.get("env", {}), where, problems)
     mqtt = _mqtt(table, host, where, problems)
+    mongo = _mongo(table, where, problems)
     wings: dict[str, Any] = {}
     absent: list[str] = []
     for name, value in table.items():
@@ -160,6 +163,7 @@ def _read(
         tasks=tasks,
         environments=environments,
         mqtt=mqtt,
+        mongo=mongo,
         wings=wings,
         absent_wings=tuple(absent),
         origin=dict(layers.origins),
@@ -253,6 +257,13 @@ def _mqtt(table: Mapping[str, Any], host: HostSettings | None, where: str, probl
         problems.add(where, "mqtt.device_id", f"the host's name {name!r} is no level of a topic; set device_id")
         return None
     return msgspec.structs.replace(mqtt, device_id=name)
+
+
+def _mongo(table: Mapping[str, Any], where: str, problems: Problems) -> MongoSettings | None:
+    mongo = _table(MongoSettings, table, "mongo", where, problems) if "mongo" in table else None
+    if mongo is not None and mongo.ca_file is not None and not Path(mongo.ca_file).is_file():
+        problems.add(where, "mongo.ca_file", f"no file {mongo.ca_file}")
+    return mongo
 
 
 def _check_tls(api: ApiSettings, where: str, environ: Mapping[str, str], problems: Problems) -> None:

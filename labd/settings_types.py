@@ -35,6 +35,7 @@ PYTHON_VERSIONS = re.compile(
 )
 
 REMOTE_PYTHON = "/usr/bin/python3"
+REFERENCES = ("env:", "file:", "credential:")
 
 
 class HostSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -239,6 +240,37 @@ class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError('users: nobody could ask anything; name the users of the broker: alice = ["operate"]')
 
 
+class MongoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[mongo]`: the MongoDB that shows the inventory to its readers; off without this table.
+
+    Without `url` the variable `blinded_connection_string` is read; `<db_password>` in any address stands for `password`
+    or, without that, the variable `MONGODB_PASSWORD`.
+    """
+
+    url: Annotated[str, Meta(min_length=1, max_length=2000, extra={"secret": True})] | None = None
+    database: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = "LCM-OT-2-SLD"
+    username: str | None = None
+    password: SecretReference | None = None
+    tls: bool = False
+    ca_file: str | None = None
+    plaintext: bool = False
+    color_keys: dict[str, Annotated[str, Meta(pattern=r"^[^.$\x00][^.\x00]{0,62}$")]] = msgspec.field(
+        default_factory=lambda: {"red": "R", "yellow": "Y", "blue": "B"}
+    )
+    poll_s: PositiveSeconds = 2.0
+    answer_timeout_s: PositiveSeconds = 10.0
+    reconnect_s: PositiveSeconds = 30.0
+    batch: Annotated[int, Meta(ge=1, le=10_000)] = 500
+
+    def __post_init__(self) -> None:
+        if self.username is not None and self.password is None:
+            raise ValueError("password: a username needs a password")
+        if self.url is not None and not self.url.startswith(REFERENCES):
+            check_mongo_url(self.url, self.tls or self.plaintext)
+        if len(set(self.color_keys.values())) < len(self.color_keys):
+            raise ValueError("color_keys: two reservoirs have the same color_key; each needs its own")
+
+
 class TopSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The keys of `labd.toml` that stand before the first table."""
 
@@ -269,11 +301,45 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tasks: TasksSettings
     environments: dict[str, EnvironmentSettings]
     mqtt: MqttSettings | None
+    mongo: MongoSettings | None
     wings: dict[str, Any]
     absent_wings: tuple[str, ...]
     origin: dict[str, str]
     given: dict[str, Any]
     files: tuple[Path, ...]
+
+
+def check_mongo_url(url: str, protected: bool) -> None:
+    """Refuse an address that shows its password, or whose line would.
+
+    Args:
+        protected: The settings ask for TLS, or say that the line is safe without.
+
+    Raises:
+        ValueError: Which it is, without a word of the address's secrets.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"mongodb", "mongodb+srv"} or not rest:
+        raise ValueError("url: needs mongodb://HOST:PORT or mongodb+srv://HOST, or a reference such as env:NAME to it")
+    user, at, _ = rest.rpartition("@")
+    if at and ":" in user and not user.endswith(":<db_password>"):
+        raise ValueError("url: it shows a password; write <db_password> there, and set password to a reference")
+    if protected or scheme == "mongodb+srv" or re.search(r"[?&](tls|ssl)=true(&|$)", rest):
+        return
+    for host in mongo_hosts(url):
+        name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+        if not is_loopback(name) and not name.startswith("%2F"):
+            raise ValueError(
+                f"tls: {host} is another host; set tls = true, or plaintext = true if the line between is safe"
+            )
+
+
+def mongo_hosts(url: str) -> list[str]:
+    """Hosts and ports of an address, without its user and password, however badly those are written."""
+    _, _, rest = url.partition("://")
+    _, _, behind_user = rest.rpartition("@")
+    hosts = re.split(r"[/?]", behind_user, maxsplit=1)[0].split(",")
+    return hosts if all(re.fullmatch(r"[\w.:%\[\]-]+", host) for host in hosts) else ["(no host)"]
 
 
 def is_loopback(host: str) -> bool:
