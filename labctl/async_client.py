@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any
 
 from labctl import hosts, routes
+from labctl.async_inventory_calls import AsyncInventoryCalls
+from labctl.async_ot2_calls import AsyncOT2Calls
 from labctl.async_transport import AsyncTransport
 from labctl.client import ENDED, LONG_POLL_S, RECONNECT_FOR_S, STREAM_SILENCE_S
 from labctl.refusals import value_of
@@ -27,7 +29,7 @@ from labd.errors import DaemonUnreachable
 Json = dict[str, Any]
 
 
-class AsyncClient:
+class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls):
     """One daemon; arguments as for `Client`. Many requests may be under way at once.
 
     Close it with `close()` or `async with`; a second close does nothing.
@@ -291,6 +293,22 @@ class AsyncClient:
     async def verify_audit(self) -> Json:
         """Check the hash chain."""
         return await self._object(get("/audit/verify"), 600.0)
+
+    async def alerts(self, everything: bool = False) -> list[Json]:
+        """What needs a person, newest first; with `everything` also what is over."""
+        return await self._list(get("/alerts", all="true" if everything else None), "alerts")
+
+    async def alert(self, key: str) -> Json:
+        """One alert."""
+        return await self._object(get(f"/alerts/{part(key)}"))
+
+    async def acknowledge_alert(self, key: str, by: str | None = None, note: str | None = None) -> Json:
+        """Say that somebody has seen it; no outlet is told any more, until it changes."""
+        return await self._object(post(f"/alerts/{part(key)}/ack", routes.given(by=by, note=note)))
+
+    async def test_alerts(self, outlet: str | None = None) -> list[Json]:
+        """Send a test message to one outlet or to all; what became of each."""
+        return await self._list(post("/alerts/test", routes.given(outlet=outlet)), "results")
 
     async def tokens(self) -> list[Json]:
         """All tokens, without their secrets."""

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from labctl import hosts, routes
+from labctl.inventory_calls import InventoryCalls
+from labctl.ot2_calls import OT2Calls
 from labctl.refusals import value_of
 from labctl.routes import Request, get, part, post, put
 from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport
@@ -28,7 +30,7 @@ RECONNECT_FOR_S = 120.0
 ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-class Client:
+class Client(InventoryCalls, OT2Calls):
     """One daemon.
 
     Args:
@@ -316,6 +318,22 @@ class Client:
     def verify_audit(self) -> Json:
         """Check the hash chain."""
         return self._object(get("/audit/verify"), 600.0)
+
+    def alerts(self, everything: bool = False) -> list[Json]:
+        """What needs a person, newest first; with `everything` also what is over."""
+        return _list(self.ask(get("/alerts", all="true" if everything else None)), "alerts")
+
+    def alert(self, key: str) -> Json:
+        """One alert."""
+        return self._object(get(f"/alerts/{part(key)}"))
+
+    def acknowledge_alert(self, key: str, by: str | None = None, note: str | None = None) -> Json:
+        """Say that somebody has seen it; no outlet is told any more, until it changes."""
+        return self._object(post(f"/alerts/{part(key)}/ack", routes.given(by=by, note=note)))
+
+    def test_alerts(self, outlet: str | None = None) -> list[Json]:
+        """Send a test message to one outlet or to all; what became of each."""
+        return _list(self.ask(post("/alerts/test", routes.given(outlet=outlet))), "results")
 
     def tokens(self) -> list[Json]:
         """All tokens, without their secrets."""

@@ -103,6 +103,14 @@ class MqttDoor:
         text = f"the broker {self.connection.address} is away: {self.connection.last_error}"
         return [{"code": "not_connected", "message": text, "subject": "mqtt"}]
 
+    async def publish_alert(self, code: str, payload: bytes) -> None:
+        """Tell an alert on the topic of its code, QoS 1, not retained; returns when the broker has it.
+
+        Raises:
+            ConnectionError: It was not handed over, or nobody knows whether it was.
+        """
+        await self.connection.publish(self.topics.alert(code), payload)
+
     def receive(self, delivery: Delivery) -> None:
         """One message from the broker; a stop is on its way when this returns to the loop, before any other request."""
         try:

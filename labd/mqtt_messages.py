@@ -3,6 +3,7 @@
     labd/<device>/cmd/<user>/<task>     requests; the payload is the JSON object of `POST /execute/{task}`
     labd/<device>/reply/<user>/...      answers; the request's response topic must lie here
     labd/<device>/reply/<user>          answers to requests that name no usable response topic
+    labd/<device>/alerts/<code>         what needs a person, where [notify] has an outlet of kind mqtt
     labd/<device>/status                retained: online, offline, or lost (the last will)
 
 Why the user is a level of the topic: the broker authenticates and its ACL pins the level (`%u`), so no payload can
@@ -56,6 +57,10 @@ class Topics:
     def status(self) -> str:
         """Where it is told whether labd is there."""
         return f"{self.root}/{self.device}/status"
+
+    def alert(self, code: str) -> str:
+        """Where alerts of a code are told."""
+        return f"{self.root}/{self.device}/alerts/{code}"
 
     def command(self, user: str, task: str) -> str:
         """Where a user asks for a task."""

@@ -169,3 +169,28 @@ DELETE FROM cached WHERE until_at IS NOT NULL AND until_at < ?;
 
 -- name: delete_cached_of_jobs
 DELETE FROM cached WHERE job_id IN (SELECT value FROM json_each(?));
+
+-- name: alerts
+SELECT key, id, code, subject, severity, message, state, count, jobs, raised_at, changed_at, cleared_at,
+acked_at, acked_by, acked_note FROM alerts ORDER BY id;
+
+-- name: put_alert
+INSERT INTO alerts (key, id, code, subject, severity, message, state, count, jobs, raised_at, changed_at, cleared_at,
+acked_at, acked_by, acked_note) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET id = excluded.id, subject = excluded.subject, severity = excluded.severity,
+message = excluded.message, state = excluded.state, count = excluded.count, jobs = excluded.jobs,
+raised_at = excluded.raised_at, changed_at = excluded.changed_at, cleared_at = excluded.cleared_at,
+acked_at = excluded.acked_at, acked_by = excluded.acked_by, acked_note = excluded.acked_note;
+
+-- name: delete_alert
+DELETE FROM alerts WHERE key = ?;
+
+-- name: alert_deliveries
+SELECT key, channel, alert_id, sent_at, reminders FROM alert_deliveries;
+
+-- name: put_alert_delivery
+-- An alert that is gone meanwhile has no deliveries to keep.
+INSERT INTO alert_deliveries (key, channel, alert_id, sent_at, reminders)
+SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM alerts WHERE key = ?1)
+ON CONFLICT (key, channel) DO UPDATE SET alert_id = excluded.alert_id, sent_at = excluded.sent_at,
+reminders = excluded.reminders;
