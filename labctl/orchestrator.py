@@ -171,7 +171,7 @@ def emergency_stop(device: str | None = None, reason: str | None = None) -> Run:
     Raises:
         DaemonUnreachable: Nobody answers: cut power.
     """
-    answer = _client().resort_stop(device, reason)
+    answer = client().resort_stop(device, reason)
     error = None
     if not answer.get("confirmed"):
         error = {"code": "stop_unconfirmed", "message": answer.get("note") or "torque off could not be read back"}
@@ -195,9 +195,9 @@ def wait(run: Run | int, timeout_s: float | None = None) -> State:
     """The state of a run when it has ended, or as it is when `timeout_s` is over."""
     if isinstance(run, Run):
         if not run.state.is_final():
-            run.job = _client().wait(run.id, timeout_s)
+            run.job = client().wait(run.id, timeout_s)
         return run.state
-    return State(_client().wait(run, timeout_s))
+    return State(client().wait(run, timeout_s))
 
 
 class OrchestratorClient:
@@ -242,7 +242,8 @@ class OrchestratorClient:
         return self._client.health()
 
 
-def _client() -> Client:
+def client() -> Client:
+    """This thread's client; made with the first call."""
     if _held.client is None or _held.host != _host[0]:
         close()
         _held.host, _held.client = _host[0], Client(_host[0])
@@ -252,4 +253,4 @@ def _client() -> Client:
 
 
 def _run(task: str, **args: Any) -> Run:
-    return Run(_client().submit(task, {name: value for name, value in args.items() if value is not None}))
+    return Run(client().submit(task, {name: value for name, value in args.items() if value is not None}))

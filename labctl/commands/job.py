@@ -9,7 +9,7 @@ import click
 
 from labctl import arguments, exits, render
 from labctl.commands.root import LabGroup
-from labctl.commands.verbs import finish, may_wait
+from labctl.commands.verbs import finish, may_wait, override
 from labctl.invocation import Invocation
 from labctl.terminal import say
 
@@ -50,6 +50,7 @@ def command() -> None:
 @click.option("--max-attempts", type=click.IntRange(min=1))
 @click.option("--key", "idempotency_key", metavar="KEY", help="The same key gives the same job back.")
 @click.option("--no-cache", is_flag=True, help="Run it even if a recorded result for these arguments still counts.")
+@override
 @may_wait
 @click.pass_obj
 def submit(

@@ -8,7 +8,7 @@ import click
 
 from labctl import arguments, exits, render
 from labctl.commands.root import LabGroup
-from labctl.commands.verbs import finish, waits
+from labctl.commands.verbs import finish, override, waits
 from labctl.invocation import Invocation
 
 COLUMNS = ["name", "wing", "queue", "effect", "description"]
@@ -52,6 +52,7 @@ def show(call: Invocation, name: str) -> int:
 @click.option("--queue")
 @click.option("--tag", "tags", multiple=True)
 @click.option("--no-cache", is_flag=True, help="Run it even if a recorded result for these arguments still counts.")
+@override
 @waits
 @click.pass_obj
 def run(
@@ -63,11 +64,12 @@ def run(
     queue: str | None,
     tags: tuple[str, ...],
     no_cache: bool,
+    override: str | None,
     **waiting: Any,
 ) -> int:
     """Run a task as a job and wait for it."""
     args = arguments.task_arguments(call.client, name, pairs, args_json)
-    options = {"queue": queue, "tags": list(tags) or None, "no_cache": no_cache or None}
+    options = {"queue": queue, "tags": list(tags) or None, "no_cache": no_cache or None, "override": override}
     return finish(call, call.client.submit(name, args, **options), **waiting)
 
 

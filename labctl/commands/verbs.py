@@ -39,6 +39,13 @@ def _limits(function: F) -> F:
     )(function)
 
 
+def override(function: F) -> F:
+    """Add `--override`."""
+    return click.option(
+        "--override", metavar="REASON", help="Take the job though its stock is short; the reason is recorded."
+    )(function)
+
+
 def finish(call: Invocation, job: Json, wait: bool, timeout: float | None, interrupt: str) -> int:
     """Wait as asked, print the job, return the exit code."""
     if not wait:
@@ -69,8 +76,14 @@ def finish(call: Invocation, job: Json, wait: bool, timeout: float | None, inter
 
 
 def ask_for(
-    call: Invocation, task: str, args: Mapping[str, Any], wait: bool, timeout: float | None, interrupt: str
+    call: Invocation,
+    task: str,
+    args: Mapping[str, Any],
+    wait: bool,
+    timeout: float | None,
+    interrupt: str,
+    override: str | None = None,
 ) -> int:
     """Submit a verb of a wing as a job; arguments that are None are left to the task."""
     given = {name: value for name, value in args.items() if value is not None}
-    return finish(call, call.client.submit(task, given), wait, timeout, interrupt)
+    return finish(call, call.client.submit(task, given, override=override), wait, timeout, interrupt)
