@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from labd.engine import rows, store
 from labd.engine.job import Job
+from labd.engine.store import RowWriter
 
 
 class Event(msgspec.Struct):
@@ -39,7 +40,8 @@ class Group:
     """What one transaction will hold."""
 
     __slots__ = (
-        "admitted", "admitted_starts", "dirty", "events", "landed", "refusal", "started", "starts", "statements",
+        "admitted", "admitted_starts", "dirty", "events", "landed", "refusal", "rows", "started", "starts",
+        "statements",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -49,13 +51,14 @@ class Group:
         self.starts: list[Callable[[bool], None]] = []
         self.admitted_starts: list[Callable[[bool], None]] = []
         self.events: list[Event] = []
+        self.rows: dict[str, list[tuple[Any, ...]]] = {}
         self.statements: list[Statement] = []
         self.landed: asyncio.Future[None] = loop.create_future()
         self.refusal: asyncio.Future[None] = loop.create_future()
 
     def is_empty(self) -> bool:
         """True if there is nothing to write."""
-        return not (self.admitted or self.dirty or self.events or self.statements)
+        return not (self.admitted or self.dirty or self.events or self.rows or self.statements)
 
 
 _insert_jobs = store.insert_writer("jobs", rows.COLUMNS)
@@ -67,9 +70,14 @@ _write_events = store.insert_writer("events", ("seq", "at", "kind", "job_id", "d
 _encode = msgspec.json.Encoder().encode
 
 
-def single(loop: asyncio.AbstractEventLoop, job: Job | None = None, statement: Statement | None = None) -> Group:
+def single(
+    loop: asyncio.AbstractEventLoop, job: Job | None = None, statement: Statement | None = None,
+    row: tuple[str, tuple[Any, ...]] | None = None,
+) -> Group:  # fmt: skip
     """A group of one row."""
     group = Group(loop)
+    if row is not None:
+        group.rows[row[0]] = [row[1]]
     if job is not None:
         group.dirty[job.id] = job
     if statement is not None:
@@ -83,7 +91,7 @@ class Batch:
     Why taken first: jobs go on changing while the transaction is written; what they become belongs to the next group.
     """
 
-    def __init__(self, group: Group, queries: dict[str, str]) -> None:
+    def __init__(self, group: Group, queries: dict[str, str], writers: Mapping[str, RowWriter]) -> None:
         self._new = [rows.to_row(job) for job in group.admitted.values()]
         self._successes: list[tuple[Any, ...]] = []
         self._starts: list[tuple[Any, ...]] = []
@@ -100,6 +108,7 @@ class Batch:
             else:
                 self._changes.append(rows.to_change(job))
         self._events = [(e.seq, e.at, e.kind, e.job_id, e.encoded or _encode(e.data).decode()) for e in group.events]
+        self._rows = [(writers[table], rows) for table, rows in group.rows.items()]
         self._statements = [(queries[s.name], s.parameters) for s in group.statements]
 
     def write(self, opened: sqlite3.Connection) -> None:
@@ -112,6 +121,8 @@ class Batch:
             _start_jobs_of_code(opened, self._starts_of_code)
             _succeed_jobs(opened, self._successes)
             _write_events(opened, self._events)
+            for write, of_table in self._rows:
+                write(opened, of_table)
             for statement, parameters in self._statements:
                 opened.execute(statement, parameters)
             opened.execute("COMMIT")

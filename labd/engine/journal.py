@@ -44,8 +44,11 @@ class Journal:
         self._clock = clock
         self._schemas = tuple(schemas)
         self._queries = sql.queries()
+        self._writers: dict[str, store.RowWriter] = {}
         for schema in self._schemas:
             self._queries.update(schema.queries())
+            for table, columns in schema.tables.items():
+                self._writers[f"{schema.name}.{table}"] = store.insert_writer(f"{schema.name}_{table}", columns)
         self._writer: store.StoreConnection | None = None
         self._reader: store.StoreConnection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -158,6 +161,14 @@ class Journal:
         """A named statement, in the order of the calls; written until it lands."""
         self._open_group().statements.append(Statement(name, parameters))
 
+    def insert(self, table: str, row: tuple[Any, ...]) -> None:
+        """A row for a table of a wing, `wing.table`; written until it lands, before the statements of its group.
+
+        Why beside `execute`: the rows of a group go in with one statement, which hundreds of single ones on the
+        writer's thread would not bear beside a busy loop.
+        """
+        self._open_group().rows.setdefault(table, []).append(row)
+
     def landed(self) -> asyncio.Future[None]:
         """Resolves when everything staged so far is on disk; on a full disk that may take until there is space."""
         return self._open_group().landed
@@ -227,7 +238,9 @@ class Journal:
         self._busy = True
         self._idle.clear()
         started = self._pushed_at = self._clock.monotonic()
-        writer.start(Batch(group, self._queries).write, lambda fault: self._written(group, fault, started))
+        writer.start(
+            Batch(group, self._queries, self._writers).write, lambda fault: self._written(group, fault, started)
+        )
 
     def _written(self, group: Group, fault: BaseException | None, started: float) -> None:
         if fault is not None:
@@ -310,7 +323,7 @@ class Journal:
                 raise fault
             started = self._clock.monotonic()
             try:
-                await writer.run(Batch(group, self._queries).write)
+                await writer.run(Batch(group, self._queries, self._writers).write)
             except (sqlite3.Error, OSError) as again:
                 fault = again
                 continue
@@ -344,6 +357,8 @@ class Journal:
         group.started.clear()  # what was a plain start may have been changed by the later group
         group.dirty.update(later.dirty)
         group.events.extend(later.events)
+        for table, rows_of_table in later.rows.items():
+            group.rows.setdefault(table, []).extend(rows_of_table)
         group.statements.extend(later.statements)
         group.starts.extend(later.starts)
         group.landed.add_done_callback(lambda done: _follow(later.landed, done))
@@ -360,13 +375,19 @@ class Journal:
         assert writer is not None and loop is not None
         for job in list(group.dirty.values()):
             try:
-                await writer.run(Batch(single(loop, job=job), self._queries).write)
+                await writer.run(Batch(single(loop, job=job), self._queries, self._writers).write)
             except sqlite3.IntegrityError as fault:
                 log.critical("journal.failed", job_id=job.id, state=job.state, problem=str(fault))
             del group.dirty[job.id]
+        for table, row in [(table, row) for table, found in group.rows.items() for row in found]:
+            try:
+                await writer.run(Batch(single(loop, row=(table, row)), self._queries, self._writers).write)
+            except sqlite3.IntegrityError as fault:
+                log.critical("journal.failed", table=table, problem=str(fault))
+        group.rows.clear()
         for statement in list(group.statements):
             try:
-                await writer.run(Batch(single(loop, statement=statement), self._queries).write)
+                await writer.run(Batch(single(loop, statement=statement), self._queries, self._writers).write)
             except sqlite3.IntegrityError as fault:
                 log.critical("journal.failed", statement=statement.name, problem=str(fault))
             group.statements.remove(statement)

@@ -5,7 +5,8 @@ Why in that file: what belongs to a job, such as the paint it will use, must be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 
 from labd.engine import sql
@@ -18,10 +19,13 @@ class Schema:
     Args:
         name: The wing; its statements are executed as `name.statement`.
         package: Holds `NNNN_what.sql`, script n bringing version n - 1 to version n, and `queries.sql`.
+        tables: Columns of the tables that take rows by `Journal.insert`, such as `{"movement": ("id", ...)}` for
+            `inventory_movement`; the first column is never NULL, and there are at most 30.
     """
 
     name: str
     package: str
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def migrations(self) -> list[str]:
         """The scripts in order."""

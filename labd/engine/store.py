@@ -23,6 +23,7 @@ T = TypeVar("T")
 CHECK_DEADLINE_S = 0.5
 FREE_PAGES_PER_BITE = 2000
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024)  # 24 columns x 1024 < 32,766 parameters
+RowWriter = Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]
 HEADER = b"SQLite format 3\x00"
 
 
@@ -172,7 +173,7 @@ def _check(opened: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def row_writer(before: str, width: int, after: str) -> Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]:
+def row_writer(before: str, width: int, after: str) -> RowWriter:
     """A writer of many rows with one statement: `before (VALUES ...) after`, padded with rows of NULL.
 
     Why not `executemany`: it gives the interpreter lock away for every row, and while the event loop is busy each
@@ -193,7 +194,7 @@ def row_writer(before: str, width: int, after: str) -> Callable[[sqlite3.Connect
     return write
 
 
-def insert_writer(table: str, columns: tuple[str, ...]) -> Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]:
+def insert_writer(table: str, columns: tuple[str, ...]) -> RowWriter:
     """A writer of new rows; the first column is never NULL."""
     places = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
     before = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {places} FROM"

@@ -7,7 +7,7 @@ from labd.engine.job import Cause, Job, JobState
 from labd.engine.schema import Schema
 from labd.errors import InsufficientStock
 
-SCHEMA = Schema("pantry", __name__)
+SCHEMA = Schema("pantry", __name__, {"notes": ("what", "job_id")})
 
 
 class Pantry:
@@ -46,4 +46,4 @@ class Pantry:
 
     def _note(self, what: str, job: Job) -> None:
         self.seen.append((what, job.id))
-        self.engine.journal.execute("pantry.note", what, job.id)
+        self.engine.journal.insert("pantry.notes", (what, job.id))

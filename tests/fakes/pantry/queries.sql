@@ -1,6 +1,3 @@
--- name: note
-INSERT INTO pantry_notes (what, job_id) VALUES (?, ?);
-
 -- name: notes
 SELECT what, job_id FROM pantry_notes ORDER BY id;
 
