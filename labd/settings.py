@@ -13,8 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from labd import credentials, settings_layers
+from labd import credentials, notify_settings, settings_layers
 from labd.errors import SettingsFault
+from labd.notify_settings import NotifySettings
 from labd.settings_layers import Layers
 from labd.settings_table import Problem, Problems, nearest, read_table
 from labd.settings_types import (
@@ -57,7 +58,7 @@ __all__ = [
 
 KNOWN_WINGS = ("resort", "ot2", "inventory", "snapshots", "ingest")
 TOP_KEYS = tuple(field.name for field in msgspec.structs.fields(TopSettings))
-OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env", "mqtt", "mongo")
+OWN_TABLES = ("host", "api", "access", "engine", "queue", "schedule", "tasks", "env", "mqtt", "mongo", "notify")
 SOCKET_PATH_LIMIT_BYTES = 107  # sun_path of Linux is 108 with its closing NUL: unix(7)
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -130,6 +131,7 @@ def _read(
     environments = _environments(table.get("env", {}), where, problems)
     mqtt = _mqtt(table, host, where, problems)
     mongo = _mongo(table, where, problems)
+    notify = _notify(table, where, problems)
     wings: dict[str, Any] = {}
     absent: list[str] = []
     for name, value in table.items():
@@ -164,6 +166,7 @@ def _read(
         environments=environments,
         mqtt=mqtt,
         mongo=mongo,
+        notify=notify,
         wings=wings,
         absent_wings=tuple(absent),
         origin=dict(layers.origins),
@@ -264,6 +267,16 @@ def _mongo(table: Mapping[str, Any], where: str, problems: Problems) -> MongoSet
     if mongo is not None and mongo.ca_file is not None and not Path(mongo.ca_file).is_file():
         problems.add(where, "mongo.ca_file", f"no file {mongo.ca_file}")
     return mongo
+
+
+def _notify(table: Mapping[str, Any], where: str, problems: Problems) -> NotifySettings | None:
+    value = table.get("notify")
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        problems.add(where, "notify", f"needs a table, got {value!r}")
+        return None
+    return notify_settings.parse(value, where, "mqtt" in table, problems)
 
 
 def _check_tls(api: ApiSettings, where: str, environ: Mapping[str, str], problems: Problems) -> None:

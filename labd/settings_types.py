@@ -9,7 +9,7 @@ import ipaddress
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -17,6 +17,9 @@ from cronsim import CronSim, CronSimError
 from msgspec import Meta
 
 from labd.credentials import SecretReference
+
+if TYPE_CHECKING:
+    from labd.notify_settings import NotifySettings
 
 Scope = Literal["read", "operate", "admin"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -171,7 +174,8 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[env.NAME]`: an interpreter for tasks and the pool of its workers.
 
     `python` is a path or what the version must fit, such as `>=3.10,<3.13`; with `requires` labd makes the environment.
-    With `ssh` its workers run on another host, as `python` says there or as `REMOTE_PYTHON`.
+    With `ssh` its workers run on another host, as `python` says there or as `REMOTE_PYTHON`. With `simulated` all its
+    tasks move simulators only: their jobs say so and touch no real stock.
     """
 
     python: str | None = None
@@ -186,6 +190,7 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
     grace_s: PositiveSeconds = 5.0
     start_timeout_s: PositiveSeconds = 60.0
     variables: dict[str, str] = {}
+    simulated: bool = False
     ssh: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\[][A-Za-z0-9_.@:%\[\]-]*$", max_length=255)] | None = None
     ssh_command: Annotated[str, Meta(min_length=1)] = "ssh"
     ssh_options: tuple[str, ...] = ()
@@ -199,6 +204,11 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"python: {self.python!r} is no path; on the host of ssh it must be one")
         if self.warm > self.size:
             raise ValueError(f"warm: {self.warm} workers cannot be kept ready where size is {self.size}")
+
+    @property
+    def worker_variables(self) -> dict[str, str]:
+        """`variables`, and the word that tells a body that all it moves is simulated."""
+        return {**self.variables, "LABD_SIMULATED": "1"} if self.simulated else self.variables
         if self.python is not None and not self.python.startswith("/") and not PYTHON_VERSIONS.fullmatch(self.python):
             raise ValueError(f"python: {self.python!r} is neither a path nor versions, such as '>=3.10' or '3.11'")
 
@@ -302,6 +312,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     environments: dict[str, EnvironmentSettings]
     mqtt: MqttSettings | None
     mongo: MongoSettings | None
+    notify: NotifySettings | None
     wings: dict[str, Any]
     absent_wings: tuple[str, ...]
     origin: dict[str, str]

@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
+from labd.notify_settings import NotifyKeys, OutletSettings
 from labd.ot2 import settings as ot2
 from labd.resort import settings as resort
 from labd.settings import load
@@ -41,6 +42,8 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "env.colours": EnvironmentSettings,
     "mqtt": MqttSettings,
     "mongo": MongoSettings,
+    "notify": NotifyKeys,
+    "notify.ops": OutletSettings,
     "schedule.morning-check": ScheduleSettings,
     "resort": resort.ResortSettings,
     "resort.limits": resort.Limits,
