@@ -40,7 +40,8 @@ def list_(config: Path | None, state: Path | None) -> None:
         for name in sorted(environments.settings):
             view = environments.view(name)
             told = f"Python {view.version} ({view.python})" if view.python else view.reason
-            click.echo(f"{name}: {view.state}, {told}")
+            simulated = ", simulated" if environments.of(name).simulated else ""
+            click.echo(f"{name}: {view.state}{simulated}, {told}")
             if view.requires:
                 click.echo(f"  requires {', '.join(view.requires)}")
             if view.python and view.reason:

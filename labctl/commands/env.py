@@ -10,8 +10,21 @@ from labctl import exits, render
 from labctl.commands.root import LabGroup
 from labctl.invocation import Invocation
 
-COLUMNS = ["name", "state", "version", "tasks", "workers", "busy", "size", "requires", "python", "folder", "reason"]
-SHOWN = ["name", "state", "version", "tasks", "workers", "busy", "size", "reason"]
+COLUMNS = [
+    "name",
+    "state",
+    "version",
+    "tasks",
+    "workers",
+    "busy",
+    "size",
+    "simulated",
+    "requires",
+    "python",
+    "folder",
+    "reason",
+]
+SHOWN = ["name", "state", "version", "tasks", "workers", "busy", "size", "simulated", "reason"]
 SYNC_TIMEOUT_S = 3600.0
 Json = dict[str, Any]
 

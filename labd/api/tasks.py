@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class TaskView(msgspec.Struct):
-    """One task; `stop` says that the name means stop and never queues, `code` which file a worker runs."""
+    """One task; `stop` says that the name means stop and never queues, `code` which file a worker runs, `consumes`
+    what it takes from stock: reservoir or colour -> argument, or microlitres.
+    """
 
     name: str
     aliases: tuple[str, ...]
@@ -29,6 +31,7 @@ class TaskView(msgspec.Struct):
     stop: bool
     schema: dict[str, Any]
     code: dict[str, Any] | None = None
+    consumes: dict[str, str | float] | None = None
 
 
 class TaskList(msgspec.Struct):
@@ -69,6 +72,7 @@ def task_view(registry: Registry, spec: TaskSpec | StopSpec) -> TaskView:
         False,
         registry.schema(spec),
         spec.code,
+        None if spec.consumes is None else dict(spec.consumes),
     )
 
 

@@ -20,6 +20,7 @@ DEFAULT = "default"
 DECORATORS = frozenset({"task", "flow", "mqtt_task"})
 FILES_AT_MOST = 2000
 GIT_TIMEOUT_S = 5.0
+Snapshot = tuple[tuple[str, int, int, int], ...]
 _ENV_IN_TEXT = re.compile(r"""\benv\s*=\s*["']([A-Za-z0-9][\w.-]*)["']""")
 _NAME_IN_TEXT = re.compile(r"^\s*(?:async\s+)?def\s+(\w+)", re.MULTILINE)
 
@@ -70,15 +71,20 @@ def paths(places: Iterable[Path]) -> Iterator[Path]:
         yield from found[:FILES_AT_MOST]
 
 
-def snapshot(places: Iterable[Path]) -> tuple[tuple[str, int, int, int], ...]:
+def snapshot(places: Iterable[Path]) -> Snapshot:
     """What a cheap look tells of the files: path, time of change, size, inode."""
+    return facts_of(map(str, paths(places)))
+
+
+def facts_of(names: Iterable[str]) -> Snapshot:
+    """The same of files by name; one that is gone is left out."""
     seen = []
-    for path in paths(places):
+    for name in names:
         try:
-            facts = path.stat()
+            facts = Path(name).stat()
         except OSError:
             continue
-        seen.append((str(path), facts.st_mtime_ns, facts.st_size, facts.st_ino))
+        seen.append((name, facts.st_mtime_ns, facts.st_size, facts.st_ino))
     return tuple(seen)
 
 

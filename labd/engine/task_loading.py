@@ -24,7 +24,10 @@ KEPT_OUT = (
 
 @dataclass(slots=True)
 class Loaded:
-    """What one environment makes of its sources; `off` is why it cannot be used at all."""
+    """What one environment makes of its sources; `off` is why it cannot be used at all.
+
+    `watched` are the files of its modules on this host, as they were when they were imported.
+    """
 
     environment: str
     outfit: Outfit | None = None
@@ -32,6 +35,7 @@ class Loaded:
     tasks: list[FoundTask] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     off: str | None = None
+    watched: list[tuple[str, int, int, int]] = field(default_factory=list)
 
 
 class TaskLoader:
@@ -72,7 +76,13 @@ class TaskLoader:
         else:
             words, version = str(python.path), python.version_text
             path = f"{python.path.parent}:{kept.get('PATH', '')}".rstrip(":")
-            variables = {**kept, "PATH": path, "PYTHONUNBUFFERED": "1", MARK: str(self._mark), **settings.variables}
+            variables = {
+                **kept,
+                "PATH": path,
+                "PYTHONUNBUFFERED": "1",
+                MARK: str(self._mark),
+                **settings.worker_variables,
+            }
         files = [source for source in sources if not source.is_module]
         modules = [source for source in sources if source.is_module]
         stamp = "|".join([self.environments.stamp(name), version, *(source.digest for source in files)])
@@ -144,4 +154,5 @@ def _loaded(name: str, outfit: Outfit, worker: Worker) -> Loaded:
     for task in tasks:
         if task.policy.env is None and task.file not in outfit.files:
             task.policy.env = name
-    return Loaded(name, outfit, worker, tasks, list(worker.loaded.faults or ()))
+    watched = [] if outfit.settings.ssh is not None else list(worker.loaded.watched or ())
+    return Loaded(name, outfit, worker, tasks, list(worker.loaded.faults or ()), watched=watched)

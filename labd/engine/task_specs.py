@@ -17,9 +17,14 @@ ORIGIN = "task files"
 
 
 def spec_of(
-    task: FoundTask, code: dict[str, Any], function: InlineFunction, precheck: Callable[[dict[str, Any]], None]
-) -> TaskSpec:
-    """The task with its policy; what the decorator leaves out has the engine's default."""
+    task: FoundTask, code: dict[str, Any], function: InlineFunction, precheck: Callable[[dict[str, Any]], None],
+    *, is_simulated: bool,
+) -> TaskSpec:  # fmt: skip
+    """The task with its policy; what the decorator leaves out has the engine's default.
+
+    Args:
+        is_simulated: The settings say that its environment has simulators only.
+    """
     policy = task.policy
     return TaskSpec(
         task.name,
@@ -41,7 +46,13 @@ def spec_of(
         idempotency=policy.idempotency or None,
         cached=bool(policy.cache_key),
         cache_ttl_s=policy.cache_ttl_s,
+        consumes=policy.consumes or None,
+        simulated=_always if is_simulated else None,
     )
+
+
+def _always(args: dict[str, Any]) -> bool:
+    return True
 
 
 def off_spec(name: str, reason: str, *, is_environment: bool) -> TaskSpec:

@@ -27,7 +27,7 @@ class Policy(msgspec.Struct):
     cache_key: Any = None
     cache_ttl_s: float | None = None
     affinity: str | None = None
-    consumes: Any = None
+    consumes: dict[str, str | float] | None = None
 
 
 class FoundTask(msgspec.Struct):
@@ -69,6 +69,7 @@ class Message(msgspec.Struct):
     python: str = ""
     tasks: list[FoundTask] | None = None
     faults: list[Fault] | None = None
+    watched: list[tuple[str, int, int, int]] | None = None
 
 
 _decode = msgspec.json.Decoder(Message).decode

@@ -112,7 +112,7 @@ class RemoteWorker(WorkerProcess):
         start = {
             "archive": base64.b64encode(archive).decode(), "digest": digest, "grace_s": self._settings.grace_s,
             "silence_s": self._settings.ssh_silence_s + MORE_SILENCE_S, "memory_bytes": memory_bytes,
-            "variables": self._settings.variables,
+            "variables": self._settings.worker_variables,
         }  # fmt: skip
         relay = (lend / "labd" / "worker" / "relay.py").read_bytes()
         self._send(b"%d\n" % len(relay) + relay + _encode(start) + b"\n")

@@ -64,6 +64,7 @@ class PoolView(msgspec.Struct):
     workers: int
     busy: int
     size: int
+    simulated: bool = False
 
 
 class WorkerTasks:
@@ -91,6 +92,7 @@ class WorkerTasks:
         self._off: dict[str, str] = {}
         self._loaded: dict[str, Loaded] = {}
         self._seen: Any = None
+        self._watched: list[str] = []
         self._lock = asyncio.Lock()
         self._runs = WorkerRuns(self._pools, self.pins, self.reload_soon)
         self._loader: TaskLoader | None = None
@@ -122,11 +124,15 @@ class WorkerTasks:
     async def reload(self, caller: Caller = INTERNAL) -> ReloadReport:
         """Look at the task files again and put them in force; running jobs finish on the code they started with."""
         async with self._lock:
-            self._seen = await asyncio.to_thread(self._look)
+            seen = await asyncio.to_thread(self._look)
             places = task_files.folders(self._settings.folders, self._environ)
             sources = await asyncio.to_thread(task_files.read, places, self._settings.modules)
             loaded = await self._load(sources)
-            report = await self._put_in_force(sources, loaded)
+            watched = {facts[0]: facts for one in loaded.values() for facts in one.watched}
+            self._seen = (*seen[:2], tuple(watched[path] for path in sorted(watched)))
+            self._watched = sorted(watched)
+            commits = await asyncio.to_thread(_commits, loaded)
+            report = await self._put_in_force(sources, loaded, commits)
         for fault in report.faults:
             log.error("task.file_faulty", file=fault.file, line=fault.line, problem=fault.message)
         facts = {"files": report.files, "tasks": report.tasks, "faults": len(report.faults)}
@@ -163,8 +169,10 @@ class WorkerTasks:
                 break
         return loaded
 
-    async def _put_in_force(self, sources: list[Source], loaded: dict[str, Loaded]) -> ReloadReport:
-        found = catalogue(sources, loaded, self._engine.registry, self._runs, self.pins)
+    async def _put_in_force(
+        self, sources: list[Source], loaded: dict[str, Loaded], commits: dict[str, str | None]
+    ) -> ReloadReport:
+        found = catalogue(sources, loaded, commits, self._engine.registry, self._runs, self.pins)
         self._off, self._loaded, self.faults = found.off, loaded, found.faults
         self._engine.registry.replace_origin(ORIGIN, [found.specs[name] for name in sorted(found.specs)])
         await self._change_pools(loaded)
@@ -192,10 +200,14 @@ class WorkerTasks:
         for pool in [*self._pools.values(), *self._retiring]:
             pool.ended(process)
 
+    def is_current(self) -> bool:
+        """Whether files, modules and environments look as they did at the last reload."""
+        return bool(self._look() == self._seen)
+
     def _look(self) -> Any:
         places = task_files.folders(self._settings.folders, self._environ)
         stamps = tuple(self.environments.stamp(name) for name in sorted(self.environments.settings))
-        return task_files.snapshot(places), stamps
+        return task_files.snapshot(places), stamps, task_files.facts_of(self._watched)
 
     async def _watch(self) -> None:
         """Reload when something changed and then stood still for one look: a file is not read while it is written."""
@@ -266,7 +278,7 @@ class WorkerTasks:
             view.name, state, view.python, view.version, view.requires, view.folder, reason,
             sum(1 for task in tasks if task.code is not None and task.code.get("environment") == view.name),
             0 if pool is None else pool.workers, 0 if pool is None else pool.busy,
-            self.environments.of(view.name).size,
+            self.environments.of(view.name).size, self.environments.of(view.name).simulated,
         )  # fmt: skip
 
     def attention(self) -> list[dict[str, Any]]:
@@ -288,3 +300,10 @@ class WorkerTasks:
         self._pools.clear()
         if self._loader is not None:
             await self._loader.close()
+
+
+def _commits(loaded: Mapping[str, Loaded]) -> dict[str, str | None]:
+    """The git commit of every file that a module's tasks are in."""
+    files = {task.file for one in loaded.values() for task in one.tasks}
+    there = {path for one in loaded.values() for path, *_ in one.watched}
+    return {file: task_files.commit_of(Path(file)) for file in sorted(files & there)}

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from labd.worker import policy
 from labd.worker.encoding import NotJson, encode, explain
-from labd.worker.failures import said, unicode_of
+from labd.worker.failures import OWN_FOLDER, said, unicode_of
 from labd.worker.parameters import ParameterFault, Parameters, parameters_of
 
 
@@ -43,17 +43,19 @@ class Loader:
     def __init__(self) -> None:
         self.tasks: Dict[str, LoadedTask] = {}
         self.faults: List[Dict[str, Any]] = []
+        self._watched: Dict[str, List[Any]] = {}  # path -> facts of files that modules are made of
 
     def load(self, files: Sequence[str], modules: Sequence[str]) -> Dict[str, Any]:
         """Load in the order given and answer as the protocol's `tasks`, for these files and modules only."""
         before = set(self.tasks)
         self.faults = []
+        self._watched = {}
         for path in files:
             self._load_file(str(pathlib.Path(path).absolute()))
         for name in modules:
             self._load_module(name)
         wires = [task.wire for name, task in self.tasks.items() if name not in before]
-        return {"type": "tasks", "tasks": wires, "faults": self.faults}
+        return {"type": "tasks", "tasks": wires, "faults": self.faults, "watched": list(self._watched.values())}
 
     def _load_file(self, path: str) -> None:
         try:
@@ -83,9 +85,28 @@ class Loader:
             module = importlib.import_module(name)
         except BaseException as fault:  # noqa: BLE001 as above
             self._fault(*_place(fault, name))
+            self._watch(name, fault)
             return
+        self._watch(name, None)
         path = getattr(module, "__file__", None) or name
         self._take(lambda owner: owner == name or owner.startswith(name + "."), path, _digest(path))
+
+    def _watch(self, name: str, fault: Optional[BaseException]) -> None:
+        """Note the files of a module's package, and those that its import failed in: a change of one changes it."""
+        top = name.partition(".")[0]
+        modules = [one for key, one in list(sys.modules.items()) if key == top or key.startswith(top + ".")]
+        places = [getattr(one, "__file__", None) or "" for one in modules]
+        if fault is not None:
+            places += [frame.filename for frame in traceback.extract_tb(fault.__traceback__)]
+            places += [str(getattr(fault, "filename", None) or "")]
+        for path in places:
+            if path.startswith(OWN_FOLDER):
+                continue
+            try:
+                facts = pathlib.Path(path).stat()
+            except (OSError, ValueError):
+                continue
+            self._watched[path] = [path, facts.st_mtime_ns, facts.st_size, facts.st_ino]
 
     def _take(self, owns: Callable[[str], bool], path: str, digest: str) -> None:
         for function in policy.decorated:
@@ -113,9 +134,10 @@ class Loader:
 def _loaded(function: Callable[..., Any], path: str, line: int, digest: str) -> LoadedTask:
     own = policy.policy_of(function)
     parameters = parameters_of(function, own.bounds)
-    template_fault = _template_fault(own.wire["idempotency"], {one["name"] for one in parameters.wire})
-    if template_fault:
-        raise ParameterFault(template_fault)
+    wrong = _template_fault(own.wire["idempotency"], {one["name"] for one in parameters.wire})
+    wrong = wrong or _consumes_fault(own.wire["consumes"] or {}, parameters)
+    if wrong:
+        raise ParameterFault(wrong)
     wire = {
         "name": own.name,
         "description": own.description or inspect.getdoc(inspect.unwrap(function)) or "",
@@ -145,6 +167,20 @@ def _template_fault(template: Optional[str], names: Any) -> str:
         return f"idempotency={template!r}: {fault}"
     strangers = [field for field in fields if field not in names]
     return f"idempotency={template!r} names {', '.join(strangers)}, which is no parameter" if strangers else ""
+
+
+def _consumes_fault(consumes: Dict[str, Any], parameters: Parameters) -> str:
+    """What is wrong with arguments that say how much is taken: the daemon counts with them before the body runs."""
+    shapes = {one["name"]: one["type"] for one in parameters.wire}
+    for name, source in consumes.items():
+        if not isinstance(source, str):
+            continue
+        if source not in shapes:
+            return f"consumes={{{name!r}: {source!r}}} names {source}, which is no parameter"
+        shape = shapes[source].get("of") if shapes[source]["kind"] == "optional" else shapes[source]
+        if shape["kind"] not in ("int", "float"):
+            return f"consumes={{{name!r}: {source!r}}} needs {source} annotated as a number: `{source}: float`"
+    return ""
 
 
 def _where(function: Callable[..., Any], path: str) -> Tuple[str, int]:

@@ -66,6 +66,7 @@ def checked(given: Mapping[str, Any]) -> Dict[str, Any]:
     _names(options, "resources")
     _names(options, "tags")
     _kind(options, "consumes", dict)
+    _check_consumes(options.get("consumes") or {})
     _kind(options, "bounds", dict)
     if options.get("cache_key") not in (None, True, False):
         raise TypeError("@task(cache_key=...) takes True or task_input_hash: the key is the task and its arguments")
@@ -190,6 +191,20 @@ def _seconds(options: Mapping[str, Any], key: str, zero: bool = False) -> None:
         raise TypeError(f"@task({key}=...) takes a number of seconds, not {value!r}")
     if value < 0 or (value == 0 and not zero) or value == float("inf"):
         raise ValueError(f"@task({key}={value}) takes {'0 or more' if zero else 'more than 0'} seconds")
+
+
+def _check_consumes(consumes: Mapping[Any, Any]) -> None:
+    for name, source in consumes.items():
+        if not isinstance(name, str) or not name:
+            raise TypeError(f"@task(consumes=...) takes names of reservoirs or colours, not {name!r}")
+        if isinstance(source, str) and source:
+            continue  # whether it is a parameter is seen with the function
+        if not isinstance(source, (int, float)) or isinstance(source, bool):
+            raise TypeError(
+                f"@task(consumes=...): {name} takes the name of an argument or a volume in ul, not {source!r}"
+            )
+        if not 0 <= source < float("inf"):
+            raise ValueError(f"@task(consumes=...): {name} takes a volume of 0 ul or more, not {source!r}")
 
 
 def _one_of(options: Mapping[str, Any], key: str, words: Any) -> None:

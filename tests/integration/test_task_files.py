@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -204,3 +205,93 @@ async def test_a_pin_outlives_the_daemon(state_dir: Path) -> None:
     async with task_house(state_dir, VERSION.format(2)) as house:
         with pytest.raises(TaskPinned):
             await house.engine.submit([Submission("version")], INTERNAL)
+
+
+def paint_lab(folder: Path, version: str, colour: str = "'red'") -> None:
+    """A package of two modules with one task."""
+    (folder / "paint_lab").mkdir(exist_ok=True)
+    (folder / "paint_lab" / "__init__.py").write_text("from paint_lab.mixing import mixed\n")
+    (folder / "paint_lab" / "colours.py").write_text(f"COLOUR = {colour}\n")
+    (folder / "paint_lab" / "mixing.py").write_text(
+        "from labd import task\nfrom paint_lab.colours import COLOUR\n\n"
+        f"@task\ndef mixed():\n    return COLOUR + '{version}'\n"
+    )
+
+
+async def reloaded(house: TaskHouse, after: int) -> None:
+    async with asyncio.timeout(15.0):
+        async for event in house.engine.events.subscribe(after):
+            if event.kind == "task.reloaded":
+                return
+
+
+async def test_a_changed_part_of_a_module_is_taken_up_and_one_that_broke_is_when_it_is_mended(state_dir: Path) -> None:
+    site = state_dir / "site"
+    site.mkdir()
+    paint_lab(site, "one")
+    environments = {"default": EnvironmentSettings(variables={"PYTHONPATH": str(site)}, grace_s=0.3)}
+    async with task_house(state_dir, environments=environments, poll_s=0.05) as house:
+        settings = TasksSettings(folders=(str(house.folder),), modules=("paint_lab",), poll_s=0.05)
+        await house.workers.change(environments, settings)
+        old = await house.run("mixed")
+        assert old.result == "redone"
+        last = house.engine.events.last_seq
+        paint_lab(site, "three", "'bluish '")
+        await reloaded(house, last)
+        new = await house.run("mixed")
+        assert new.result == "bluish three"
+        assert old.code is not None and new.code is not None and old.code["sha256"] != new.code["sha256"]
+        last = house.engine.events.last_seq
+        paint_lab(site, "three", "1 / 0")
+        await reloaded(house, last)
+        with pytest.raises(UnknownTask):
+            await house.submit("mixed")
+        last = house.engine.events.last_seq
+        paint_lab(site, "three", "'mended '")
+        await reloaded(house, last)
+        assert await house.result("mixed") == "mended three"
+
+
+async def test_modules_that_stand_still_are_left_in_peace_and_looked_at_when_asked(state_dir: Path) -> None:
+    site = state_dir / "site"
+    site.mkdir()
+    paint_lab(site, "one")
+    environments = {"default": EnvironmentSettings(variables={"PYTHONPATH": str(site)}, grace_s=0.3)}
+    async with task_house(state_dir, environments=environments) as house:
+        settings = TasksSettings(folders=(str(house.folder),), modules=("paint_lab",))
+        await house.workers.change(environments, settings)
+        assert house.workers.is_current()
+        paint_lab(site, "another")
+        assert not house.workers.is_current()
+        await house.workers.reload(ANNA)
+        assert house.workers.is_current()
+        assert await house.result("mixed") == "redanother"
+
+
+async def test_a_task_answers_to_the_names_that_prefect_gives_it_unless_they_are_taken(house: TaskHouse) -> None:
+    await house.load(
+        "@task\ndef mix_two_colors():\n    return 'under'\n\n"
+        "@task(name='weigh-plate')\ndef weigh():\n    return 'dash'\n\n"
+        "@task\ndef weigh_plate():\n    return 'under'\n"
+    )
+    for name in ("mix_two_colors", "mix-two-colors", "mix-two-colors/mix-two-colors"):
+        job = await house.run(name)
+        assert (job.task, job.result) == ("mix_two_colors", "under")
+    assert await house.result("weigh-plate") == "dash"
+    assert await house.result("weigh-plate/weigh-plate") == "dash"
+    assert await house.result("weigh_plate") == "under"
+
+
+async def test_jobs_of_a_simulated_environment_say_so_and_its_bodies_are_told(state_dir: Path) -> None:
+    environments = {
+        "default": EnvironmentSettings(grace_s=0.3, simulated=True),
+        "real": EnvironmentSettings(python=sys.executable, grace_s=0.3),
+    }
+    text = "@task{}\ndef {}():\n    return os.environ.get('LABD_SIMULATED')\n"
+    async with task_house(state_dir, environments=environments) as house:
+        await house.load(text.format("", "here") + text.format("(env='real')", "there"))
+        simulated, real = await house.run("here"), await house.run("there")
+        assert (simulated.simulated, simulated.result) == (True, "1")
+        assert (real.simulated, real.result) == (False, None)
+        views = {view.name: view.simulated for view in await house.workers.views()}
+        assert views == {"default": True, "real": False}

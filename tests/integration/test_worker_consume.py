@@ -1,4 +1,4 @@
-"""`consume` in real workers: a body goes on when its debit is on disk, ends where stock is short, debits nothing twice."""
+"""`consume` in real workers: a body goes on when its debit is on disk, ends where stock is short, debits once."""
 
 from __future__ import annotations
 

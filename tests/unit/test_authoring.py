@@ -95,6 +95,17 @@ def test_a_flow_of_prefect_needs_one_changed_import() -> None:
         ({"name": "a b"}, "task name 'a b': letters, digits, '_', '.' and '-', a letter first, at most 100 characters"),
         ({"cache_key": "R"}, "@task(cache_key=...) takes True or task_input_hash: the key is the task and its"),
         ({"cache_key": True, "effect": "physical"}, "@task(cache_key=...) cannot go with effect='physical': what"),
+        ({"consumes": ["red"]}, "@task(consumes=...) takes a dict, not ['red']"),
+        (
+            {"consumes": {"red": object}},
+            "@task(consumes=...): red takes the name of an argument or a volume in ul, not",
+        ),
+        (
+            {"consumes": {"red": True}},
+            "@task(consumes=...): red takes the name of an argument or a volume in ul, not True",
+        ),
+        ({"consumes": {"red": float("nan")}}, "@task(consumes=...): red takes a volume of 0 ul or more, not nan"),
+        ({"consumes": {5: "R"}}, "@task(consumes=...) takes names of reservoirs or colours, not 5"),
         ({"cache_ttl_s": 5}, "@task(cache_ttl_s=...) needs cache_key=True"),
     ],
 )
