@@ -1,0 +1,190 @@
+"""What MongoDB has still to get: the ledger's movements behind a cursor, in bounded batches.
+
+The table of movements is truth and queue in one. The cursor says up to which movement everything has arrived; it is
+kept after the arrival, so a crash in between sends a batch again, and every write of it finds itself done.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import msgspec
+import structlog
+
+from labd.engine.engine import Engine
+from labd.errors import LabdError
+from labd.mongo_documents import LEVELS, Document, Documents, Mirrored, Movement, Write
+from labd.settings_types import MongoSettings
+
+log = structlog.get_logger()
+CURSOR = "mongo.sent"
+LEDGER_BYTES = 5
+RESERVOIRS_LIMIT = 10_000
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Writes, and how far MongoDB is after them."""
+
+    writes: list[Write]
+    upto: int
+    shown: dict[str, Mirrored | str]
+
+
+class Outbox:
+    """One ledger's way to MongoDB.
+
+    Args:
+        random: Gives the ledger its number once.
+        simulated: The ledger counts a simulator's stock.
+    """
+
+    def __init__(self, engine: Engine, settings: MongoSettings, random: Random, simulated: bool) -> None:
+        self.documents: Documents
+        self.sent = 0
+        self.pending = 0
+        self._engine = engine
+        self._settings = settings
+        self._random = random
+        self._simulated = simulated
+        self._told: dict[str, Mirrored | str] = {}  # a reservoir that was removed has its color_key here
+
+    async def open(self) -> None:
+        """Take up the cursor; a ledger that never sent anything gets its number.
+
+        Raises:
+            StoreFull: The number cannot be kept.
+        """
+        kept = await self._engine.stored_value(CURSOR)
+        if kept is None:
+            kept = {"ledger": self._new_number(), "movement": 0}
+            await self._engine.store_value(CURSOR, kept)
+        self.documents = Documents(kept["ledger"], self._simulated)
+        self.sent = kept["movement"]
+        await self.count()
+
+    def _new_number(self) -> str:
+        return self._random.randbytes(LEDGER_BYTES).hex()
+
+    async def count(self) -> None:
+        """Look how many movements wait."""
+        try:
+            self.pending = max(0, await self._top() - self.sent)
+        except sqlite3.Error:
+            pass  # the figure is for people; whoever reads the movements themselves hears of it
+
+    async def _top(self) -> int:
+        return int((await self._engine.journal.read("inventory.outbox_top"))[0][0] or 0)
+
+    async def next(self) -> Batch | None:
+        """The next writes; None where MongoDB has everything."""
+        top = await self._top()
+        self.pending = max(0, top - self.sent)
+        there, gone = await self._reservoirs()
+        movements = await self._movements() if self.pending else []
+        shown: dict[str, Mirrored | str] = {**there, **{key: facts.color_key for key, facts in gone.items()}}
+        writes = self.documents.writes(movements, there, {**gone, **there})
+        for key, facts in shown.items():
+            if self._told.get(key) == facts:
+                continue
+            writes.append(self.documents.removal(facts) if isinstance(facts, str) else self.documents.facts(facts))
+        if not movements and shown == self._told:
+            return None
+        return Batch(writes, movements[-1].id if movements else self.sent, shown)
+
+    async def arrived(self, batch: Batch) -> None:
+        """MongoDB has the batch; keep that."""
+        self._told = batch.shown
+        if batch.upto != self.sent:
+            await self._move(batch.upto)
+
+    async def _move(self, upto: int) -> None:
+        self.pending = max(0, self.pending - (upto - self.sent))
+        self.sent = upto
+        try:
+            await self._engine.store_value(CURSOR, {"ledger": self.documents.ledger, "movement": upto})
+        except LabdError as fault:  # a full disk: what is sent again after a restart changes nothing
+            log.warning("mongo.note_stays", movement=upto, problem=fault.message)
+
+    async def meet(self, there: Sequence[Document]) -> list[Write]:
+        """Compare with what a fresh connection shows of this ledger's levels.
+
+        Why: after a backup is restored the ledger goes on from an older movement, under numbers that MongoDB has seen
+        already; nothing would replace the levels of the lost ones. So the ledger takes a new number and tells all its
+        levels.
+
+        Returns:
+            Writes that have to arrive first.
+        """
+        self._told = {}
+        own = {doc["movement_id"]: doc for doc in there if doc.get("ledger") == self.documents.ledger}
+        if not own:
+            return []
+        rows = await self._engine.journal.read("inventory.outbox_named", msgspec.json.encode([*own]).decode())
+        known = {row[0]: _milliseconds(row[1]) for row in rows}
+        if all(known.get(number) == _milliseconds(doc["last_updated"].timestamp()) for number, doc in own.items()):
+            return []
+        top = await self._top()
+        log.warning("mongo.ledger_changed", newest_there=max(own), newest_here=top)
+        self.documents = Documents(self._new_number(), self._simulated)
+        mirrored, _ = await self._reservoirs()
+        latest = [_movement(row) for row in await self._engine.journal.read("inventory.outbox_latest")]
+        writes = [
+            write
+            for movement in latest
+            if movement.reservoir in mirrored
+            for write in self.documents.level(movement, mirrored[movement.reservoir])
+        ]
+        await self._move(min(self.sent, top))
+        return writes
+
+    @property
+    def levels(self) -> str:
+        """Name of the collection of levels."""
+        return self.documents.collection(LEVELS)
+
+    async def _movements(self) -> list[Movement]:
+        """The next movements, with the whole of every operation that they touch."""
+        limit = self._settings.batch
+        while True:
+            rows = await self._engine.journal.read("inventory.outbox_movements", self.sent, limit)
+            found = [_movement(row) for row in rows]
+            if len(found) < limit:
+                return found
+            whole = [movement for movement in found if movement.operation != found[-1].operation]
+            if whole:
+                return whole
+            limit *= 2  # one operation alone fills the batch: it is one document and cannot be cut
+
+    async def _reservoirs(self) -> tuple[dict[str, Mirrored], dict[str, Mirrored]]:
+        """Those that are there, and those that were removed."""
+        there: dict[str, Mirrored] = {}
+        gone: dict[str, Mirrored] = {}
+        for key, body, removed_at in await self._engine.journal.read("inventory.outbox_reservoirs", RESERVOIRS_LIMIT):
+            facts = _mirrored(self.color_key(key), msgspec.json.decode(body))
+            (there if removed_at is None else gone)[key] = facts
+        return there, gone
+
+    def color_key(self, reservoir: str) -> str:
+        """The name of a reservoir in MongoDB, where a dot would part a path."""
+        return self._settings.color_keys.get(reservoir, reservoir.replace(".", "_"))
+
+
+def _mirrored(color_key: str, body: dict[str, Any]) -> Mirrored:
+    closed = body.get("lid", "open") == "closed"
+    rate = body["closed_rate_ul_per_hour" if closed else "evaporation_rate_ul_per_hour"]
+    return Mirrored(color_key, body["color"], body.get("position", ""), rate)
+
+
+def _movement(row: Sequence[Any]) -> Movement:
+    number, reservoir, kind, at, volume, before, after, actor, cause, operation, details = row
+    return Movement(
+        number, reservoir, kind, at, volume, before, after, actor, cause or "", operation,
+        msgspec.json.decode(details) if details else {},
+    )  # fmt: skip
+
+
+def _milliseconds(at: float) -> int:
+    return round(at * 1000)
