@@ -16,6 +16,7 @@ from labd.snapshots.verification import Answer, differences
 WELL = Health(
     True, heap_percent=40.0, page_cache_percent=50.0, page_cache_ratio="usage", databases=3, disk_free_bytes=10**12
 )
+BUSY = replace(WELL, heap_percent=99.0, page_cache_percent=99.0, databases=60)
 
 
 @pytest.mark.parametrize(
