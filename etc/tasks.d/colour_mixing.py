@@ -3,7 +3,12 @@
 An example to copy into `/etc/labd/tasks.d` and change. The tasks run in the environment `ot2` (opentrons 9.0) in one
 sticky worker: its protocol context with deck, pipette and tips lives from job to job. On the robot itself it is that of
 `opentrons.execute` (the robot's own server must be stopped), anywhere else opentrons' simulator; COLOUR_CONTEXT =
-"execute" or "simulate" in the variables of [env.ot2] decides otherwise. Every answer says which.
+"execute" or "simulate" in the variables of [env.ot2] decides otherwise, and `simulated = true` there takes the
+simulator. Every answer says which.
+
+`mix_color_with_inventory` is `mix_color` on stock that labd keeps: its jobs are refused where a paint is short, and
+each paint is debited right before it leaves its tube. Where the robot is the simulator it needs `simulated = true`, so
+that real stock stays untouched.
 
 Why a file: what hangs on the pipette and what is in a well outlive any process. A well is on disk as used before the
 first drop leaves the tip; a reservation whose process is gone never came so far, and counts for nothing.
@@ -18,7 +23,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from labd import current_job_id, log, progress, task
+from labd import consume, current_job_id, log, progress, task
 
 SUM_LIMIT_UL = 300
 PIPETTE, MOUNT, ACCURATE_FROM_UL = "p300_single_gen2", "right", 20
@@ -27,6 +32,7 @@ TIPS, TIPS_SLOT = "opentrons_96_tiprack_300ul", 9
 PAINTS, PAINTS_SLOT = "lab_6_tuberack_15000ul", 3
 DOCK, DOCK_SLOT = "lab_color_sensor_dock", 10
 TUBE = {"R": "B1", "Y": "B2", "B": "B3", "G": "A1"}
+STOCK = {"R": "red", "Y": "yellow", "B": "blue", "G": "green"}  # what the inventory calls them
 TIP = {"R": "A1", "Y": "B1", "B": "C1", "G": "D1"}  # each paint has its own, put back after use: it touches no other
 SENSOR, SENSOR_PLACE = "sensor", "D6"  # in its dock, a tip rack for opentrons: tips are taken from such only
 SENSOR_OVER_WELL_MM = 2.0
@@ -38,10 +44,19 @@ STATE_FOLDER = Path.cwd()  # the working folder of labd's workers, in its state 
 
 def simulated() -> bool:
     """Whether the robot is opentrons' simulator."""
-    chosen = os.environ.get("COLOUR_CONTEXT", "execute" if "RUNNING_ON_PI" in os.environ else "simulate")
+    declared = declared_simulated()
+    on_robot = "RUNNING_ON_PI" in os.environ and not declared
+    chosen = os.environ.get("COLOUR_CONTEXT", "execute" if on_robot else "simulate")
     if chosen not in ("execute", "simulate"):
         raise ValueError(f"COLOUR_CONTEXT is {chosen!r}; say execute or simulate in the variables of [env.ot2]")
+    if chosen == "execute" and declared:
+        raise ValueError("COLOUR_CONTEXT is 'execute' and [env.ot2] has simulated = true; take one of them out")
     return chosen == "simulate"
+
+
+def declared_simulated() -> bool:
+    """Whether labd takes the jobs of this environment for simulated ones."""
+    return os.environ.get("LABD_SIMULATED") == "1"
 
 
 def mixture(**parts_ul: float) -> dict[str, float]:
@@ -176,6 +191,7 @@ class Bench:
             from opentrons.execute import get_protocol_api
         self.ledger = ledger
         self.mixes = 0
+        self.debited = False  # what is in the tip was taken from stock, and none of it has left the tip
         context = get_protocol_api(API_LEVEL)
         context.home()
         self.plate = context.load_labware(PLATE, PLATE_SLOT)
@@ -185,17 +201,34 @@ class Bench:
         self.pipette = context.load_instrument(PIPETTE, MOUNT, tip_racks=[self.tips])
         log(f"{'simulated ' if self.simulated else ''}OT-2 is ready: {PIPETTE}, plate in slot {PLATE_SLOT}")
 
+    def aspirate(self, paint: str, volume_ul: float, debits: bool) -> None:
+        """Take a paint up; with `debits` the stock has less of it before it leaves its tube."""
+        if debits:
+            consume({STOCK[paint]: volume_ul})
+            self.debited = True
+        self.pipette.aspirate(volume_ul, self.paints[TUBE[paint]])
+
+    def dispense(self, volume_ul: float, well: str) -> None:
+        """All of it into a well; one that fails may have left any part of it there."""
+        self.debited = False
+        self.pipette.dispense(volume_ul, self.plate[well].top())
+        self.pipette.blow_out(self.plate[well].top())
+
     def take(self, what: str) -> None:
         """A paint's tip, or the sensor."""
         self.ledger.hold(what)
         self.pipette.pick_up_tip(self._place(what))
 
     def put_back(self, what: str) -> None:
-        """The pipette is free after it."""
-        if what in TUBE and self.pipette.current_volume:
+        """The pipette is free after it; paint that is still in the tip goes back into its tube, and into the stock."""
+        left_ul = self.pipette.current_volume if what in TUBE else 0.0
+        if left_ul:
             self.pipette.blow_out(self.paints[TUBE[what]].top())
         self.pipette.drop_tip(self._place(what))
         self.ledger.hold(None)
+        debited, self.debited = self.debited, False
+        if left_ul and debited:
+            consume({STOCK[what]: -left_ul})
 
     def _place(self, what: str) -> Any:
         return self.dock[SENSOR_PLACE] if what == SENSOR else self.tips[TIP[what]]
@@ -242,13 +275,8 @@ def bench() -> Bench:
     return _benches[0]
 
 
-@task(
-    env="ot2", affinity="ot2", effect="physical", resources=["ot2:main"],
-    bounds=dict.fromkeys("RYBG", (0, SUM_LIMIT_UL)),
-)  # fmt: skip
-def mix_color(R: float, Y: float, B: float, mix_well: str, G: float = 0) -> dict[str, Any]:  # noqa: N803
-    """Mix red, yellow, blue and green (ul, together at most 300) in an empty well of the plate."""
-    parts_ul, well = mixture(R=R, Y=Y, B=B, G=G), checked_well(mix_well)
+def mix(parts_ul: dict[str, float], well: str, debits: bool) -> dict[str, Any]:
+    """Mix paints in a well of the plate; with `debits` on stock that labd keeps."""
     here = bench()
     if here.tidy() == SENSOR:
         raise RuntimeError("the pipette holds the sensor; `labctl task run move_sensor_back` first")
@@ -260,11 +288,10 @@ def mix_color(R: float, Y: float, B: float, mix_well: str, G: float = 0) -> dict
         for number, (paint, volume) in enumerate(parts_ul.items()):
             progress(number, len(parts_ul), f"{volume:g} ul of {paint} into {well}")
             here.take(paint)
-            here.pipette.aspirate(volume, here.paints[TUBE[paint]])
+            here.aspirate(paint, volume, debits)
             if number == 0:
                 here.ledger.use(well, parts_ul)
-            here.pipette.dispense(volume, here.plate[well].top())
-            here.pipette.blow_out(here.plate[well].top())
+            here.dispense(volume, well)
             here.put_back(paint)
     finally:
         here.ledger.give_back(well)
@@ -274,6 +301,29 @@ def mix_color(R: float, Y: float, B: float, mix_well: str, G: float = 0) -> dict
         "well": well, "parts_ul": parts_ul, "total_ul": sum(parts_ul.values()), "mixes_of_this_context": here.mixes,
         "simulated": here.simulated,
     }  # fmt: skip
+
+
+@task(
+    env="ot2", affinity="ot2", effect="physical", resources=["ot2:main"],
+    bounds=dict.fromkeys("RYBG", (0, SUM_LIMIT_UL)),
+)  # fmt: skip
+def mix_color(R: float, Y: float, B: float, mix_well: str, G: float = 0) -> dict[str, Any]:  # noqa: N803
+    """Mix red, yellow, blue and green (ul, together at most 300) in an empty well of the plate."""
+    return mix(mixture(R=R, Y=Y, B=B, G=G), checked_well(mix_well), debits=False)
+
+
+@task(
+    env="ot2", affinity="ot2", effect="physical", resources=["ot2:main"], queue="high-priority", priority=1,
+    bounds=dict.fromkeys("RYBG", (0, SUM_LIMIT_UL)), consumes={stock: paint for paint, stock in STOCK.items()},
+)  # fmt: skip
+def mix_color_with_inventory(R: float, Y: float, B: float, mix_well: str, G: float = 0) -> dict[str, Any]:  # noqa: N803
+    """Mix as `mix_color` does, on stock that labd keeps; refused where a paint is short."""
+    if simulated() and not declared_simulated():
+        raise RuntimeError(
+            "the robot is opentrons' simulator here, and real stock would be debited: say simulated = true in "
+            "[env.ot2], or run this on the robot"
+        )
+    return mix(mixture(R=R, Y=Y, B=B, G=G), checked_well(mix_well), debits=True)
 
 
 @task(env="ot2", affinity="ot2", effect="physical", resources=["ot2:main"])

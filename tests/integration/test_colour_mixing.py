@@ -15,6 +15,7 @@ from labd.errors import InvalidArguments
 from labd.settings_types import EnvironmentSettings
 from tests.fakes import opentrons_env
 from tests.fakes.task_house import TaskHouse, task_house
+from tests.fakes.task_store import TaskStore
 
 pytestmark = [pytest.mark.timeout(1000)]  # the environment is made once
 EXAMPLE = Path(__file__).resolve().parents[2] / "etc" / "tasks.d"
@@ -31,6 +32,8 @@ def sabotage(method: str, how: str):
         setattr(pipette, method, plain)
         time.sleep(0.7)  # what is told within half a second of the last progress makes no event
         progress(1, 2, f"{method} goes wrong")
+        if how == "raise_after":
+            plain(*args, **more)
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if how == "hang":
@@ -39,13 +42,16 @@ def sabotage(method: str, how: str):
     setattr(pipette, method, broken)
 """
 MIX: dict[str, Any] = {"R": 120, "Y": 50, "B": 80}
+DEBITS = [{"red": 120.0}, {"yellow": 50.0}, {"blue": 80.0}]
 
 
 @asynccontextmanager
-async def lab(state_dir: Path) -> AsyncIterator[TaskHouse]:
+async def lab(state_dir: Path, simulated: bool = True, **variables: str) -> AsyncIterator[TaskHouse]:
     """An engine with the example's tasks, and one that makes things go wrong."""
     shutil.copytree(EXAMPLE, state_dir / "tasks.d")
-    settings = EnvironmentSettings(python=str(opentrons_env.interpreter()), size=2, grace_s=1.0)
+    settings = EnvironmentSettings(
+        python=str(opentrons_env.interpreter()), size=2, grace_s=1.0, simulated=simulated, variables=variables
+    )
     async with task_house(state_dir, SABOTAGE, {"ot2": settings}) as house:
         assert house.workers.faults == []
         yield house
@@ -154,3 +160,68 @@ async def test_the_sensor_stays_over_its_well_until_it_is_sent_back(state_dir: P
         for _ in range(2):
             assert await house.result("move_sensor_back") == {"sensor": "dock", "simulated": True}
         assert (await mix(house, "B3")).state is JobState.SUCCEEDED
+
+
+async def test_a_mix_on_stock_needs_and_debits_each_paint_before_it_leaves_its_tube(state_dir: Path) -> None:
+    async with lab(state_dir) as house:
+        store = TaskStore(house.engine)
+        job = await house.run("mix-color-with-inventory/mix-color-with-inventory", mix_well="B2", **MIX)
+        assert job.error is None, job.error
+        assert (job.task, job.queue, job.priority, job.simulated) == (
+            "mix_color_with_inventory", "high-priority", 1, True,
+        )  # fmt: skip
+        assert job.needs == {"red": 120.0, "yellow": 50.0, "blue": 80.0}
+        assert store.volumes() == DEBITS
+        plain = await mix(house, "B3")
+        assert {**job.result, "well": "B3", "mixes_of_this_context": 2} == plain.result
+        assert (plain.needs, store.volumes()) == (None, DEBITS)
+        green = await house.submit("mix_color_with_inventory", R=0, Y=0, B=0, G=30, mix_well="B4")
+        assert green.needs == {"green": 30.0}
+        await house.ended(green)
+        assert store.volumes()[3:] == [{"green": 30.0}]
+
+
+async def test_a_refused_debit_moves_no_paint(state_dir: Path) -> None:
+    async with lab(state_dir) as house:
+        store = TaskStore(house.engine)
+        store.refuse = "red"
+        job = await house.run("mix_color_with_inventory", mix_well="B2", **MIX)
+        assert job.error is not None
+        assert "Insufficient stock for: red" in job.error.message
+        assert await states(house) == {}
+        assert store.volumes() == []
+        store.refuse = ""
+        await house.result("mix_color_with_inventory", mix_well="B2", **MIX)
+        assert store.volumes() == DEBITS
+
+
+@pytest.mark.parametrize(
+    ("method", "how", "back"),
+    [("aspirate", "raise", []), ("aspirate", "raise_after", [{"red": -120.0}]), ("dispense", "raise", [])],
+)
+async def test_paint_that_goes_back_into_its_tube_goes_back_into_stock(
+    state_dir: Path, method: str, how: str, back: list[dict[str, float]]
+) -> None:
+    async with lab(state_dir) as house:
+        store = TaskStore(house.engine)
+        await house.result("sabotage", method=method, how=how)
+        failed = await house.run("mix_color_with_inventory", mix_well="B2", **MIX)
+        assert failed.state is JobState.FAILED
+        assert store.volumes() == DEBITS[:1]
+        await house.result("mix_color_with_inventory", mix_well="B3", **MIX)
+        assert store.volumes() == [*DEBITS[:1], *back, *DEBITS]
+
+
+async def test_a_simulated_mix_touches_no_real_stock(state_dir: Path) -> None:
+    async with lab(state_dir, simulated=False) as house:
+        store = TaskStore(house.engine)
+        job = await house.run("mix_color_with_inventory", mix_well="B2", **MIX)
+        assert job.error is not None
+        assert "say simulated = true in [env.ot2], or run this on the robot" in job.error.message
+        assert (store.volumes(), await states(house)) == ([], {})
+
+
+async def test_a_simulated_environment_moves_no_robot(state_dir: Path) -> None:
+    async with lab(state_dir, COLOUR_CONTEXT="execute") as house:
+        told = refusal(await mix(house, "B2"))
+        assert told == "COLOUR_CONTEXT is 'execute' and [env.ot2] has simulated = true; take one of them out"

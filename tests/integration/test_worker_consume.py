@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from labd.engine.job import INTERNAL, Cause, Job, JobState
-from labd.errors import InsufficientStock
+from labd.engine.job import INTERNAL, Job, JobState
 from labd.settings_types import EnvironmentSettings
 from tests.fakes.ssh_host import ssh_host
 from tests.fakes.task_house import TaskHouse, task_house
+from tests.fakes.task_store import TaskStore
 
 TASKS = """
 import threading
@@ -91,47 +91,15 @@ def pid():
 """
 
 
-class Store:
-    """An attendant that keeps an account in memory; `held` stands where debits wait."""
-
-    def __init__(self) -> None:
-        self.debits: list[tuple[str, dict[str, float]]] = []
-        self.refuse = ""
-        self.on_debit: Callable[[Job], None] = lambda job: None
-
-    def admit(self, jobs: list[Job]) -> None:
-        pass
-
-    def forget(self, job: Job) -> None:
-        pass
-
-    def change(self, job: Job, before: JobState, after: JobState) -> None:
-        pass
-
-    def check_retry(self, job: Job) -> None:
-        pass
-
-    def cause(self, job: Job) -> Cause | None:
-        return None
-
-    def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
-        if self.refuse in volumes_ul:
-            raise InsufficientStock(f"Insufficient stock for: {self.refuse} (available: 1.0 ul, required: 9.0 ul).")
-        if (step, volumes_ul) not in self.debits:
-            self.debits.append((step, volumes_ul))
-        self.on_debit(job)
-
-
 @pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-async def house(state_dir: Path, store: Store) -> AsyncIterator[TaskHouse]:
+async def house(state_dir: Path) -> AsyncIterator[TaskHouse]:
     async with task_house(state_dir, TASKS) as one:
-        one.engine.attend(store)
         yield one
+
+
+@pytest.fixture
+def store(house: TaskHouse) -> TaskStore:
+    return TaskStore(house.engine)
 
 
 async def asked(house: TaskHouse, job: Job) -> None:
@@ -141,24 +109,26 @@ async def asked(house: TaskHouse, job: Job) -> None:
                 return
 
 
-async def test_debits_of_a_body_arrive_in_order_with_attempt_and_ordinal(house: TaskHouse, store: Store) -> None:
+async def test_debits_of_a_body_arrive_in_order_with_attempt_and_ordinal(house: TaskHouse, store: TaskStore) -> None:
     assert await house.result("mixes", R=120.0) == "mixed"
     assert store.debits == [("1:1", {"red": 120.0}), ("1:2", {"blue": 5.0, "red": -1.0})]
 
 
-async def test_an_async_body_keeps_its_loop_going_where_it_awaits(house: TaskHouse, store: Store) -> None:
+async def test_an_async_body_keeps_its_loop_going_where_it_awaits(house: TaskHouse, store: TaskStore) -> None:
     assert await house.result("mixes_async", R=120.0) > 0
     assert store.debits == [("1:1", {"red": 120.0}), ("1:2", {"blue": 5.0})]
 
 
-async def test_threads_of_a_body_debit_side_by_side_and_the_next_run_starts(house: TaskHouse, store: Store) -> None:
+async def test_threads_of_a_body_debit_side_by_side_and_the_next_run_starts(house: TaskHouse, store: TaskStore) -> None:
     assert await house.result("mixes_in_threads", count=20) == "mixed"
     assert sorted(volumes["red"] for _, volumes in store.debits) == [float(n) for n in range(1, 21)]
     assert len({step for step, _ in store.debits}) == 20
     assert isinstance(await house.result("pid"), int)
 
 
-async def test_a_refusal_ends_the_body_where_it_stands_and_is_not_tried_again(house: TaskHouse, store: Store) -> None:
+async def test_a_refusal_ends_the_body_where_it_stands_and_is_not_tried_again(
+    house: TaskHouse, store: TaskStore
+) -> None:
     store.refuse = "red"
     job = await house.run("mixes", R=9.0)
     assert job.error is not None
@@ -168,13 +138,13 @@ async def test_a_refusal_ends_the_body_where_it_stands_and_is_not_tried_again(ho
     assert store.debits == []
 
 
-async def test_a_copy_that_a_body_forked_cannot_debit(house: TaskHouse, store: Store) -> None:
+async def test_a_copy_that_a_body_forked_cannot_debit(house: TaskHouse, store: TaskStore) -> None:
     assert await house.result("mixes_in_a_fork") == 7
     assert store.debits == []
 
 
 async def test_a_body_that_runs_again_after_an_answer_repeats_its_step_and_a_retry_has_its_own(
-    house: TaskHouse, store: Store
+    house: TaskHouse, store: TaskStore
 ) -> None:
     job = await house.submit("mixes_then_asks")
     await asked(house, job)
@@ -186,7 +156,7 @@ async def test_a_body_that_runs_again_after_an_answer_repeats_its_step_and_a_ret
     assert store.debits == [("1:1", {"red": 3.0}), ("2:1", {"red": 3.0})]
 
 
-async def test_a_cancel_that_comes_with_a_debit_takes_it_back(house: TaskHouse, store: Store) -> None:
+async def test_a_cancel_that_comes_with_a_debit_takes_it_back(house: TaskHouse, store: TaskStore) -> None:
     cancels: list[asyncio.Task[object]] = []
 
     def cancel(job: Job) -> None:
@@ -201,7 +171,7 @@ async def test_a_cancel_that_comes_with_a_debit_takes_it_back(house: TaskHouse, 
     assert sum(volumes["red"] for _, volumes in store.debits) == 0.0
 
 
-async def test_what_a_cancelled_body_puts_back_is_booked(house: TaskHouse, store: Store) -> None:
+async def test_what_a_cancelled_body_puts_back_is_booked(house: TaskHouse, store: TaskStore) -> None:
     job = await house.submit("puts_back_when_cancelled")
     await house.reached(job, "sucked in")
     await house.engine.cancel(job.id, INTERNAL)
@@ -209,7 +179,7 @@ async def test_what_a_cancelled_body_puts_back_is_booked(house: TaskHouse, store
     assert store.debits == [("1:1", {"red": 50.0}), ("1:2", {"red": -50.0})]
 
 
-async def test_a_worker_killed_in_a_debit_leaves_the_others_alone(house: TaskHouse, store: Store) -> None:
+async def test_a_worker_killed_in_a_debit_leaves_the_others_alone(house: TaskHouse, store: TaskStore) -> None:
     def kill(job: Job) -> None:
         store.on_debit = lambda job: None
         for worker in house.workers.pool("default").all_workers():
@@ -222,7 +192,7 @@ async def test_a_worker_killed_in_a_debit_leaves_the_others_alone(house: TaskHou
     assert await house.result("mixes", R=7.0) == "mixed"
 
 
-async def test_over_ssh_debits_arrive_as_from_here(state_dir: Path, tmp_path: Path, store: Store) -> None:
+async def test_over_ssh_debits_arrive_as_from_here(state_dir: Path, tmp_path: Path) -> None:
     with ssh_host(tmp_path / "host") as host:
         text = "ROBOT = 'robot'\n" + TASKS.replace("@task\n", "@task(env=ROBOT)\n").replace(
             "@task(", "@task(env=ROBOT, ", 1
@@ -230,7 +200,7 @@ async def test_over_ssh_debits_arrive_as_from_here(state_dir: Path, tmp_path: Pa
         settings: dict[str, EnvironmentSettings] = {"robot": host.environment()}
         async with task_house(state_dir, text, settings) as house:
             assert house.workers.faults == []
-            house.engine.attend(store)
+            store = TaskStore(house.engine)
             assert await house.result("mixes", R=120.0) == "mixed"
             assert await house.result("mixes_in_threads", count=5) == "mixed"
             job = await house.submit("puts_back_when_cancelled")
