@@ -201,6 +201,8 @@ class AppriseOutlet:
         if not done:
             raise Undelivered(f"apprise has not ended within {self._settings.timeout_s:g} s")
         fault = self._going.exception()
+        if isinstance(fault, LookupError):
+            raise Undelivered(f"apprise knows no service for a URL of {self._settings.url}")
         if fault is not None:
             raise Undelivered(f"apprise: {type(fault).__name__}")
         if not self._going.result():
@@ -218,7 +220,7 @@ def _notify(urls: str, message: Message) -> bool:
 
     told = apprise.Apprise(asset=apprise.AppriseAsset(app_id="labd", app_desc="labd", secure_logging=True))
     if not told.add(urls):
-        raise ValueError("a URL that apprise does not know")
+        raise LookupError("a URL that apprise does not know")
     title = f"labd {message.host}: {message.code} {message.subject}"
     again = f", reminder {message.reminder}" if message.reminder else ""
     body = f"{message.message}\n(alert {message.id}{again}, {message.severity}; `labctl alert ack {message.key}`)"
