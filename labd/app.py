@@ -36,7 +36,11 @@ from labd.systemd import Notifier, Watchdog
 from labd.wing import Host, Wing, WingFactory
 
 log = structlog.get_logger()
-BUILT_IN_WINGS = {"resort": "labd.resort.wing:wing", "ot2": "labd.ot2.wing:wing"}
+BUILT_IN_WINGS = {
+    "resort": "labd.resort.wing:wing",
+    "ot2": "labd.ot2.wing:wing",
+    "inventory": "labd.inventory.wing:wing",
+}
 Load = Callable[[], Settings]
 
 

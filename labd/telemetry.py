@@ -127,6 +127,9 @@ EVENTS: dict[str, str] = {
     "run.changed": "a run of labd on a robot has another status",
     "run.ended": "a run of labd on a robot is over",
     "connection.failed": "an unexpected exception reached the connection supervisor",
+    # stock
+    "stock.opened": "the ledger was read, evaporation of the time away is written",
+    "stock.clock_stepped": "the wall clock jumped; the ledger's own time goes on",
 }
 
 

@@ -36,7 +36,9 @@ class JobClaims:
     Args:
         is_going: It runs, waits, is being cancelled or was interrupted: its remaining share is not for others.
         has_told: It has said what it moved at least once, so what it did not say it did not move.
-        life: Counts a person's retries: a step of an earlier life is another act, even under the same name.
+        life: The attempt behind which a person last said `retry`: a step of an earlier life is another act, even
+            under the same name.
+        is_read: It comes from a daemon that is gone.
     """
 
     job_id: int
@@ -46,15 +48,14 @@ class JobClaims:
     has_told: bool = False
     life: int = 0
     steps: set[str] = field(default_factory=set)
+    is_read: bool = False
 
     def step_name(self, step: str) -> str:
         """The step as it is kept: once per life of the job."""
         return step if self.life == 0 else f"{self.life}/{step}"
 
 
-def shortage(
-    reservoir: str, color: str, available_pl: int, required_pl: int, threshold_pl: int
-) -> Shortage | None:
+def shortage(reservoir: str, color: str, available_pl: int, required_pl: int, threshold_pl: int) -> Shortage | None:
     """The rule of admission: what is left when the job has taken its share must not be below the threshold."""
     if required_pl <= 0 or available_pl - required_pl >= threshold_pl:
         return None

@@ -11,7 +11,9 @@ from labd.inventory.volumes import PL_PER_UL
 SECONDS_PER_HOUR = 3600.0
 
 
-def evaporated_pl(level_pl: int, rate_ul_per_hour: float, elapsed_s: float, carried_pl: float = 0.0) -> tuple[int, float]:
+def evaporated_pl(
+    level_pl: int, rate_ul_per_hour: float, elapsed_s: float, carried_pl: float = 0.0
+) -> tuple[int, float]:
     """What left a reservoir in `elapsed_s`, as whole picolitres, and the fraction that is carried to the next time.
 
     Why a fraction is carried: the ticker settles a hundred times a day; each rounding alone is nothing, their sum would

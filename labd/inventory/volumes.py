@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from labd.errors import BadVolume
 
@@ -15,7 +16,7 @@ PL_PER_UL = 1_000_000
 LARGEST_UL = 1e9
 
 
-def to_pl(volume_ul: float, subject: str, *, signed: bool = False) -> int:
+def to_pl(volume_ul: Any, subject: str, *, signed: bool = False) -> int:
     """Picolitres of a volume from outside.
 
     Raises:

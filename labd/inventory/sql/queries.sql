@@ -61,6 +61,11 @@ INSERT INTO inventory_measurement (id, reservoir, at, ledger_s, level_pl, comput
 SELECT * FROM (SELECT id, reservoir, at, ledger_s, level_pl, computed_pl, actor FROM inventory_measurement
 WHERE reservoir = ? ORDER BY id DESC LIMIT ?) ORDER BY id;
 
+-- name: latest_measurements
+-- The last measurement of every reservoir.
+SELECT held.key, one.level_pl - one.computed_pl FROM inventory_reservoir AS held JOIN inventory_measurement AS one
+ON one.id = (SELECT max(id) FROM inventory_measurement WHERE reservoir = held.key);
+
 -- name: history_newest
 SELECT id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl, reserve_pl,
 reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details FROM inventory_movement
@@ -116,3 +121,7 @@ WHERE id > ? AND (kind = 'consumption' OR ordinal = 1) ORDER BY id LIMIT ?;
 -- What was booked as evaporated from a reservoir behind an instant of the ledger's time, with the lid meanwhile.
 SELECT ledger_s, volume_pl, details ->> 'lid' FROM inventory_movement
 WHERE reservoir = ? AND kind = 'evaporation' AND ledger_s > ? ORDER BY ordinal;
+
+-- name: measured_after
+-- The newest measurement of each reservoir that was measured behind one.
+SELECT reservoir, max(id) FROM inventory_measurement WHERE id > ? GROUP BY reservoir;
