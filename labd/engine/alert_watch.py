@@ -49,9 +49,8 @@ class AlertWatch:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin to watch; the first look is at once."""
+        """Begin to watch; the first look is at once, behind what happened since the last daemon looked."""
         self._inherited = {alert.key for alert in self._book.all() if alert.is_open}
-        self._news.set()
         self._tasks = [
             asyncio.create_task(self._listen(), name="alerts-events"),
             asyncio.create_task(self._watch(), name="alerts"),
@@ -70,12 +69,16 @@ class AlertWatch:
 
     async def _listen(self) -> None:
         """Put by what is for the book; everything that may have changed the attention list makes a look."""
+        caught_up_at = self._feed.last_seq
+        if self._book.cursor >= caught_up_at:
+            self._news.set()
         async for event in self._feed.subscribe(self._book.cursor):
             if event.kind in rules.JOB_KINDS:
                 self._events.append(event)
             else:
                 self._seq = event.seq if not self._events else self._seq
-            if event.kind not in QUIET_KINDS and not event.kind.startswith("alert."):
+            is_quiet = event.kind in QUIET_KINDS or event.kind.startswith("alert.")
+            if event.seq >= caught_up_at and (not is_quiet or event.seq == caught_up_at):
                 self._news.set()
 
     async def _watch(self) -> None:

@@ -50,6 +50,7 @@ class Hook:
         self.bodies: list[bytes] = []
         self.refused = 0
         self.answers: list[int] = []
+        self.never = ""
         self.status = 204
         self.go_on = asyncio.Event()
         self.go_on.set()
@@ -81,6 +82,8 @@ class Hook:
         body = await request.read()
         await self.go_on.wait()
         status = self.answers.pop(0) if self.answers else self.status
+        if self.never and self.never in body.decode():
+            status = 422
         if status >= 300:
             self.refused += 1
             return web.Response(status=status, text="not now", headers={"Location": "http://127.0.0.1:1/elsewhere"})
@@ -113,7 +116,7 @@ class AlertHouse:
     async def open(self) -> AlertHouse:
         registry = Registry()
         registry.add(TaskSpec("test.fail", _fail, max_attempts=1))
-        registry.add(TaskSpec("test.add", _add))
+        registry.add(TaskSpec("test.move", _move, effect="physical"))
         self.engine = Engine(self.folder, registry, self.clock, Random(1))
         await self.engine.open()
         self.book = AlertBook(self.engine.journal, self.clock, self.engine.audit, self.engine.publish)
@@ -127,7 +130,10 @@ class AlertHouse:
         return self
 
     def attention(self) -> list[dict[str, Any]]:
-        return [*self.standing, *self.notifier.attention()]
+        found = [*self.standing, *self.notifier.attention()]
+        if count := self.engine.counts()["interrupted"]:
+            found.append({"code": "interrupted", "message": f"{count} physical jobs were cut off", "subject": "jobs"})
+        return found
 
     async def close(self) -> None:
         await self.notifier.stop()
@@ -154,8 +160,8 @@ async def _fail(ctx: JobContext, code: str = "task_failed") -> None:
     raise TaskFailed("it went wrong")
 
 
-async def _add(ctx: JobContext, a: int = 1) -> int:
-    return a + 1
+async def _move(ctx: JobContext) -> None:
+    await asyncio.Event().wait()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sqlite3
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import trustme
 
 from labd.engine.alerts import AlertBook
+from labd.engine.group import Batch
+from labd.engine.job import Submission
 from labd.errors import Conflict, NotFound
 from tests.fakes.alert_house import ALICE, AlertHouse, Hook, hurried, turns
 from tests.fakes.broker import until
@@ -304,3 +307,62 @@ async def test_tls_is_spoken_and_an_unknown_authority_is_refused(state_dir: Path
     assert len(hook.got) == 1
     await house.close()
     await hook.stop()
+
+
+async def test_one_alert_that_a_server_never_takes_does_not_hold_up_the_others(house: AlertHouse, hook: Hook) -> None:
+    hook.never = "low_stock:yellow"
+    house.standing = [LOW]
+    await until(lambda: hook.refused)
+    house.standing = [LOW, STOP]
+    await until(lambda: hook.got)
+    assert hook.keys() == ["stop_latched:resort:main"]
+    hook.never = ""
+    await until(lambda: len(hook.got) == 2)
+    assert hook.keys()[1] == "low_stock:yellow"
+
+
+async def test_an_interrupted_job_is_one_message_after_the_restart_that_finds_it(house: AlertHouse, hook: Hook) -> None:
+    (job,) = await house.engine.submit([Submission("test.move")], ALICE)
+    await until(lambda: house.engine.counts()["running"] == 1)
+    await house.cut_off()
+    await house.open()
+    await until(lambda: hook.got)
+    await turns(house)
+    (told,) = hook.got
+    assert (told["key"], told["severity"]) == ("interrupted:jobs", "error")
+    assert told["message"].startswith(f"job {job.id} (test.move) was cut off: ")
+    await house.engine.cancel(job.id, ALICE, "looked at it")
+    await until(lambda: house.book.find("interrupted:jobs").count == 0)
+    house.clock.ahead_s += 31.0
+    await until(lambda: not house.book.find("interrupted:jobs").is_open)
+
+
+async def test_a_full_disk_is_told_though_it_cannot_be_written_down(
+    house: AlertHouse, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*anything: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "write", full)
+        house.engine.publish("test.happened", {})
+        await until(lambda: hook.got)
+        assert hook.keys() == ["store_full:store"]
+    await until(lambda: not house.engine.store_full)
+    house.clock.ahead_s += 11.0
+    await until(lambda: not house.book.find("store_full:store").is_open)
+
+
+async def test_the_book_stays_small(house: AlertHouse, hook: Hook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labd.engine.alerts.CLEARED_KEPT", 3)
+    house.standing = [{**LOW, "subject": f"tube {number}"} for number in range(9)]
+    await until(lambda: len(hook.got) == 9)
+    await until(lambda: house.book.told("ops", "low_stock:tube-8"))
+    house.standing = []
+    await turns(house)
+    house.clock.ahead_s += 11.0
+    await until(lambda: len(house.book.all()) == 3)
+    await house.cut_off()
+    await house.open()
+    assert [alert.key for alert in house.book.all()] == [f"low_stock:tube-{number}" for number in (8, 7, 6)]
+    assert [house.book.told("ops", f"low_stock:tube-{number}") is None for number in (5, 8)] == [True, False]
