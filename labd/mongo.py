@@ -52,10 +52,11 @@ class ImportMongoBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ImportMongoAnswer(msgspec.Struct):
-    """What the collections hold, and what was made of it; no movements after a dry run."""
+    """What the collections hold, and what was made of it; after a dry run, what it would be refused with."""
 
     dry_run: bool
     found: Found
+    refusal: str | None
     movements: list[Any]
 
 
@@ -125,12 +126,11 @@ class MongoOutlet:
 
     def endpoints(self) -> list[Endpoint]:
         """The take-over of an existing lab's collections."""
+        errors = ("not_connected", "refused", "bad_request", "conflict", "bad_volume", "store_full")
         return [
-            Endpoint(
-                "POST", "/api/v1/inventory/import-mongo", self._import, "operate",
-                "Take the levels of an existing lab's MongoDB into the ledger", body=ImportMongoBody,
-                answer=ImportMongoAnswer, tags=("inventory",), errors=("not_connected", "refused", "bad_request"),
-            )
+            Endpoint("POST", "/api/v1/inventory/import-mongo", self._import, "operate",
+                     "Take the levels of an existing lab's MongoDB into the ledger",
+                     body=ImportMongoBody, answer=ImportMongoAnswer, tags=("inventory",), errors=errors)
         ]  # fmt: skip
 
     async def _serve(self, server: MongoServer) -> None:
@@ -172,7 +172,7 @@ class MongoOutlet:
         Raises:
             NotConnected: MongoDB is away.
             BadRequest: A document cannot be read; nothing is changed.
-            Refused: There is stock, and nobody said to replace it.
+            LabdError: What the ledger says, such as that there is stock and nobody said to replace it.
         """
         server, ledger = self.connection.server, self._ledger
         if server is None or ledger is None or not self.connection.connected.is_set():
@@ -185,15 +185,20 @@ class MongoOutlet:
         except MongoFault as fault:
             raise NotConnected(f"import-mongo: {fault}") from None
         if dry_run:
-            return ImportMongoAnswer(True, found, [])
+            try:
+                mongo_takeover.refuse(found, ledger, reset=reset, reason=reason)
+            except LabdError as refusal:
+                return ImportMongoAnswer(True, found, refusal.message, [])
+            return ImportMongoAnswer(True, found, None, [])
         actor = operator.strip() or caller.name
+        self._engine.journal.refuse_if_full()
         movements = mongo_takeover.take(found, ledger, actor, reset=reset, reason=reason)
         facts = {"by": actor, "source": source, "reset": reset, "reason": reason, "restock_log": found.restocks}
         self._engine.audit(caller, "inventory.import-mongo", source, facts)
         await self._engine.journal.commit()
         self._engine.wake()
         log.info("mongo.imported", source=source, reservoirs=len(found.levels), restocks=len(found.restocks))
-        return ImportMongoAnswer(False, found, movements)
+        return ImportMongoAnswer(False, found, None, movements)
 
 
 def _client(url: str, **options: Any) -> Any:

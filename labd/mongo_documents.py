@@ -173,7 +173,7 @@ class Documents:
 
 def operation_type(movement: Movement) -> str:
     """`manual_restock`, the one word that readers know, or `initialize` for the first filling."""
-    return "initialize" if movement.details.get("act") == "initialize" else "manual_restock"
+    return "initialize" if movement.details.get("initialize") else "manual_restock"
 
 
 def instant(at: float) -> datetime:

@@ -169,7 +169,7 @@ class Outbox:
 
     def color_key(self, reservoir: str) -> str:
         """The name of a reservoir in MongoDB, where a dot would part a path."""
-        return self._settings.color_keys.get(reservoir, reservoir.replace(".", "_"))
+        return self._settings.color_keys.get(reservoir.lower(), reservoir.replace(".", "_"))
 
 
 def _mirrored(color_key: str, body: dict[str, Any]) -> Mirrored:

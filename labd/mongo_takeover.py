@@ -22,35 +22,6 @@ DOCUMENTS_LIMIT = 1000
 HISTORY_LIMIT = 1000
 
 
-class ReservoirState(Protocol):
-    """What the take-over asks of a reservoir."""
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        ...
-
-    @property
-    def color(self) -> str:
-        """Its content."""
-        ...
-
-    @property
-    def initialized(self) -> bool:
-        """Whether it has a level."""
-        ...
-
-    @property
-    def capacity_ul(self) -> float:
-        """How much it holds."""
-        ...
-
-    @property
-    def evaporation_rate_ul_per_hour(self) -> float:
-        """With an open lid."""
-        ...
-
-
 class Ledger(Protocol):
     """What the take-over asks of the stock's ledger; every act is staged, nothing is written here."""
 
@@ -59,8 +30,12 @@ class Ledger(Protocol):
         """Whether it counts a simulator's stock."""
         ...
 
-    def views(self) -> Sequence[ReservoirState]:
-        """All reservoirs."""
+    def views(self) -> Sequence[Any]:
+        """All reservoirs: `key`, `color`, `capacity_ul`, `evaporation_rate_ul_per_hour`."""
+        ...
+
+    def check_initialize(self, volumes_ul: Mapping[str, float], *, reset: bool = False, reason: str = "") -> None:
+        """Raise what `initialize` would raise now."""
         ...
 
     def initialize(
@@ -69,7 +44,7 @@ class Ledger(Protocol):
         """First levels, or with `reset` other ones."""
         ...
 
-    def edit(self, name: str, changes: dict[str, Any], actor: str) -> Sequence[Any]:
+    def edit(self, name: str, changes: Mapping[str, Any], actor: str) -> Sequence[Any]:
         """Other facts of a reservoir."""
         ...
 
@@ -127,36 +102,36 @@ async def look(
     return Found(source, levels, foreign, total - (len(restocks) - len(foreign)), problems)
 
 
-def take(found: Found, ledger: Ledger, actor: str, *, reset: bool, reason: str) -> list[Any]:
-    """Stage the levels and rates that were found; all or nothing.
+def refuse(found: Found, ledger: Ledger, *, reset: bool, reason: str) -> None:
+    """Nothing, where `take` would be done now.
 
     Raises:
         BadRequest: A document cannot be read.
-        Refused: There is stock already, and nobody said to replace it.
+        Refused: The stock is a simulator's.
+        LabdError: What the ledger says, such as that there is stock and nobody said to replace it.
     """
     if found.problems:
         raise BadRequest("import-mongo: " + "; ".join(found.problems), problems=found.problems)
     if ledger.simulated:
         raise Refused("import-mongo: the inventory is simulated; real levels are not taken into it")
-    before = {one.key: one for one in ledger.views()}
-    stocked = [level.reservoir for level in found.levels if before[level.reservoir].initialized]
-    if stocked and not (reset and reason.strip()):
-        raise Refused(
-            f"import-mongo: {', '.join(stocked)} has stock in the ledger already; to replace it by what MongoDB says: "
-            "--reset --reason TEXT",
-            initialized=stocked,
-        )
+    ledger.check_initialize(_volumes(found), reset=reset, reason=reason)
+
+
+def take(found: Found, ledger: Ledger, actor: str, *, reset: bool, reason: str) -> list[Any]:
+    """Stage the levels and rates that were found; all or nothing, raises as `refuse`."""
+    refuse(found, ledger, reset=reset, reason=reason)
     cause = f"taken over from MongoDB {found.source}" + (f": {reason.strip()}" if reason.strip() else "")
-    movements: list[Any] = []
+    rates = {one.key: one.evaporation_rate_ul_per_hour for one in ledger.views()}
+    movements = [*ledger.initialize(_volumes(found), actor, reset=reset, reason=cause)]
     for level in found.levels:
-        if level.evaporation_rate_ul_per_hour != before[level.reservoir].evaporation_rate_ul_per_hour:
+        if level.evaporation_rate_ul_per_hour != rates[level.reservoir]:
             changes = {"evaporation_rate_ul_per_hour": level.evaporation_rate_ul_per_hour}
             movements += ledger.edit(level.reservoir, changes, actor)
-    for again in (False, True):
-        volumes = {one.reservoir: one.level_ul for one in found.levels if (one.reservoir in stocked) is again}
-        if volumes:
-            movements += ledger.initialize(volumes, actor, reset=again, reason=cause)
     return movements
+
+
+def _volumes(found: Found) -> dict[str, float]:
+    return {level.reservoir: level.level_ul for level in found.levels}
 
 
 def _level(document: Document, ledger: Ledger, color_key: Callable[[str], str], own: str, now: float) -> Level:

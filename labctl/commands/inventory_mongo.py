@@ -28,7 +28,7 @@ def command(call: Invocation, dry_run: bool, operator: str, reset: bool, reason:
     body = {"dry_run": dry_run, "operator": operator, "reset": reset, "reason": reason}
     answer = call.client.ask(post("/inventory/import-mongo", body))
     call.emit(answer, lambda: told(answer))
-    return exits.ATTENTION if answer["found"]["problems"] else exits.DONE
+    return exits.DONE if answer["refusal"] is None else exits.REFUSED
 
 
 def told(answer: Json) -> str:
@@ -40,7 +40,9 @@ def told(answer: Json) -> str:
         rate = f"{one['evaporation_rate_ul_per_hour']:g} ul/h"
         lines.append(f"  {one['reservoir']} ({one['color_key']}): {one['level_ul'] / 1000:.2f} ml now; {since}, {rate}")
     lines += [f"  problem: {problem}" for problem in found["problems"]]
-    if answer["dry_run"]:
+    if answer["refusal"] is not None:
+        lines.append(f"it would be refused: {answer['refusal']}")
+    elif answer["dry_run"]:
         lines.append("nothing was changed; the same without --dry-run takes it over")
     else:
         lines.append(f"taken over in {len(answer['movements'])} movements; `labctl inventory history` shows them")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -17,7 +16,7 @@ from labd.engine.schema import Schema
 from labd.mongo import MongoOutlet
 from labd.mongo_documents import PICOLITRES_IN_UL
 from labd.settings_types import MongoSettings
-from tests.fakes.broker import DEADLINE_S
+from tests.fakes.broker import until
 from tests.fakes.mongo_server import MongoTestServer
 
 SCHEMA = Schema("inventory", "labd.inventory.sql")
@@ -33,10 +32,13 @@ class BareLedger:
     def views(self) -> list[Any]:
         return []
 
+    def check_initialize(self, volumes_ul: Any, *, reset: bool = False, reason: str = "") -> None:
+        raise AssertionError("not asked here")
+
     def initialize(self, volumes_ul: Any, actor: str, *, reset: bool = False, reason: str = "") -> list[Any]:
         raise AssertionError("not asked here")
 
-    def edit(self, name: str, changes: dict[str, Any], actor: str) -> list[Any]:
+    def edit(self, name: str, changes: Any, actor: str) -> list[Any]:
         raise AssertionError("not asked here")
 
 
@@ -101,16 +103,7 @@ class Lab:
 
     async def delivered(self) -> None:
         """Return when MongoDB has everything."""
-        await self.holds(lambda: self.outlet.status()["sent"] == self.last and self.outlet.status()["connected"])
-
-    async def holds(self, condition: Callable[[], Any]) -> None:
-        never = asyncio.Event()
-        async with asyncio.timeout(DEADLINE_S):
-            while not condition():
-                try:
-                    await asyncio.wait_for(never.wait(), 0.01)
-                except TimeoutError:
-                    continue
+        await until(lambda: self.outlet.status()["sent"] == self.last and self.outlet.status()["connected"])
 
     def seen(self, collection: str, order: str) -> list[dict[str, Any]]:
         """All documents, as a lab's program reads them."""

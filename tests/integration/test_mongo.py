@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
 from labd.clock import SystemClock
-from labd.engine.store import StoreFull
-from labd.mongo_server import MongoFault, MongoServer
+from labd.errors import StoreFull
+from labd.mongo_server import MongoServer
+from tests.fakes.broker import until
 from tests.fakes.mongo_lab import Lab
 from tests.fakes.mongo_server import URL, GivenServer, MongoTestServer
 
@@ -48,14 +50,16 @@ async def lab(tmp_path: Path, server: MongoTestServer) -> AsyncIterator[Lab]:
 
 
 @pytest.mark.parametrize("driver", [AsyncIOMotorClient, AsyncMongoClient])
-async def test_the_documents_are_those_of_the_labs_readers(tmp_path: Path, server: MongoTestServer, driver: Any) -> None:
+async def test_the_documents_are_those_of_the_labs_readers(
+    tmp_path: Path, server: MongoTestServer, driver: Any
+) -> None:
     lab = Lab(tmp_path, server, SteppedClock(), driver)
     await lab.open()
     try:
         for key in ("red", "yellow"):
             await lab.reservoir(key)
         at = datetime.now(UTC)
-        await lab.act("restock", {"red": 15000, "yellow": 8000}, "ann", act="initialize")
+        await lab.act("restock", {"red": 15000, "yellow": 8000}, "ann", initialize=True)
         operation = await lab.act("restock", {"red": 500.5}, "ben")
         await lab.act("consumption", {"red": -120})
         await lab.delivered()
@@ -89,14 +93,14 @@ async def test_the_documents_are_those_of_the_labs_readers(tmp_path: Path, serve
 @owned
 async def test_after_two_days_away_everything_arrives_once_and_in_order(lab: Lab, server: MongoTestServer) -> None:
     await lab.reservoir("red")
-    await lab.act("restock", {"red": 15000}, act="initialize")
+    await lab.act("restock", {"red": 15000}, initialize=True)
     await lab.delivered()
     server.kill()
     for hour in range(48):
         lab.clock.ahead_s = 3600.0 * hour  # type: ignore[attr-defined]
         await lab.act("consumption", {"red": -10})
         await lab.act("restock", {"red": 5}, f"shift-{hour}")
-    await lab.holds(lambda: lab.outlet.status()["pending"] == 96)
+    await until(lambda: lab.outlet.status()["pending"] == 96)
     (told,) = lab.outlet.attention()
     assert (told["code"], told["subject"]) == ("not_connected", "mongo")
     assert told["message"].endswith("96 movements wait; nothing is lost, it gets everything when it is back")
@@ -127,7 +131,7 @@ async def test_a_server_that_dies_within_a_batch_has_everything_once_when_it_is_
     monkeypatch.setattr(MongoServer, "write", die_halfway)
     for _ in range(10):
         await lab.act("restock", {"red": 100})
-    await lab.holds(lambda: not dying and lab.outlet.attention())
+    await until(lambda: not dying and lab.outlet.attention())
     assert lab.outlet.status()["sent"] < lab.last
     await server.start()
     await lab.delivered()
@@ -163,7 +167,9 @@ async def test_an_older_movement_never_replaces_a_newer(lab: Lab, server: MongoT
     await lab.act("restock", {"red": 100})
     await lab.delivered()
     with server.client() as client:
-        client[server.database]["inventory"].update_one({"color_key": "R"}, {"$set": {"movement_id": 7, "volume_ul": 7.0}})
+        client[server.database]["inventory"].update_one(
+            {"color_key": "R"}, {"$set": {"movement_id": 7, "volume_ul": 7.0}}
+        )
     await lab.act("consumption", {"red": -10})
     await lab.delivered()
     (red,) = lab.seen("inventory", "color_key")
@@ -179,7 +185,7 @@ async def test_a_restored_ledger_tells_its_levels_again(tmp_path: Path, lab: Lab
         client[server.database]["inventory"].update_one({"color_key": "R"}, {"$set": lost})
     await lab.close()
     await lab.open()
-    await lab.holds(lambda: lab.seen("inventory", "color_key")[0]["movement_id"] == 1)
+    await until(lambda: lab.seen("inventory", "color_key")[0]["movement_id"] == 1)
     (red,) = lab.seen("inventory", "color_key")
     assert red["volume_ul"] == 1000.0
     await lab.act("consumption", {"red": -10})
@@ -199,7 +205,9 @@ async def test_a_lab_that_was_there_before_keeps_its_documents_identity(lab: Lab
     assert (red["_id"], red["volume_ul"]) == (number, 1000.0)
 
 
-async def test_reservations_change_no_level_and_an_operation_is_not_cut(tmp_path: Path, server: MongoTestServer) -> None:
+async def test_reservations_change_no_level_and_an_operation_is_not_cut(
+    tmp_path: Path, server: MongoTestServer
+) -> None:
     lab = Lab(tmp_path, server, SteppedClock(), None)
     lab.settings["batch"] = 2
     await lab.open()
@@ -226,9 +234,9 @@ async def test_another_rate_is_shown_and_a_removed_reservoir_is_not(lab: Lab) ->
     await lab.act("restock", {"red": 10})
     await lab.delivered()
     await lab.reservoir("red", 3.5)
-    await lab.holds(lambda: lab.seen("inventory", "color_key")[0]["evaporation_rate_ul_per_hour"] == 3.5)
+    await until(lambda: lab.seen("inventory", "color_key")[0]["evaporation_rate_ul_per_hour"] == 3.5)
     await lab.reservoir("red", removed_at=1.0)
-    await lab.holds(lambda: not lab.seen("inventory", "color_key"))
+    await until(lambda: not lab.seen("inventory", "color_key"))
 
 
 async def test_simulated_stock_never_stands_among_real(tmp_path: Path, server: MongoTestServer) -> None:
@@ -255,51 +263,53 @@ async def test_a_wrong_password_is_told_and_never_shown(
     lab.environ["MONGODB_PASSWORD"] = "wr0ng-w0rd"
     await lab.open()
     try:
-        await lab.holds(lambda: lab.outlet.attention())
+        await until(lambda: lab.outlet.attention())
         (told,) = lab.outlet.attention()
         status = lab.outlet.status()
     finally:
         await lab.close()
     assert told["code"] == status["state"] == "not_authenticated"
     assert told["message"] == (
-        f"MongoDB 127.0.0.1:{server.port} turned labd away: wrong user name or password, or the wrong authSource in the "
-        "address; check mongo.username and mongo.password; 0 movements wait; nothing is lost, it gets everything when "
-        "labd is let in"
+        f"MongoDB 127.0.0.1:{server.port} turned labd away: wrong user name or password, or the wrong authSource in "
+        "the address; check mongo.username and mongo.password; 0 movements wait; nothing is lost, it gets everything "
+        "when labd is let in"
     )
     assert "wr0ng-w0rd" not in str(status) + capsys.readouterr().out
 
 
 async def test_the_loop_goes_on_while_a_server_does_not_answer(tmp_path: Path, server: MongoTestServer) -> None:
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     lab = Lab(tmp_path, server, SteppedClock(), None)
-    port = silent.sockets[0].getsockname()[1]
-    lab.environ = {"blinded_connection_string": f"mongodb://127.0.0.1:{port}/"}
-    lab.settings["answer_timeout_s"] = 0.3
-    await lab.open()
-    try:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        lab.environ = {"blinded_connection_string": f"mongodb://127.0.0.1:{silent.getsockname()[1]}/"}
+        lab.settings["answer_timeout_s"] = 0.3
+        await lab.open()
         loop = asyncio.get_running_loop()
-        longest, before = 0.0, loop.time()
-        while not lab.outlet.attention():
-            await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.01)
-            longest, before = max(longest, loop.time() - before), loop.time()
-        assert longest < 0.25
-        assert lab.outlet.attention()[0]["code"] == "not_connected"
-    finally:
-        await lab.close()
-        silent.close()
+        pauses, before = [], loop.time()
+
+        def looks() -> bool:
+            nonlocal before
+            pauses.append(loop.time() - before)
+            before = loop.time()
+            return bool(lab.outlet.attention())
+
+        try:
+            await until(looks)
+            told = lab.outlet.attention()
+        finally:
+            await lab.close()
+    assert told[0]["code"] == "not_connected"
+    assert max(pauses) < 0.25, "shorter than the deadline for an answer"
 
 
-async def test_what_the_driver_finds_wrong_with_an_address_is_not_repeated(tmp_path: Path, server: MongoTestServer) -> None:
+async def test_what_the_driver_finds_wrong_with_an_address_is_not_repeated(
+    tmp_path: Path, server: MongoTestServer
+) -> None:
     lab = Lab(tmp_path, server, SteppedClock(), None)
     lab.environ = {"blinded_connection_string": "mongodb://ann:pa/ss-w0rd@127.0.0.1:27017/"}
     await lab.open()
     try:
-        await lab.holds(lambda: lab.outlet.attention())
+        await until(lambda: lab.outlet.attention())
         (told,) = lab.outlet.attention()
     finally:
         await lab.close()
     assert (told["code"], "pa/ss-w0rd" in str(told), "ss-w0rd" in str(told)) == ("refused", False, False)
-
-
-def test_a_fault_names_its_kind() -> None:
-    assert MongoFault("away", "gone").code == "away"
