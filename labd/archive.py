@@ -1,4 +1,4 @@
-"""The archive format: a tar of `manifest.json`, `labd.db` and `logbook.db`.
+"""The archive format: a tar of `manifest.json`, `labd.db`, `logbook.db` and, where tasks keep files, `work.tar`.
 
 Why a manifest with hashes: a truncated or mixed-up archive must be refused before the first file of a state folder is
 touched. Members are taken by their known names only, so a path inside an archive has no say where anything is written.
@@ -22,7 +22,8 @@ import msgspec
 
 import labd
 from labd.clock import Clock, iso
-from labd.engine import sql
+from labd.engine import sql, work_folder
+from labd.engine.work_folder import WorkFault, WorkSummary
 from labd.errors import BadRequest, StoreFull, StoreNewer
 
 DATABASES = {"labd.db": "journal", "logbook.db": "logbook"}
@@ -41,6 +42,14 @@ class Member(msgspec.Struct, frozen=True):
     schema: int
 
 
+class WorkMember(msgspec.Struct, frozen=True):
+    """The files of tasks in an archive, and how many were left out."""
+
+    sha256: str
+    size_bytes: int
+    content: WorkSummary
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an archive says of itself."""
 
@@ -49,16 +58,19 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     host: str
     databases: dict[str, Member]
+    work: WorkMember | None = None
 
 
-def write_archive(databases: list[Path], target: Path, clock: Clock) -> Manifest:
+def write_archive(members: list[Path], target: Path, clock: Clock) -> Manifest:
     """Write `target` in one step, mode 0600: it is the old file or the whole new one, never a part."""
+    work = next((path for path in members if path.name == work_folder.NAME), None)
     manifest = Manifest(
         format=FORMAT,
         labd_version=labd.__version__,
         created_at=iso(clock.wall()) or "",
         host=socket.gethostname(),
-        databases={path.name: describe(path) for path in databases},
+        databases={path.name: describe(path) for path in members if path != work},
+        work=None if work is None else _describe_work(work),
     )
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     with beside(target) as folder:
@@ -67,7 +79,7 @@ def write_archive(databases: list[Path], target: Path, clock: Clock) -> Manifest
             draft.chmod(0o600)
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 _add(archive, MANIFEST, len(text), BytesIO(text), clock)
-                for path in databases:
+                for path in members:
                     with path.open("rb") as content:
                         _add(archive, path.name, path.stat().st_size, content, clock)
             file.flush()
@@ -90,6 +102,7 @@ def read_archive(source: Path, into: Path) -> Manifest:
     except msgspec.DecodeError as fault:
         raise BadRequest(f"{source}: {MANIFEST} cannot be read: {fault}", path=str(source)) from None
     (into / MANIFEST).unlink()
+    work = members.pop(work_folder.NAME, None)
     if manifest.format != FORMAT or manifest.databases.keys() != DATABASES.keys():
         raise BadRequest(
             f"{source}: archive format {manifest.format} with {', '.join(manifest.databases)}; this labd reads format "
@@ -112,24 +125,47 @@ def read_archive(source: Path, into: Path) -> Manifest:
                 f"{manifest.labd_version} or newer",
                 path=str(source),
             )
+    _take_work(source, work, manifest.work)
     return manifest
 
 
+def _take_work(source: Path, path: Path | None, told: WorkMember | None) -> None:
+    """Put the files of tasks beside the databases, as the folder that they are."""
+    if path is None and told is None:
+        return
+    try:
+        found = None if path is None else _describe_work(path)
+        if found != told or path is None:
+            raise WorkFault("it is not what the manifest says")
+        work_folder.unpack(path, path.parent)
+    except WorkFault as fault:
+        name = work_folder.NAME
+        raise BadRequest(f"{source}: {name}: {fault}; take another backup", path=str(source)) from None
+    path.unlink()
+
+
+def _describe_work(path: Path) -> WorkMember:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return WorkMember(digest, path.stat().st_size, work_folder.summary_of(path))
+
+
 def unpack(source: Path, into: Path, with_manifest: bool = False) -> list[Path]:
-    """The databases of a tar, and the manifest if wanted: each exactly once, nothing else, whole."""
+    """The databases of a tar, the files of tasks if it has them, and the manifest if wanted: once, whole, only them."""
     wanted = {*DATABASES, MANIFEST} if with_manifest else {*DATABASES}
+    allowed = {*wanted, work_folder.NAME}
     unpacked: list[Path] = []
     try:
         with tarfile.open(source, mode="r:") as archive:
             for entry in archive:
                 if entry.name == MANIFEST and not with_manifest:
                     continue
-                if entry.name not in wanted or not entry.isreg():
+                if entry.name not in allowed or not entry.isreg():
                     raise BadRequest(f"{source}: unexpected member {entry.name!r}; not an archive of labd")
                 limit = MANIFEST_LIMIT_BYTES if entry.name == MANIFEST else source.stat().st_size
                 if entry.size > limit:  # a sparse member may claim any size
                     raise BadRequest(f"{source}: {entry.name} claims {entry.size} bytes, at most {limit}")
-                wanted.remove(entry.name)
+                allowed.remove(entry.name)
                 content = archive.extractfile(entry)
                 assert content is not None
                 with (into / entry.name).open("xb") as file:
@@ -142,9 +178,11 @@ def unpack(source: Path, into: Path, with_manifest: bool = False) -> list[Path]:
         raise BadRequest(f"{source}: not a whole tar archive: {fault}; take another backup") from None
     except FileNotFoundError:
         raise BadRequest(f"{source}: no such file") from None
-    if wanted:
-        raise BadRequest(f"{source}: {', '.join(sorted(wanted))} missing; not a whole archive of labd")
-    return sorted(unpacked, key=lambda path: list(DATABASES).index(path.name) if path.name in DATABASES else -1)
+    missing = wanted & allowed
+    if missing:
+        raise BadRequest(f"{source}: {', '.join(sorted(missing))} missing; not a whole archive of labd")
+    order = [MANIFEST, *DATABASES, work_folder.NAME]
+    return sorted(unpacked, key=lambda path: order.index(path.name))
 
 
 def describe(path: Path) -> Member:

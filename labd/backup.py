@@ -14,6 +14,7 @@ import msgspec
 
 from labd.archive import CHUNK_BYTES, DATABASES, Manifest, beside, unpack, write_archive
 from labd.clock import Clock
+from labd.engine import work_folder
 from labd.errors import DaemonUnreachable, LabdError, StoreDamaged, Unavailable
 from labd.state_folder import LOCK_NAME, StateFolder
 
@@ -21,7 +22,7 @@ ANSWER_TIMEOUT_S = 600.0  # the daemon copies first and answers then; a large st
 
 
 def back_up_running(socket_path: Path, target: Path, clock: Clock) -> Manifest:
-    """Ask the daemon behind the socket for its databases and write the archive.
+    """Ask the daemon behind the socket for its databases and the files of its tasks, and write the archive.
 
     Raises:
         DaemonUnreachable: Nobody answers there.
@@ -49,7 +50,10 @@ def back_up_resting(state_dir: Path, target: Path, clock: Clock) -> Manifest:
     try:
         give_to_owner(state_dir / LOCK_NAME, state_dir)
         with beside(target) as folder:
-            return write_archive([_copy(state_dir / name, folder / name) for name in DATABASES], target, clock)
+            members = [_copy(state_dir / name, folder / name) for name in DATABASES]
+            if (state_dir / work_folder.FOLDER).is_dir():
+                members.append(work_folder.pack(state_dir, folder / work_folder.NAME))
+            return write_archive(members, target, clock)
     finally:
         folder_lock.close()
 

@@ -27,7 +27,7 @@ FILE = click.Path(path_type=Path)
 @click.option("--state", type=FILE, help="The state folder, if not as in the settings.")
 @click.option("--socket", "socket_path", type=FILE, help="The daemon's socket, if not LABD_HOST's or the settings'.")
 def backup(file: Path, config: Path | None, state: Path | None, socket_path: Path | None) -> None:
-    """Write both databases into FILE (a tar, mode 0600), from the daemon or, if none runs, from its state folder."""
+    """Write databases and files of tasks into FILE (a tar, mode 0600), from the daemon or else its state folder."""
     clock = SystemClock()
     host = os.environ.get("LABD_HOST", "")  # where labctl would ask
     if socket_path is None and state is None and config is None and host.startswith("unix:"):
@@ -50,6 +50,13 @@ def backup(file: Path, config: Path | None, state: Path | None, socket_path: Pat
     except LabdError as fault:
         _fail(fault)
     click.echo(f"{file}: {_summary(manifest)}, from {source}")
+    if manifest.work is not None and manifest.work.content.left_out_files:
+        content = manifest.work.content
+        click.echo(
+            f"labd: {content.left_out_files} files of tasks are left out, too large or no regular files: "
+            f"{', '.join(content.left_out)}",
+            err=True,
+        )
 
 
 @click.command("restore")
@@ -90,4 +97,6 @@ def _text(path: Path | None) -> str | None:
 
 def _summary(manifest: Manifest) -> str:
     size_mb = sum(member.size_bytes for member in manifest.databases.values()) / 1e6
-    return f"backup of {manifest.host} made at {manifest.created_at} by labd {manifest.labd_version} ({size_mb:.1f} MB)"
+    work = "" if manifest.work is None else f", {manifest.work.content.files} files of tasks"
+    made = f"made at {manifest.created_at} by labd {manifest.labd_version}"
+    return f"backup of {manifest.host} {made} ({size_mb:.1f} MB{work})"

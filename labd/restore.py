@@ -22,6 +22,7 @@ import msgspec
 from labd.archive import DATABASES, Manifest, read_archive, sync_folder
 from labd.backup import give_to_owner
 from labd.clock import Clock, iso
+from labd.engine.work_folder import FOLDER
 from labd.errors import Conflict, StoreFull
 from labd.state_folder import LOCK_NAME, StateFolder
 
@@ -41,7 +42,7 @@ def restore(source: Path, state_dir: Path, clock: Clock, force: bool = False) ->
     """Make the state folder what the archive holds.
 
     Returns:
-        The manifest, and where the old databases are kept.
+        The manifest, and where the old databases and files of tasks are kept.
 
     Raises:
         AlreadyServing: A daemon holds the folder; names its pid.
@@ -69,8 +70,11 @@ def restore(source: Path, state_dir: Path, clock: Clock, force: bool = False) ->
             marker = {"created_at": manifest.created_at, "restored_at": iso(clock.wall()), "archive": str(source)}
             _write(draft / MARKER, msgspec.json.encode(marker))
             _write(draft / PLAN, msgspec.json.encode(Plan(number)))
-            for path in (*draft.iterdir(), draft):
+            for path in (*draft.rglob("*"), draft):
                 give_to_owner(path, state_dir)
+            for path in (draft / FOLDER, *(draft / FOLDER).rglob("*")):
+                if path.is_dir():
+                    sync_folder(path)
             sync_folder(draft)
             draft.rename(state_dir / PENDING)
         except BaseException:
@@ -127,6 +131,12 @@ def _go_on(state_dir: Path) -> bool:
                     (state_dir / (name + suffix)).rename(kept)
             sync_folder(state_dir)
             (pending / name).rename(state_dir / name)
+            sync_folder(state_dir)
+        if (pending / FOLDER).exists():
+            if (state_dir / FOLDER).exists():
+                (state_dir / FOLDER).rename(state_dir / f"{FOLDER}.before-restore-{number}")
+                sync_folder(state_dir)
+            (pending / FOLDER).rename(state_dir / FOLDER)
             sync_folder(state_dir)
         plan_file.unlink()
     pending.rmdir()

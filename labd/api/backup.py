@@ -1,4 +1,4 @@
-"""`GET /api/v1/backup`: consistent copies of both databases as a tar stream, made while labd serves.
+"""`GET /api/v1/backup`: consistent copies of both databases and the files of tasks as a tar stream, while labd serves.
 
 Why copies first and a stream after: the copy is one moment of the databases, however slowly the client reads; and only
 the copies, never a tar file beside them, take space on the state folder's disk.
@@ -18,6 +18,7 @@ from aiohttp import web
 from labd.api.endpoint import Call, Endpoint
 from labd.api.options import ApiOptions
 from labd.clock import Clock
+from labd.engine import work_folder
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
@@ -37,6 +38,9 @@ def endpoints(engine: Engine, options: ApiOptions, clock: Clock) -> list[Endpoin
             try:
                 engine.audit(call.caller, "backup.send", "store", {})
                 files = await engine.backup(folder)
+                if (options.state_dir / work_folder.FOLDER).is_dir():
+                    target = folder / work_folder.NAME
+                    files.append(await asyncio.to_thread(work_folder.pack, options.state_dir, target))
                 answer = web.StreamResponse(
                     headers={
                         "Content-Type": "application/x-tar",
@@ -59,7 +63,7 @@ def endpoints(engine: Engine, options: ApiOptions, clock: Clock) -> list[Endpoin
             "/api/v1/backup",
             backup,
             "admin",
-            "Both databases as a tar stream",
+            "Both databases and the files of tasks as a tar stream",
             tags=("daemon",),
             errors=("store_full",),
         )
