@@ -11,7 +11,7 @@ import click
 
 from labctl import exits, robot_summaries
 from labctl.commands.root import LabGroup
-from labctl.commands.verbs import ask_for, waits
+from labctl.commands.verbs import ask_for, override, waits
 from labctl.invocation import Invocation
 from labctl.routes import get, given, post
 from labd.errors import BadRequest
@@ -65,6 +65,7 @@ def analyze(
 @_protocol
 @_device
 @click.option("--simulate", is_flag=True, help="Only simulate it; the same as `analyze`.")
+@override
 @waits
 @click.pass_obj
 def run(
@@ -75,13 +76,14 @@ def run(
     parameters: tuple[str, ...],
     device: str | None,
     simulate: bool,
+    override: str | None,
     **waiting: Any,
 ) -> int:
     """Simulate PROTOCOL, then run it on the robot and follow it to its end."""
     if simulate:
         return _analyze(call, protocol, labware, parameters, device, waiting)
     args = _arguments(call, protocol, labware, parameters, device)
-    return ask_for(call, "ot2.run_protocol", args, **waiting)
+    return ask_for(call, "ot2.run_protocol", args, override=override, **waiting)
 
 
 @command.command()

@@ -11,15 +11,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
+SECONDS_PER_HOUR = 3600.0
 # Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom; NIST/SEMATECH e-Handbook, section 1.3.6.7.2.
 T_95 = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
+
+
+class Measurement(Protocol):
+    """What a fit needs to know of a measured level."""
+
+    ledger_s: float
+    level_ul: float
+    computed_ul: float
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -34,6 +44,14 @@ class Reading(msgspec.Struct, frozen=True):
     hours: float
     lost_ul: float
     drift_ul: float = 0.0
+
+
+class Evaporated(msgspec.Struct, frozen=True):
+    """What the ledger has booked as evaporated, up to an instant of its time, and the lid meanwhile."""
+
+    ledger_s: float
+    volume_ul: float
+    lid: str | None
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -86,6 +104,31 @@ def fit(stretches: Sequence[Sequence[Reading]], rate_in_force_ul_per_hour: float
         found, error_ul_per_hour=error, low_ul_per_hour=low, high_ul_per_hour=high, scatter_ul=scatter_ul,
         is_significant=not low <= rate_in_force_ul_per_hour <= high,
     )  # fmt: skip
+
+
+def stretches(measured: Sequence[Measurement], booked: Sequence[Evaporated], lid: str) -> list[list[Reading]]:
+    """The readings of one reservoir under the present lid, oldest first, as stretches without a break.
+
+    Between two readings the ledger knows everything but the evaporation, of which it has booked what the rate in force
+    said: the loss is what it booked, and what the level then read was short of the computed one.
+
+    A stretch ends where the lid was moved, and where the reservoir was empty: air tells no rate.
+    """
+    found: list[list[Reading]] = []
+    place = 0
+    for number, one in enumerate(measured):
+        gone_ul, is_alike = 0.0, True
+        while place < len(booked) and booked[place].ledger_s <= one.ledger_s:
+            gone_ul += booked[place].volume_ul
+            is_alike = is_alike and booked[place].lid in (lid, None)
+            place += 1
+        drift_ul = one.level_ul - one.computed_ul
+        hours = one.ledger_s / SECONDS_PER_HOUR
+        if number == 0 or not is_alike or min(one.level_ul, one.computed_ul, measured[number - 1].level_ul) <= 0.0:
+            found.append([Reading(hours, 0.0, drift_ul)])
+        else:
+            found[-1].append(Reading(hours, found[-1][-1].lost_ul + gone_ul - drift_ul, drift_ul))
+    return found
 
 
 def quantile_95(freedom: int) -> float:

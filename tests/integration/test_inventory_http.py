@@ -1,0 +1,210 @@
+"""The inventory over HTTP, against the real engine and ledger."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.inventory_house import InventoryHouse, open_inventory
+
+FULL = {"red": 15000.0, "yellow": 15000.0, "blue": 15000.0}
+
+
+@pytest.fixture
+async def house(state_dir: Path) -> AsyncIterator[InventoryHouse]:
+    async with open_inventory(state_dir, {"evaporation_rate_ul_per_hour": 0.0}) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def stocked(house: InventoryHouse) -> InventoryHouse:
+    await house.post("/initialize", {"volumes_ul": FULL, "operator": "anna"})
+    return house
+
+
+def levels(overview: dict[str, Any]) -> dict[str, float]:
+    return {one["key"]: one["level_ul"] for one in overview["reservoirs"]}
+
+
+async def test_a_first_filling_a_restock_and_what_there_is_then(house: InventoryHouse) -> None:
+    before = await house.get("")
+    assert [one["initialized"] for one in before["reservoirs"]] == [False, False, False]
+    done = await house.post("/initialize", {"volumes_ul": {"red": 1000.0, "yellow": 0.0}, "operator": "anna"})
+    assert [(one["kind"], one["volume_ul"], one["actor"]) for one in done["movements"]] == [
+        ("restock", 1000.0, "anna"), ("restock", 0.0, "anna"),
+    ]  # fmt: skip
+    await house.post("/restock", {"volumes_ul": {"red": 500.0, "yellow": 250.5}, "operator": "ben", "lot": "L1"})
+    after = await house.get("")
+    assert levels(after) == {"red": 1500.0, "yellow": 250.5, "blue": 0.0}
+    assert after["reservoirs"][0]["lot"] == "L1"
+    assert (await house.get("/verify"))["ok"] is True
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code", "message"),
+    [
+        ("/restock", {"volumes_ul": {"red": -1.0}, "operator": "a"}, 422, "bad_volume",
+         "red: -1 ul is negative; give 0 or more"),
+        ("/restock", {"volumes_ul": {"red": 1.0}, "operator": "a"}, 422, "bad_volume",
+         "red: 1.0 ul on top of 15000.0 ul is more than its capacity of 15000.0 ul"),
+        ("/restock", {"volumes_ul": {"red": 1.0}, "operator": " "}, 400, "bad_request",
+         "restock: operator missing; say who fills it in: --operator NAME"),
+        ("/restock", {"volumes_ul": {"red": 1.0}}, 400, "bad_request",
+         "restock: operator missing; say who fills it in: --operator NAME"),
+        ("/restock", {"volumes_ul": {"gren": 1.0}, "operator": "a"}, 404, "unknown_reservoir",
+         "no reservoir is named gren, there are red, yellow, blue"),
+        ("/restock", {"volumes_ul": {"red": 0.0}, "operator": "a"}, 422, "bad_volume",
+         "restock: every volume is 0 ul; give more than 0 ul for one reservoir at least"),
+        ("/restock", {"volumes_ul": {"red": "1ml"}, "operator": "a"}, 400, "bad_request",
+         "body, field volumes_ul[...]: Expected `float`, got `str`"),
+        ("/adjust", {"reservoir": "red", "change_ul": -15001.0, "reason": "r"}, 422, "bad_volume",
+         "adjust red: -15001 ul is more than the 15000.0 ul that are there; to say what is really there, "
+         "`labctl inventory measure`"),
+        ("/measure", {"reservoir": "red", "level_ul": 15001.0}, 422, "bad_volume",
+         "red: 15001.0 ul is more than its capacity of 15000.0 ul"),
+        ("/initialize", {"volumes_ul": FULL}, 409, "conflict",
+         "initialize: there is stock already in red, yellow, blue; add to it with `labctl inventory restock`, or start "
+         "anew with --reset --reason TEXT"),
+        ("/initialize", {"volumes_ul": FULL, "reset": True}, 400, "bad_request",
+         "initialize: reset needs a reason, it stands in every movement: --reason TEXT"),
+        ("/lid", {"reservoir": "red", "lid": "ajar"}, 400, "bad_request", "lid 'ajar' is neither open nor closed"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_is_refused_with_number_and_limit_and_changes_nothing(
+    stocked: InventoryHouse, path: str, body: Any, status: int, code: str, message: str
+) -> None:
+    before = await stocked.get("/history?limit=1000")
+    told = await stocked.post(path, body, status)
+    assert (told["code"], told["message"]) == (code, message)
+    assert await stocked.get("/history?limit=1000") == before
+
+
+async def test_numbers_that_are_none_never_reach_the_ledger(stocked: InventoryHouse) -> None:
+    for number in (b"NaN", b"Infinity", b"1e999"):
+        raw = b'{"volumes_ul": {"red": ' + number + b'}, "operator": "a"}'
+        answer = await stocked.client.ask("POST", "/api/v1/inventory/restock", raw)
+        assert answer.status == 400, number
+    assert levels(await stocked.get("")) == FULL
+
+
+async def test_a_reset_compensates_and_deletes_nothing(stocked: InventoryHouse) -> None:
+    await stocked.post("/initialize", {"volumes_ul": {"red": 9000.0}, "reset": True, "reason": "new bottle"})
+    found = (await stocked.get("/history?reservoir=red"))["movements"]
+    assert [(one["kind"], one["volume_ul"], one["after_ul"]) for one in found] == [
+        ("restock", 9000.0, 9000.0), ("adjustment", -15000.0, 0.0), ("restock", 15000.0, 15000.0),
+    ]  # fmt: skip
+    assert found[1]["cause"] == "reset: new bottle" and found[0]["operation"] == found[1]["operation"]
+
+
+async def test_a_check_counts_what_is_below_the_limit(stocked: InventoryHouse) -> None:
+    assert (await stocked.get("/check"))["warnings"] == []
+    await stocked.post("/measure", {"reservoir": "yellow", "level_ul": 1200.0})
+    assert (await stocked.get("/check?low_threshold_ul=1000"))["warnings"] == []
+    found = await stocked.get("/check?low_threshold_ul=2000")
+    assert found["warnings"] == ["Yellow is LOW (1.20 ml) - restock recommended"]
+    assert found["inventory"]["Y"]["volume_ul"] == 1200.0
+
+
+async def test_availability_says_what_a_job_would_be_told(stocked: InventoryHouse) -> None:
+    await stocked.post("/measure", {"reservoir": "yellow", "level_ul": 45.0})
+    asked = {"required_ul": {"red": 120.0, "yellow": 150.0}}
+    told = await stocked.post("/availability", asked)
+    assert not told["is_sufficient"]
+    assert told["refusal"]["message"] == (
+        "Insufficient stock for: yellow (available: 45.0 ul, required: 150.0 ul). Please restock before proceeding."
+    )
+    assert told["availability"]["R"] == {
+        "color": "red", "required_ul": 120.0, "available_ul": 15000.0, "is_sufficient": True,
+        "remaining_after_use_ul": 14880.0,
+    }  # fmt: skip
+    assert list(told["availability"]) == ["R", "Y", "B"]
+    refused = await stocked.client.ask("POST", "/api/v1/jobs", {"task": "test.mix", "args": {"R": 120, "Y": 150}})
+    assert refused.json["message"] == told["refusal"]["message"]
+
+
+async def test_history_is_filtered_and_paged(stocked: InventoryHouse) -> None:
+    job = (await stocked.client.ask("POST", "/api/v1/jobs", {"task": "test.mix", "args": {"R": 120}})).json
+    await stocked.engine.wait(job["id"], 10.0)
+    of_job = (await stocked.get(f"/history?job={job['id']}"))["movements"]
+    assert [(one["kind"], one["volume_ul"], one["step"]) for one in of_job][:1] == [("consumption", -120.0, "1")]
+    assert {one["reservoir"] for one in of_job} == {"red"}
+    assert len((await stocked.get("/history?kind=restock"))["movements"]) == 3
+    first = await stocked.get("/history?limit=2")
+    second = await stocked.get(f"/history?limit=1000&before={first['next']}")
+    every = await stocked.get("/history?limit=1000")
+    assert first["movements"] + second["movements"] == every["movements"]
+    assert (await stocked.get("/history?since=2999-01-01T00:00:00Z"))["movements"] == []
+    for query in ("kind=theft", "since=yesterday", "limit=0", "reservoir=pink"):
+        answer = await stocked.client.ask("GET", f"/api/v1/inventory/history?{query}")
+        assert answer.status in (400, 404), query
+
+
+async def test_an_export_taken_elsewhere_gives_the_same_levels(stocked: InventoryHouse, tmp_path: Path) -> None:
+    await stocked.post("/reservoirs", {"key": "green", "color": "green", "capacity_ul": 2000.0}, 201)
+    await stocked.post("/measure", {"reservoir": "red", "level_ul": 1234.567})
+    document = await stocked.get("/export")
+    assert [one["id"] for one in document["movements"]] == sorted(
+        (one["id"] for one in document["movements"]), reverse=True
+    )
+    bare = {key: value for key, value in document.items() if key != "movements"}
+    other = tmp_path / "other"
+    other.mkdir()
+    async with open_inventory(other, {"evaporation_rate_ul_per_hour": 0.0}) as house:
+        await house.post("/initialize", {"volumes_ul": {"red": 3.0}})
+        body = {"document": bare, "operator": "anna", "reason": "moved to the new bench"}
+        await house.post("/import", body)
+        assert levels(await house.get("")) == levels(await stocked.get(""))
+        found = (await house.get("/history?reservoir=red"))["movements"]
+        assert [one["volume_ul"] for one in found] == [1234.567, -3.0, 3.0]
+        assert (await house.get("/verify"))["ok"] is True
+        broken = {**bare, "reservoirs": [*bare["reservoirs"][:1], {**bare["reservoirs"][1], "level_ul": -1.0}]}
+        before = await house.get("/history?limit=1000")
+        told = await house.post("/import", {**body, "document": broken}, 422)
+        assert told["message"] == "import: yellow: level -1.0 ul; at least 0 ul"
+        assert await house.get("/history?limit=1000") == before
+
+
+async def test_a_reservoir_that_is_added_is_an_argument_of_the_tasks(stocked: InventoryHouse) -> None:
+    await stocked.post("/reservoirs", {"key": "dark-green", "color": "dark green", "capacity_ul": 2000.0}, 201)
+    schema = (await stocked.client.ask("GET", "/api/v1/tasks/restock-maintenance")).json["schema"]
+    assert "dark_green_volume" in schema["properties"]
+    await stocked.post("/initialize", {"volumes_ul": {"dark-green": 100.0}})
+    args = {"dark_green_volume": 50, "operator": "anna"}
+    answer = (await stocked.client.ask("POST", "/execute/restock-maintenance", args)).json
+    assert answer["result"]["inventory_after"]["dark-green"]["volume_ul"] == 150.0
+    put = await stocked.client.ask("PUT", "/api/v1/inventory/reservoirs/dark-green", {"lot": "L9"})
+    assert put.json["reservoir"]["lot"] == "L9"
+    await stocked.post("/reservoirs/dark-green/remove", {"reason": "not used"})
+    assert [one["key"] for one in (await stocked.get(""))["reservoirs"]] == ["red", "yellow", "blue"]
+    schema = (await stocked.client.ask("GET", "/api/v1/tasks/restock-maintenance")).json["schema"]
+    assert "dark_green_volume" not in schema["properties"]
+
+
+async def test_a_forecast_names_the_job_that_will_be_short(stocked: InventoryHouse) -> None:
+    stocked.mixer.go_on.clear()
+    for _ in range(2):
+        await stocked.client.ask("POST", "/api/v1/jobs", {"task": "test.mix", "args": {"Y": 7000}})
+    found = await stocked.get("/forecast")
+    yellow = found["reservoirs"][1]
+    assert (found["queued_jobs"], yellow["expected"]["job_id"], yellow["expected"]["at"]) == (2, None, None)
+    assert yellow["reserved_ul"] == 14000.0
+    override = {"task": "test.mix", "args": {"Y": 7000}, "override": "class is waiting"}
+    third = (await stocked.client.ask("POST", "/api/v1/jobs", override)).json
+    yellow = (await stocked.get("/forecast"))["reservoirs"][1]
+    assert (yellow["expected"]["job_id"], yellow["expected"]["missing_ul"]) == (third["id"], 6000.0)
+    assert yellow["soonest"]["at"] <= yellow["expected"]["at"]
+    await stocked.post("/lid", {"reservoir": "red", "lid": "closed"})
+    assert (await stocked.get("/forecast"))["reservoirs"][0]["evaporation_ul_per_hour"] == 0.5
+
+
+async def test_every_act_is_in_the_audit_with_the_caller(stocked: InventoryHouse) -> None:
+    await stocked.post("/restock", {"volumes_ul": {"red": 0.0}, "operator": "ben"}, 422)
+    await stocked.post("/adjust", {"reservoir": "red", "change_ul": -10.5, "reason": "spilled", "operator": "ben"})
+    page = await stocked.engine.audit_page(None, 10)
+    assert [(one.action, one.subject) for one in page[:2]] == [
+        ("inventory.adjust", "red"), ("inventory.initialize", "blue, red, yellow"),
+    ]  # fmt: skip
+    assert page[0].details == {"by": "ben", "reason": "spilled", "volumes_ul": {"red": -10.5}}
