@@ -49,6 +49,7 @@ LabdError                      internal
 │   ├── StoreNewer             store_newer
 │   ├── Draining               draining
 │   ├── GraphUnreachable       graph_unreachable
+│   ├── DatasetChanged         dataset_changed
 │   ├── Overloaded             overloaded
 │   └── DaemonUnreachable      daemon_unreachable
 ├── DeviceError                device_error
@@ -388,6 +389,13 @@ class GraphUnreachable(Unavailable):
     """The graph store does not answer."""
 
     code = "graph_unreachable"
+    retryable = True
+
+
+class DatasetChanged(Unavailable):
+    """A snapshot is not as it was when it was found complete: somebody writes to it."""
+
+    code = "dataset_changed"
     retryable = True
 
 

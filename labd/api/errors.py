@@ -67,6 +67,7 @@ STATUS: dict[str, int] = {
     "store_newer": 503,
     "draining": 503,
     "graph_unreachable": 503,
+    "dataset_changed": 503,
     "overloaded": 503,
     "daemon_unreachable": 503,
     "device_error": 502,

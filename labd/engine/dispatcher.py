@@ -68,12 +68,17 @@ class Dispatcher:
         self.users: dict[str, dict[int, Job]] = {}
         self.stopped: Cause | None = None
         self._capacities = capacities
+        self._own_capacities: dict[str, int] = {}
         self._gates: dict[str, list[Gate]] = {}
         self._stock_cause = stock_cause
 
     def change_capacities(self, capacities: dict[str, int]) -> None:
         """Let more or fewer jobs use a resource at once; those that use it now are left alone."""
         self._capacities = capacities
+
+    def limit(self, resource: str, count: int) -> None:
+        """Let `count` jobs use a resource at once where the settings do not say otherwise."""
+        self._own_capacities[resource] = count
 
     def add_gate(self, resource: str, gate: Gate) -> None:
         """Hold every job of the resource while `gate` answers a cause."""
@@ -165,7 +170,8 @@ class Dispatcher:
     def take(self, now: float, limit: int) -> tuple[list[Job], list[Job]]:
         """Up to `limit` jobs to start now, in order, and those found expired; all leave the ready set.
 
-        A job taken occupies its slot and resources until `release`.
+        A job taken occupies its slot and resources until `release`. One that draws from stock ends the list: what is
+        left for the next is known only when its start has been counted.
         """
         started: list[Job] = []
         expired: list[Job] = []
@@ -184,6 +190,8 @@ class Dispatcher:
                 continue
             self._occupy(job)
             started.append(job)
+            if job.needs is not None:
+                break
         return started, expired
 
     def _best(self) -> tuple[Lane, list[tuple[float, int]]] | None:
@@ -214,7 +222,7 @@ class Dispatcher:
     def _resource_cause(self, lock: str) -> Cause | None:
         users = self.users.get(lock)
         name = lock.partition("@")[0]
-        limit = self._capacities.get(name, 1)
+        limit = self._capacities.get(name) or self._own_capacities.get(name, 1)
         if users and len(users) >= limit:
             by = ", ".join(f"job {job.id} ({job.task})" for job in users.values())
             return Cause(

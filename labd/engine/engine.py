@@ -390,6 +390,10 @@ class Engine:
         self.attendance.consume(job, step, volumes_ul)
         await self.journal.commit()
 
+    def limit_resource(self, resource: str, count: int) -> None:
+        """Let `count` jobs use a resource of a wing at once, unless `[engine] resources` says otherwise."""
+        self._dispatcher.limit(resource, count)
+
     def add_gate(self, resource: str, gate: Gate) -> None:
         """Hold every job of a resource while `gate` answers a cause; call `wake` when it may have opened."""
         self._dispatcher.add_gate(resource, gate)

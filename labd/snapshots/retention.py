@@ -20,7 +20,7 @@ class Version:
 
     customer: str
     timestamp: str
-    number: float
+    number: int
     database: str
     state: str
     pinned: bool = False
@@ -38,6 +38,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 LOADING = frozenset({"loading"})
+USELESS = frozenset({"failed", "rejected", "dropping"})  # these never count among the newest
 
 
 def plan(
@@ -57,11 +58,14 @@ def plan(
     for version in versions:
         by_customer.setdefault(version.customer, []).append(version)
     for customer in sorted(by_customer):
-        ordered = sorted(by_customer[customer], key=lambda version: (version.number, version.timestamp), reverse=True)
-        for place, version in enumerate(ordered):
-            reason = _kept(version, place, targets, previous.get(customer), keep)
-            text = reason or f"number {place + 1} of {len(ordered)} by age, {keep} are kept"
-            verdicts.append(Verdict(customer, version.timestamp, version.database, not reason, text))
+        ordered = sorted(by_customer[customer], key=lambda version: version.number, reverse=True)
+        place = 0
+        for version in ordered:
+            is_useless = version.state in USELESS
+            place += not is_useless
+            reason = _kept(version, keep + 1 if is_useless else place, targets, previous.get(customer), keep)
+            why = f"it is {version.state}" if is_useless else f"number {place} by age, {keep} are kept"
+            verdicts.append(Verdict(customer, version.timestamp, version.database, not reason, reason or why))
     return verdicts
 
 
@@ -81,6 +85,6 @@ def _kept(version: Version, place: int, targets: Mapping[str, str], previous: st
     if version.transactions:
         noun = "transaction is" if version.transactions == 1 else "transactions are"
         return f"{version.transactions} {noun} open on it"
-    if place < keep:
+    if place <= keep:
         return f"it is one of the {keep} newest"
     return ""

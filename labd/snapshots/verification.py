@@ -58,12 +58,17 @@ def differences(
         found += _in_band("relationships", active.relationships, loaded.relationships, band_percent)
         found += _still_there("labels", "nodes with the label", active.labels, loaded.labels)
         found += _still_there("types", "relationships of the type", active.types, loaded.types)
-    for answer in answers:
-        if answer.problem:
-            found.append(Difference("assertion", answer.cypher, repr(answer.expected), answer.problem))
-        elif answer.found != answer.expected:
-            found.append(Difference("assertion", answer.cypher, repr(answer.expected), repr(answer.found)))
+    found += failures("assertion", answers)
     return found
+
+
+def failures(check: str, answers: Sequence[Answer]) -> list[Difference]:
+    """Assertions that are not as they should be."""
+    return [
+        Difference(check, answer.cypher, repr(answer.expected), answer.problem or repr(answer.found))
+        for answer in answers
+        if answer.problem or answer.found != answer.expected
+    ]
 
 
 def _counted(dataset: Dataset, loaded: Counts) -> list[Difference]:

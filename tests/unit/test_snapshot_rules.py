@@ -80,7 +80,7 @@ def test_an_assertion_holds_by_its_answer_or_its_complaint() -> None:
 
 
 def version(timestamp: str, customer: str = "acme", **more: object) -> Version:
-    made = Version(customer, timestamp, float(timestamp), f"{customer}-{timestamp}", "superseded")
+    made = Version(customer, timestamp, int(timestamp), f"{customer}-{timestamp}", "superseded")
     return replace(made, **more)  # type: ignore[arg-type]
 
 
