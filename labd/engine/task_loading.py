@@ -58,6 +58,7 @@ class TaskLoader:
         self._mark = mark
         self._environ = environ
         self._on_end = on_end
+        self.beside = ""  # digest of the files without tasks, which those with tasks may import
         self._started: set[WorkerProcess] = set()
 
     async def outfit(self, name: str, sources: list[Source]) -> Outfit:
@@ -85,7 +86,8 @@ class TaskLoader:
             }
         files = [source for source in sources if not source.is_module]
         modules = [source for source in sources if source.is_module]
-        stamp = "|".join([self.environments.stamp(name), version, *(source.digest for source in files)])
+        digests = [*(source.digest for source in files), self.beside if files else ""]
+        stamp = "|".join([self.environments.stamp(name), version, *digests])
         return Outfit(
             (words,), self._lend, self._work, variables, tuple(source.place for source in files),
             tuple(source.place for source in modules), settings, stamp,

@@ -151,6 +151,7 @@ class WorkerTasks:
         loaded: dict[str, Loaded] = {}
         loader = self._loader
         assert loader is not None
+        loader.beside = ",".join(source.digest for source in sources if not source.environments)
         pending = set(wanted)
         for _ in range(LOOKS):
             looks = [loader.load(name, wanted[name], self._loaded.get(name)) for name in sorted(pending)]

@@ -92,10 +92,15 @@ class Loader:
         self._take(lambda owner: owner == name or owner.startswith(name + "."), path, _digest(path))
 
     def _watch(self, name: str, fault: Optional[BaseException]) -> None:
-        """Note the files of a module's package, and those that its import failed in: a change of one changes it."""
+        """Note the files of a package, those beside it that were imported, and those in which its import failed."""
         top = name.partition(".")[0]
-        modules = [one for key, one in list(sys.modules.items()) if key == top or key.startswith(top + ".")]
-        places = [getattr(one, "__file__", None) or "" for one in modules]
+        places = []
+        folder = os.path.dirname(getattr(sys.modules.get(top), "__file__", None) or "")  # noqa: PTH120 most have none
+        for key, one in list(sys.modules.items()):
+            path = getattr(one, "__file__", None) or ""
+            is_beside = folder and os.path.dirname(path) == folder  # noqa: PTH120
+            if is_beside or key == top or key.startswith(top + "."):
+                places.append(path)
         if fault is not None:
             places += [frame.filename for frame in traceback.extract_tb(fault.__traceback__)]
             places += [str(getattr(fault, "filename", None) or "")]

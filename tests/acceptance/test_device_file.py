@@ -94,6 +94,23 @@ def test_a_device_file_is_served_over_http(state_dir: Path) -> None:
         local.close()
 
 
+def test_a_device_file_that_is_edited_while_it_serves_is_taken_up(state_dir: Path) -> None:
+    port = free_port()
+    text = HTTP.replace("PORT", str(port))
+    with serving(state_dir, text) as state:
+        token = (state / "token").read_text().strip()
+        with OrchestratorClient(f"http://127.0.0.1:{port}", token=token) as client:
+
+            def mixed() -> str:
+                return str(client.execute_task("mix_colors", r=1, g=2, b=3))
+
+            assert mixed() == "Mixed RGB(1,2,3) by hand"
+            (state_dir / "device_file.py").write_text(text.replace("Mixed RGB", "Blended RGB"))
+            eventually(lambda: mixed() == "Blended RGB(1,2,3) by hand", 20.0, "the new code of the device file")
+            (state_dir / "beside.py").write_text('WORD = "by the robot"\n')
+            eventually(lambda: mixed() == "Blended RGB(1,2,3) by the robot", 20.0, "the new code beside it")
+
+
 def test_a_device_file_is_served_over_mqtt(state_dir: Path) -> None:
     broker = asyncio.run(Broker(state_dir / "broker").start())
     try:

@@ -295,3 +295,12 @@ async def test_jobs_of_a_simulated_environment_say_so_and_its_bodies_are_told(st
         assert (real.simulated, real.result) == (False, None)
         views = {view.name: view.simulated for view in await house.workers.views()}
         assert views == {"default": True, "real": False}
+
+
+async def test_a_changed_file_that_a_task_file_imports_is_taken_up(house: TaskHouse) -> None:
+    (house.folder / "recipe_words.py").write_text("WORD = 'one'\n")
+    await house.load("import recipe_words\n\n@task\ndef word():\n    return recipe_words.WORD\n")
+    assert await house.result("word") == "one"
+    (house.folder / "recipe_words.py").write_text("WORD = 'another'\n")
+    await house.workers.reload()
+    assert await house.result("word") == "another"
