@@ -95,7 +95,7 @@ class Runs:
             self._expire(job)
         for job in started:
             self._start(job)
-        return len(started) == BATCH
+        return len(started) == BATCH or (bool(started) and started[-1].needs is not None)
 
     def _start(self, job: Job) -> None:
         spec = self._registry.find(job.task)
