@@ -89,12 +89,6 @@ class Reservations:
         else:
             self._end(job, owner, f"job {job.id} is {after} and did not say what it moved")
 
-    def taken(self, job: Job) -> None:
-        """The job is about to start in this turn: what it may take is no longer there for the next one."""
-        owner = self._book.claims.get(job.id)
-        if owner is not None:
-            self._set_going(owner, True)
-
     def check_retry(self, job: Job) -> None:
         """As `Attendant.check_retry`."""
         if job.override is not None or job.simulated is not self._book.simulated:
