@@ -11,6 +11,7 @@ import click
 from labctl import arguments, exits, render, stock_words
 from labctl.commands.root import LabCommand
 from labctl.invocation import Invocation
+from labctl.stock_documents import checked
 from labctl.terminal import say
 from labd.errors import BadRequest
 
@@ -90,6 +91,6 @@ def import_(call: Invocation, file: Any, operator: str, reason: str) -> int:
         raise BadRequest(f"{file.name}: not JSON ({fault})") from None
     if not isinstance(document, dict):
         raise BadRequest(f"{file.name}: no export of an inventory; `labctl inventory export FILE` writes one")
-    answer = call.client.import_inventory(document, operator, reason)
+    answer = call.client.import_inventory(checked(document, file.name), operator, reason)
     call.emit(answer, lambda: stock_words.movements(answer))
     return exits.DONE

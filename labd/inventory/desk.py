@@ -15,6 +15,7 @@ from labd.inventory.outlook import Outlook
 from labd.inventory.tasks import ORIGIN, stock_tasks
 from labd.inventory.transfer import head
 from labd.inventory.verbs import InventoryVerbs
+from labd.inventory.volumes import to_ul
 from labd.wing import Host
 
 
@@ -65,7 +66,17 @@ class StockDesk:
 
     def check(self, low_threshold_ul: float | None) -> dict[str, Any]:
         """What is low."""
-        return report.check(self.ledger.views(), low_threshold_ul, self.now(), self.ledger.simulated)
+        views = self.ledger.views()
+        return report.check(views, low_threshold_ul, self.now(), self.ledger.simulated, self._evaporated_ul())
+
+    def current(self) -> dict[str, dict[str, Any]]:
+        """Levels in the seed's shape."""
+        return report.current(self.ledger.views(), self._evaporated_ul())
+
+    def _evaporated_ul(self) -> dict[str, float]:
+        book = self.ledger.book
+        now_s = book.clock.now_s()
+        return {shelf.spec.key: to_ul(shelf.evaporated_pl(now_s)[0]) for shelf in book.there()}
 
     def availability(self, required_ul: Mapping[str, float], threshold_ul: float | None) -> Answer:
         """Whether a job with these volumes would be accepted now.

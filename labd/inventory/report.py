@@ -31,11 +31,18 @@ def verdict(one: ReservoirView, low_threshold_ul: float | None) -> Verdict:
     return "low" if is_low else "adequate"
 
 
-def check(views: Sequence[ReservoirView], low_threshold_ul: float | None, now: str, simulated: bool) -> dict[str, Any]:
+def check(
+    views: Sequence[ReservoirView],
+    low_threshold_ul: float | None,
+    now: str,
+    simulated: bool,
+    evaporated_ul: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """`warnings`, `recommendations` and `overall_status` as in the seed, and each reservoir's verdict beside them.
 
     Args:
         now: ISO 8601; also what an expiry is compared with.
+        evaporated_ul: As for `current`.
     """
     warnings: list[str] = []
     recommendations: list[str] = []
@@ -65,7 +72,7 @@ def check(views: Sequence[ReservoirView], low_threshold_ul: float | None, now: s
     return {
         "timestamp": now,
         "simulated": simulated,
-        "inventory": current(views),
+        "inventory": current(views, evaporated_ul or {}),
         "reservoirs": found,
         "warnings": warnings,
         "recommendations": recommendations,
@@ -74,13 +81,18 @@ def check(views: Sequence[ReservoirView], low_threshold_ul: float | None, now: s
     }
 
 
-def current(views: Sequence[ReservoirView]) -> dict[str, dict[str, Any]]:
-    """Levels by colour key, with the fields of the seed's `get_current_inventory` and what is promised to jobs."""
+def current(views: Sequence[ReservoirView], evaporated_ul: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Levels by colour key, with the fields of the seed's `get_current_inventory` and what is promised to jobs.
+
+    Args:
+        evaporated_ul: What left each reservoir since the last movement; it is taken off the level already.
+    """
     return {
         color_key(one.key): {
             "color": one.color,
             "position": one.position,
             "volume_ul": one.level_ul,
+            "evaporation_loss_ul": evaporated_ul.get(one.key, 0.0),
             "last_updated": one.last_updated,
             "evaporation_rate_ul_per_hour": one.evaporation_rate_ul_per_hour,
             "reserved_ul": one.reserved_ul,

@@ -14,7 +14,6 @@ from msgspec import Meta
 
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
 from labd.errors import BadVolume
-from labd.inventory import report
 from labd.inventory.verbs import operator_of, person
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ class InventoryJobs:
 
     async def restock(self, ctx: JobContext, operator: str, lot: str = "", cause: str = "", **args: Any) -> Any:
         """The seed's `restock_maintenance_flow`."""
-        before = report.current(self._ledger.views())
+        before = self._desk.current()
         volumes = self.volumes_of(args)
         answer = await self._verbs.restock(volumes, operator, ctx.caller, cause or f"job {ctx.job.id}", lot)
         ctx.log(f"restocked by {operator}: " + ", ".join(f"{key} {ul:g} ul" for key, ul in volumes.items() if ul))
@@ -145,7 +144,7 @@ class InventoryJobs:
             "timestamp": self._desk.now(),
             "volumes_added": {f"{key}_ul": volume_ul for key, volume_ul in volumes.items()},
             "inventory_before": before,
-            "inventory_after": report.current(answer["reservoirs"]),
+            "inventory_after": self._desk.current(),
             "log_id": answer["movements"][0].operation if answer["movements"] else None,
         }
 
@@ -154,12 +153,12 @@ class InventoryJobs:
         reason: str = "", **args: Any,
     ) -> Any:  # fmt: skip
         """The seed's `initialize_inventory_flow`."""
-        answer = await self._verbs.initialize(
+        await self._verbs.initialize(
             self.volumes_of(args), ctx.caller, operator, reset=reset, reason=reason,
             evaporation_rate_ul_per_hour=evaporation_rate,
         )  # fmt: skip
         ctx.log(f"initialized by {person(operator, ctx.caller)}")
-        return report.current(answer["reservoirs"])
+        return self._desk.current()
 
     async def check_status(self, ctx: JobContext, low_threshold_ml: float | None = None) -> Any:
         """The seed's `check_inventory_status_flow`."""
@@ -171,7 +170,7 @@ class InventoryJobs:
 
     async def get_current(self, ctx: JobContext) -> dict[str, Any]:
         """The seed's `get_current_inventory`."""
-        return report.current(self._ledger.views())
+        return self._desk.current()
 
     async def check_availability(self, ctx: JobContext, threshold: float | None = None, **args: Any) -> Any:
         """The seed's `check_stock_availability`."""

@@ -79,9 +79,14 @@ def test_an_expired_lot_is_a_warning_from_the_day_behind_its_date() -> None:
 
 
 def test_the_inventory_now_has_the_keys_and_fields_of_the_seed() -> None:
-    found = report.current([view(), view("yellow"), view("blue"), view("green", initialized=False), view("white", 7.0)])
+    found = report.current(
+        [view(), view("yellow"), view("blue"), view("green", initialized=False), view("white", 7.0)], {"red": 1.5}
+    )
     assert list(found) == ["R", "Y", "B", "white"]
-    assert found["R"].items() >= {"color": "red", "position": "B1", "volume_ul": 15000.0, "last_updated": NOW}.items()
+    assert (
+        found["R"].items()
+        >= {"color": "red", "position": "B1", "volume_ul": 15000.0, "evaporation_loss_ul": 1.5}.items()
+    )
 
 
 # -- readings from measurements
