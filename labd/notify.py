@@ -97,7 +97,7 @@ class Line:
         self.problem = problem
 
 
-class Notifier:
+class AlertDelivery:
     """Delivers alerts.
 
     Args:

@@ -22,7 +22,7 @@ from labd.engine.job import Caller, Job, Submission
 from labd.engine.registry import JobContext, Registry, TaskSpec
 from labd.errors import DeviceTimeout, TaskFailed
 from labd.mqtt import MqttDoor
-from labd.notify import Notifier, outlets_of
+from labd.notify import AlertDelivery, outlets_of
 from labd.notify_settings import NotifySettings, OutletSettings
 
 ALICE = Caller("alice", frozenset({"read", "operate"}), "unix")
@@ -111,7 +111,7 @@ class AlertHouse:
         self.engine: Engine
         self.book: AlertBook
         self.watch: AlertWatch
-        self.notifier: Notifier
+        self.notifier: AlertDelivery
 
     async def open(self) -> AlertHouse:
         registry = Registry()
@@ -125,7 +125,9 @@ class AlertHouse:
         self.watch = AlertWatch(self.book, self.engine.events, self.engine.journal, self.attention, self.clock)
         self.watch.start()
         outlets = outlets_of(self.settings, self.door, self.clock, "0")
-        self.notifier = Notifier(self.settings, outlets, self.book, self.watch.is_missing, "pi", self.clock, Random(1))
+        self.notifier = AlertDelivery(
+            self.settings, outlets, self.book, self.watch.is_missing, "pi", self.clock, Random(1)
+        )
         self.notifier.start()
         return self
 
