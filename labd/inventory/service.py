@@ -57,6 +57,7 @@ class InventoryService:
             self.reservations.fault = fault.message
             raise
         self.reservations.fault = None
+        self.desk.reservoirs_changed()
         self.started_at = self._host.clock.wall()
         with contextlib.suppress(StoreFull):
             await engine.journal.commit()
