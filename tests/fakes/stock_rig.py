@@ -15,7 +15,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-
 from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import Caller, Job, Submission
 from labd.engine.registry import JobContext, Registry, TaskSpec

@@ -101,7 +101,7 @@ async def test_an_operator_may_override_with_a_reason_that_is_kept(state_dir: Pa
             cause
             == f"job {job.id} (lab.mix) was taken in spite of the stock by unix:otto: the bottle is fuller than that"
         )
-        assert [line["code"] for line in house.service.status()["attention"]][0] == "deficit"
+        assert next(iter(house.service.status()["attention"]))["code"] == "deficit"
         await house.proof()
 
 
@@ -195,10 +195,8 @@ async def test_a_full_disk_refuses_the_job_and_gives_its_reservation_back(
         await house.engine.pause_queue("standard", ANNA, "")
         await _page_limit(house, 1)
         kept = 0
-        with pytest.raises(StoreFull):
-            while True:
-                await house.submit(red=1.0)
-                kept += 1
+        while await _fits(house):
+            kept += 1
         assert house.engine.store_full
         assert house.reserved() == kept
         await _page_limit(house, 1_000_000)
@@ -208,6 +206,14 @@ async def test_a_full_disk_refuses_the_job_and_gives_its_reservation_back(
         await house.restart()
         assert house.reserved() == kept
         await house.proof()
+
+
+async def _fits(house: StockHouse) -> bool:
+    try:
+        await house.submit(red=1.0)
+    except StoreFull:
+        return False
+    return True
 
 
 async def _page_limit(house: StockHouse, pages: int) -> None:
