@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 import sqlite3
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -366,3 +368,49 @@ async def test_the_book_stays_small(house: AlertHouse, hook: Hook, monkeypatch: 
     await house.open()
     assert [alert.key for alert in house.book.all()] == [f"low_stock:tube-{number}" for number in (8, 7, 6)]
     assert [house.book.told("ops", f"low_stock:tube-{number}") is None for number in (5, 8)] == [True, False]
+
+
+@pytest.mark.parametrize("seed", [secrets.randbelow(1 << 32) for _ in range(3)])
+async def test_whatever_happens_nothing_is_lost_doubled_or_forgotten(house: AlertHouse, hook: Hook, seed: int) -> None:
+    print(f"seed {seed}")
+    random, failed, kills = Random(seed), 0, 0
+    for _ in range(25):
+        match random.choice(["stand", "fall", "fail", "fail", "kill", "restart", "away", "back", "wait"]):
+            case "stand":
+                house.standing = [*house.standing, {**LOW, "subject": f"tube {random.randrange(9)}"}]
+            case "fall":
+                house.standing = house.standing[1:]
+                house.clock.ahead_s += random.choice([0.0, 11.0, 40.0])
+            case "fail":
+                times = random.randrange(1, 5)
+                await house.fail(times)
+                failed += times
+            case "kill":
+                await house.cut_off()
+                kills += 1
+                await house.open()
+            case "restart":
+                await house.close()
+                await house.open()
+            case "away":
+                hook.status = 503
+            case "back":
+                hook.status = 204
+            case _:
+                await turns(house, random.randrange(1, 4))
+    hook.status = 204
+    await turns(house)
+    await until(lambda: all(told(house, alert.key) for alert in house.book.tellable()))
+    await until(lambda: failed == 0 or house.book.find("job_failed:test.fail").count == failed)
+    names = [(message["id"], message["key"]) for message in hook.got]
+    assert len({number for number, _ in set(names)}) == len(set(names))  # no id has two alerts
+    assert len(names) - len(set(names)) <= kills  # each kill can come between one message and its note
+    assert {item["subject"] for item in house.standing} <= {alert.subject for alert in house.book.tellable()}
+    assert len([key for _, key in names if key == "job_failed:test.fail"]) <= 1 + kills
+
+
+def told(house: AlertHouse, key: str) -> bool:
+    if key == "outlet_away:notify-ops" or house.watch.is_missing(key):
+        return True  # not for this outlet, or about to be over
+    last = house.book.told("ops", key)
+    return last is not None and last.alert_id == house.book.find(key).id
