@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import msgspec
 
 from labd.engine.job import Caller, Cause
-from labd.errors import InvalidArguments, LabdError
+from labd.errors import InvalidArguments, LabdError, NotFound
 from labd.ot2.allowed import Situation, Verb, refusal
 from labd.ot2.latch import StopLatch
-from labd.ot2.own_run import OwnRun, never_played
+from labd.ot2.own_run import OwnRun, OwnRunRecord, never_played
+from labd.ot2.reading import RunReading
 from labd.ot2.rest import bring_to_rest
 from labd.ot2.robot import RECOVERING, Robot, RunStatus, RunView
 from labd.ot2.settings import OT2Settings
@@ -47,10 +48,16 @@ class OT2Device:
         self.busy_job: int | None = None
         self.attention: dict[str, str] = {}
         self._foreign_told: str | None = None
+        self._left_reading: RunReading | None = None
         self._stopping: asyncio.Task[None] | None = None
         host.engine.add_gate(self.resource, self.gate)  # closed until the latch was read
 
     # what is so
+
+    @property
+    def keeps_account(self) -> bool:
+        """Whether anybody wants to know what runs draw from the wells."""
+        return self.engine.attendance.attendant is not None
 
     @property
     def foreign(self) -> RunView | None:
@@ -117,7 +124,13 @@ class OT2Device:
         """Follow up the own run, and notice somebody else's."""
         record = self.own.record
         if record is not None and record.run_id is not None:
-            await self.take_own(await self.robot.run(record.run_id))
+            view = await self.robot.run(record.run_id)
+            if self.busy_job is None:
+                await self._take_left(record, view)
+            elif view is not None and view.ended:
+                self.own_view = view  # its job reads what it took, then lets the record go
+            else:
+                await self.take_own(view)
         elif record is not None and current is not None and self.own.is_mine(current):
             await self.own.keep(msgspec.structs.replace(record, run_id=current.run_id))
         foreign = None if current is None or current.ended or self.own.is_mine(current) else current
@@ -128,6 +141,37 @@ class OT2Device:
             self._foreign_told = foreign.run_id
             self._tell_foreign(foreign)
         self.engine.wake()
+
+    async def _take_left(self, record: OwnRunRecord, view: RunView | None) -> None:
+        """A run that no job follows: its draws first, for with its end the record goes."""
+        if view is not None and record.run_id is not None:
+            await self._debit_left(record, record.run_id)
+        await self.take_own(view)
+
+    async def _debit_left(self, record: OwnRunRecord, run_id: str) -> None:
+        """What a run took that no job follows, such as after a restart; what was debited before is not again."""
+        if not self.keeps_account:
+            return
+        reading = self._left_reading
+        if reading is None or reading.run_id != run_id:
+            reading = RunReading(self.robot, self.name, run_id, keeps_account=True, air=record.air)
+            self._left_reading = reading
+        await reading.look_at_all()
+        try:
+            job = await self.engine.job(record.job_id)
+        except NotFound:
+            return
+
+        async def consume(volumes_ul: dict[str, float], step: str) -> None:
+            await self.engine.consume(job, step, volumes_ul)
+
+        refused = await reading.settle(consume)
+        problem = reading.problem if refused is None else refused.message
+        if problem:
+            text = f"ot2 {self.name}: what run {run_id} of job {record.job_id} took is not debited: {problem}"
+            self.attention["not_debited"] = f"{text}; put the stock right with `labctl inventory measure`"
+        else:
+            self.attention.pop("not_debited", None)
 
     def _tell_foreign(self, foreign: RunView) -> None:
         going = self.situation().own
@@ -165,6 +209,11 @@ class OT2Device:
             self.watch.current = view  # what the last look saw of it is older
         await self.own.keep(None)
         status = "unknown to the robot" if view is None else view.status
+        if self.busy_job is None and not self.stop_pending:
+            text = f"ot2 {self.name}: run {record.run_id} of job {record.job_id}, which no job followed, is {status}"
+            hint = f"look at the robot; job {record.job_id} is not run again by itself"
+            self.attention["run_left_ended"] = f"{text}; {hint}, `labctl job retry {record.job_id}` would"
+        self._left_reading = None
         self.publish("run.ended", {"run": record.run_id, "job": record.job_id, "status": status}, record.job_id)
         self.engine.wake()
 
@@ -173,6 +222,7 @@ class OT2Device:
         """The time in which a job has the robot."""
         self.busy_job = job_id
         self.attention.pop("control_lost", None)
+        self.attention.pop("run_left_ended", None)
         try:
             yield
         finally:
@@ -273,8 +323,10 @@ class OT2Device:
         if view is not None and not view.ended:
             self.lose_control(f"run {run_id} is {status} and not the current run, so it cannot be stopped")
         self.publish("device.stop_confirmed", {"run": run_id, "status": status})
-        if self.busy_job is None:
-            await self.take_own(view)
+        record = self.own.record
+        if self.busy_job is None and record is not None:
+            with suppress(LabdError):  # else the next look does it
+                await self._take_left(record, view)
 
     async def reset(self, by: str, reason: str, caller: Caller) -> dict[str, Any]:
         """End the stop, by name and with a reason.

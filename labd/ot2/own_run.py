@@ -27,12 +27,14 @@ class OwnRunRecord(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         run_id: None while the robot has not answered yet which run it made.
         protocol_id: On the robot; a run of it that never played is ours even if its id was lost.
+        air: Which aspirates draw air, where the robot's commands do not tell.
     """
 
     job_id: int
     protocol_id: str
     run_id: str | None = None
     file: str = ""
+    air: tuple[bool, ...] | None = None
 
 
 class OwnRun:

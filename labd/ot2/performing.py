@@ -7,20 +7,29 @@ followed by a second run, the robot is asked what became of the first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from labd.engine.registry import JobContext
-from labd.errors import ControlLost, DeviceError, DeviceLost, DeviceTimeout, NotConnected, ProtocolRefused, RunFailed
+from labd.errors import (
+    ControlLost,
+    DeviceError,
+    DeviceLost,
+    DeviceTimeout,
+    LabdError,
+    NotConnected,
+    ProtocolRefused,
+    RunFailed,
+)
 from labd.ot2.device import OT2Device
 from labd.ot2.own_run import OwnRunRecord, never_played
 from labd.ot2.protocols import StoredProtocol
+from labd.ot2.reading import RunReading
 from labd.ot2.rest import bring_to_rest
 from labd.ot2.robot import RECOVERING, RunStatus, RunView
 
-STEPS_A_LOOK = 200
 REPLAY_LOOK_S = 1.0
 LOST = (DeviceLost, DeviceTimeout, NotConnected)
 
@@ -30,17 +39,21 @@ class Performance:
 
     Args:
         parameters: Run-time parameters by variable name.
+        air: Which aspirates draw air, as the simulation found it for old API levels.
     """
 
     def __init__(
-        self, device: OT2Device, ctx: JobContext, protocol: StoredProtocol, parameters: Mapping[str, Any]
-    ) -> None:
+        self, device: OT2Device, ctx: JobContext, protocol: StoredProtocol, parameters: Mapping[str, Any],
+        air: Sequence[bool] | None = None,
+    ) -> None:  # fmt: skip
         self._device = device
         self._ctx = ctx
         self._protocol = protocol
         self._parameters = parameters
+        self._air = None if air is None else tuple(air)
         self._expected = 0
-        self._seen = 0
+        self._reading: RunReading | None = None
+        self._account_problem = ""
         self._status: RunStatus | None = None
         self._name = f"ot2 {device.name}"
 
@@ -80,8 +93,9 @@ class Performance:
         self._expected = upload.command_count
         device.require("run")
         record = OwnRunRecord(
-            job_id=self._ctx.job.id, protocol_id=upload.protocol_id, run_id=None, file=self._protocol.name
-        )
+            job_id=self._ctx.job.id, protocol_id=upload.protocol_id, run_id=None, file=self._protocol.name,
+            air=self._air,
+        )  # fmt: skip
         await device.own.keep(record)
         try:
             view = await robot.create_run(upload.protocol_id, self._parameters)
@@ -114,7 +128,7 @@ class Performance:
                 await self._take(run_id, view)
             except LOST as fault:
                 self._ctx.log(f"{fault.message}; the robot goes on by itself", "warning")
-                self._ctx.progress(self._seen, self._expected or None, "connection lost; the robot goes on by itself")
+                self._ctx.progress(self._done, self._expected or None, "connection lost; the robot goes on by itself")
                 view = await self._after_loss(fault, run_id)
                 self._ctx.log(f"the robot is back; the run is {view.status if view else 'unknown to it'}")
             if view is None:
@@ -123,14 +137,27 @@ class Performance:
                 text = f"run {run_id} is not on the robot any more; somebody deleted it"
                 raise ControlLost(f"{self._name}: {text}", run=run_id)
             if view.ended:
-                await self._take(run_id, view, last=True)
+                await self._take_rest(run_id)
                 return view
             if not view.current:
                 await self._lose_control(view)
             await device.clock.sleep(device.settings.poll_s)
 
-    async def _take(self, run_id: str, view: RunView | None, last: bool = False) -> None:
-        """Progress, and a line in the log where the status changed."""
+    @property
+    def _done(self) -> int:
+        """Commands that are done."""
+        return 0 if self._reading is None else self._reading.seen
+
+    def _read(self, run_id: str) -> RunReading:
+        if self._reading is None:
+            device = self._device
+            self._reading = RunReading(
+                device.robot, device.name, run_id, keeps_account=device.keeps_account, air=self._air
+            )
+        return self._reading
+
+    async def _take(self, run_id: str, view: RunView | None) -> None:
+        """Progress, what was drawn, and a line in the log where the status changed."""
         if view is None:
             return
         device = self._device
@@ -144,17 +171,34 @@ class Performance:
                 device.attention["recovery"] = f"{text}; `labctl ot2 resume` or `labctl ot2 stop`"
             else:
                 device.attention.pop("recovery", None)
-        try:
-            page = await device.robot.steps(run_id, self._seen, STEPS_A_LOOK)
-        except LOST:
-            if last:
-                return
-            raise
-        done = [step for step in page.entries if step.status in ("succeeded", "failed")]
+        page, _ = await self._read(run_id).look()
+        await self._debit()
         under_way = [step for step in page.entries if step.status == "running"]
-        self._seen = page.first + len(done)
         text = under_way[0].kind if under_way else str(view.status)
-        self._ctx.progress(self._seen, max(self._expected, page.total) or None, text)
+        self._ctx.progress(self._done, max(self._expected, page.total) or None, text)
+
+    async def _take_rest(self, run_id: str) -> None:
+        """What the last look did not see of a run that moves no more."""
+        reading = self._read(run_id)
+        await reading.look_at_all()
+        await self._debit()
+        self._ctx.progress(reading.seen, max(self._expected, reading.seen) or None, str(self._status))
+        if reading.owed:
+            text = f"{len(reading.owed)} commands that took liquid could not be debited: {self._account_problem}"
+            self._ctx.log(f"{text}; put the stock right with `labctl inventory measure`", "error")
+
+    async def _debit(self) -> None:
+        """Debit what is done; a refusal stops no run, what is owed is tried again at the next look."""
+        reading = self._reading
+        assert reading is not None
+        refused = await reading.settle(self._consume)
+        problem = reading.problem if refused is None else refused.message
+        if problem and problem != self._account_problem:
+            self._account_problem = problem
+            self._ctx.log(f"what the run took is not debited: {problem}", "warning")
+
+    async def _consume(self, volumes_ul: dict[str, float], step: str) -> None:
+        await self._ctx.consume(volumes_ul, step)
 
     async def _lose_control(self, view: RunView) -> None:
         device = self._device
@@ -195,18 +239,25 @@ class Performance:
             self._ctx.log(text, "error")
             return
         self._ctx.log(f"run {run_id} is {view.status if view else 'unknown to the robot'}: {action} confirmed")
+        try:
+            await self._take_rest(run_id)
+        except LabdError as fault:
+            text = f"{fault.message}; what the run took at its end is debited when the robot tells it"
+            self._ctx.log(text, "warning")
+            if device.keeps_account:
+                return  # the record stays, and with it the question
         await device.take_own(view)
 
     def _result(self, view: RunView) -> dict[str, Any]:
         if view.status is RunStatus.SUCCEEDED:
             return {
                 "device": self._device.name, "run": view.run_id, "status": view.status, "file": self._protocol.name,
-                "protocol": self._protocol.protocol_id, "command_count": self._seen, "started_at": view.started_at,
+                "protocol": self._protocol.protocol_id, "command_count": self._done, "started_at": view.started_at,
                 "completed_at": view.completed_at, "simulated": self._device.simulated,
             }  # fmt: skip
         errors = [str(error.get("detail", error)) for error in view.errors]
-        facts = {"run": view.run_id, "status": view.status, "errors": errors, "command_count": self._seen}
+        facts = {"run": view.run_id, "status": view.status, "errors": errors, "command_count": self._done}
         if view.status is RunStatus.STOPPED:
             raise RunFailed(f"{self._name}: run {view.run_id} was stopped, not by this labd", **facts)
         text = errors[0] if errors else "no reason given"
-        raise RunFailed(f"{self._name}: run {view.run_id} failed after {self._seen} commands: {text}", **facts)
+        raise RunFailed(f"{self._name}: run {view.run_id} failed after {self._done} commands: {text}", **facts)

@@ -41,6 +41,7 @@ TIME_S = {
     "moveToWell": 0.5,
     "moveLabware": 15.0,
 }
+LOADING = ("loadLabware", "loadPipette", "loadModule")  # whose results name what later commands speak of
 CLEARANCE_MM = 0.01  # so far above its top a well has no liquid; rounding of offsets stays below
 
 
@@ -122,6 +123,7 @@ def _nothing() -> Json:
         "ok": False, "result": "not-ok", "robot_type": None, "api_level": None, "schema_version": None,
         "software": _software(), "metadata": {}, "parameters": [], "run_log": [], "run_log_left_out": 0, "labware": [],
         "pipettes": [], "modules": [], "tips": {"used": 0, "racks": []}, "aspirated": [], "dispensed": [],
+        "drawn": {}, "air": None,
         "duration_s": None, "pauses": 0, "command_count": 0, "errors": [],
     }  # fmt: skip
 
@@ -161,6 +163,8 @@ def _answer(source: Any, result: Any, heard: Listener, name: str, with_commands:
         "tips": movement.tips(),
         "aspirated": movement.volumes(movement.aspirated),
         "dispensed": movement.volumes(movement.dispensed),
+        "drawn": {place: round(volume, 3) for place, volume in movement.drawn.items() if volume > 0},
+        "air": heard.aspirates_of_air if legacy else None,
         "duration_s": round(movement.duration_s + (heard.delays_s if legacy else 0.0), 1),
         "pauses": movement.pauses,
         "command_count": len(commands),
@@ -172,7 +176,10 @@ def _answer(source: Any, result: Any, heard: Listener, name: str, with_commands:
 
 
 def _short(command: Json) -> Json:
-    return {"commandType": command["commandType"], "params": command.get("params", {})}
+    short = {"commandType": command["commandType"], "params": command.get("params", {})}
+    if command["commandType"] in LOADING:
+        short["result"] = command.get("result") or {}
+    return short
 
 
 def text_of(command: Json) -> str:
@@ -236,12 +243,17 @@ class Movement:
     an 8-channel pipette A1 stands for A1 to H1 on a plate and for eight times the volume in a trough. Air drawn above
     a well's top is not counted; with `air` (API levels below 2.14, which report no heights) it is told by the run log.
 
+    `drawn` is what left each well (as "slot/well") and did not come back into it, `changed` what the last command
+    added to that. Why a return counts only up to what was drawn: what a well gets beyond is not what it had.
+
     Source: opentrons 9.0 `protocol_engine/commands`; times after `protocols/duration/estimator.py`.
     """
 
     def __init__(self, modules: list[Json], air: list[bool] | None = None) -> None:
         self.aspirated: dict[str, dict[str, float]] = {}
         self.dispensed: dict[str, dict[str, float]] = {}
+        self.drawn: dict[str, float] = {}
+        self.changed: dict[str, float] = {}
         self.duration_s = 0.0
         self.pauses = 0
         self._modules = {module["id"]: module.get("location") or {} for module in modules}
@@ -256,6 +268,7 @@ class Movement:
 
     def take(self, command: Json) -> None:
         """One command, in order; one that failed or never ran changes nothing."""
+        self.changed = {}
         if command.get("status") != "succeeded":
             return
         kind, parts, result = command["commandType"], command.get("params", {}), command.get("result") or {}
@@ -267,6 +280,8 @@ class Movement:
             }  # fmt: skip
         elif kind == "loadPipette":
             self._pipettes[result["pipetteId"]] = parts
+        elif kind == "loadModule" and result.get("moduleId"):
+            self._modules[result["moduleId"]] = parts.get("location") or {}
         elif kind == "moveLabware" and labware in self._labware:
             self._labware[labware]["location"] = parts["newLocation"]
         elif kind == "configureNozzleLayout":
@@ -277,7 +292,7 @@ class Movement:
             self._over[pipette] = (labware, parts["wellName"], self._above_top(parts))
         elif "addressableAreaName" in parts:
             self._over[pipette] = None
-        self._count(kind, pipette, float(result.get("volume") or 0.0))
+        self._count(kind, pipette, float(result.get("volume", parts.get("volume")) or 0.0))
         self.duration_s += self._seconds(kind, parts, labware)
 
     def _count(self, kind: str, pipette: str, volume_ul: float) -> None:
@@ -292,8 +307,10 @@ class Movement:
             return
         if aspirate and not air:
             self._add(self.aspirated, place, pipette, volume_ul)
+            self._draw(place, pipette, volume_ul)
         elif kind in ("dispense", "dispenseInPlace", "dispenseWhileTracking"):
             self._add(self.dispensed, place, pipette, volume_ul)
+            self._draw(place, pipette, -volume_ul)
         elif kind == "pickUpTip":
             self._tips.setdefault(place[0], []).extend(self._wells(place[0], place[1], pipette))
 
@@ -303,6 +320,15 @@ class Movement:
         wells = into.setdefault(place[0], {})
         for well in self._wells(place[0], place[1], pipette):
             wells[well] = wells.get(well, 0.0) + volume
+
+    def _draw(self, place: tuple[str, str, bool], pipette: str, volume_ul: float) -> None:
+        slot = self.slot_of(place[0])
+        for well in self._wells(place[0], place[1], pipette):
+            before = self.drawn.get(f"{slot}/{well}", 0.0)
+            after = max(0.0, before + volume_ul)
+            if slot != "?" and after != before:
+                self.drawn[f"{slot}/{well}"] = after
+                self.changed[f"{slot}/{well}"] = self.changed.get(f"{slot}/{well}", 0.0) + after - before
 
     def _channels(self, pipette: str) -> int:
         name = str(self._pipettes.get(pipette, {}).get("pipetteName", ""))

@@ -5,14 +5,19 @@ opentrons. A protocol runs in a thread of its own, so the main thread is free fo
 
 Why the robot's own server must not run: two programs that drive one motor board leave lights, modules and motion in
 conflict (Opentrons/opentrons issues 9139, 7179, 16375). It is looked for at every look, not only at the first.
+Why run-time parameters are slipped in: `execute()` passes none on (opentrons 9.0, its own TODO of 2024-03-18), but what
+it makes inside, `RunOrchestrator.run`, takes them, as the robot's server gives them.
 Why a lock file: after a lost connection the worker from before may live on for some seconds.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import fcntl
 import hashlib
+import inspect
+import json
 import os
 import signal
 import socket
@@ -37,6 +42,8 @@ CONTEXT_LEVEL = "2.13"  # below 2.14 a context speaks to the hardware itself, an
 REASON_LIMIT = 1000
 ANSWER_S = 5.0
 ENDED = ("stopped", "failed", "succeeded")
+LOADING = ("loadLabware", "loadPipette", "loadModule")
+PARAMETERS_LEVEL = (2, 18)
 GOING = ("running", "paused", "blocked-by-open-door")
 
 
@@ -51,9 +58,10 @@ class Refusal(Exception):
 class Run:
     """One run of a protocol and what it has told so far."""
 
-    def __init__(self, run_id: str, protocol_id: str) -> None:
+    def __init__(self, run_id: str, protocol_id: str, parameters: Json) -> None:
         self.run_id = run_id
         self.protocol_id = protocol_id
+        self.parameters = parameters
         self.status = "idle"
         self.actions: list[str] = []
         self.errors: list[Json] = []
@@ -61,6 +69,8 @@ class Run:
         self.started_at: str | None = None
         self.completed_at: str | None = None
         self._open: list[Json] = []
+        self._open_names: list[str] = []
+        self._loaded: set[str] = set()
         self._engine: Any = None
         self._loop: Any = None
 
@@ -111,13 +121,73 @@ class Run:
         """One message of the run log: a command begins or ends."""
         name = str(message.get("name", ""))
         if message.get("$", "before") == "before":
-            step = {"id": f"{self.run_id}-{len(self.steps)}", "kind": name, "status": "running"}
-            self.steps.append(step)
+            step = self._liquid(name, message.get("payload") or {}) or {"kind": name}
+            step = self._add({**step, "status": "running"})
             self._open.append(step)
+            self._open_names.append(name)
             if name == "command.PAUSE" and self.status == "running":
                 self.status = "paused"
         elif self._open:
+            self._open_names.pop()
             self._open.pop()["status"] = "failed" if message.get("error") else "succeeded"
+
+    def _add(self, step: Json) -> Json:
+        step["id"] = f"{self.run_id}-{len(self.steps)}"
+        self.steps.append(step)
+        return step
+
+    def _liquid(self, name: str, payload: Json) -> Json | None:
+        """An aspirate or dispense of the run log as an engine tells one; None for all else, and for air."""
+        kind = {"command.ASPIRATE": "aspirate", "command.DISPENSE": "dispense"}.get(name)
+        place = getattr(payload.get("location"), "labware", payload.get("location"))
+        if kind is None or place is None or "command.AIR_GAP" in self._open_names:
+            return None
+        well = place.as_well() if getattr(place, "is_well", False) else place
+        pipette = payload.get("instrument")
+        labware: Any = getattr(well, "parent", None)
+        if not hasattr(labware, "load_name") or pipette is None:
+            return None
+        slot: Any = labware
+        while not isinstance(slot, (str, int)) and slot is not None:
+            slot = getattr(slot, "parent", None)
+        labware_id, pipette_id = f"{slot}", str(pipette.mount)
+        self._load(labware_id, "loadLabware", {
+            "params": {"loadName": labware.load_name, "location": {"slotName": str(slot)}},
+            "result": {"labwareId": labware_id, "definition": labware._core.get_definition()},
+        })  # fmt: skip
+        self._load(pipette_id, "loadPipette", {
+            "params": {"pipetteName": "p_multi" if pipette.channels == 8 else "p_single", "mount": pipette_id},
+            "result": {"pipetteId": pipette_id},
+        })  # fmt: skip
+        volume = float(payload.get("volume") or 0.0)
+        params = {"labwareId": labware_id, "wellName": well.well_name, "pipetteId": pipette_id, "volume": volume}
+        return {"kind": kind, "params": params}
+
+    def _load(self, key: str, kind: str, step: Json) -> None:
+        """Told once, before what speaks of it."""
+        if key not in self._loaded:
+            self._loaded.add(key)
+            self._add({**step, "kind": kind, "status": "succeeded"})
+
+    def told(self, first: int, count: int) -> Json:
+        """Commands from number `first`: those of the engine where there is one, else those of the run log."""
+        if self._engine is None:
+            return {"total": len(self.steps), "entries": self.steps[first : first + count]}
+        commands = self._all_commands()
+        return {"total": len(commands), "entries": [_step_of(one) for one in commands[first : first + count]]}
+
+    def _all_commands(self) -> list[Any]:
+        """In the engine's loop while that runs: its list grows there."""
+
+        async def read() -> Any:
+            return self._engine.state_view.commands.get_all()
+
+        if self._loop.is_running() and self.status not in ENDED:
+            try:
+                return list(asyncio.run_coroutine_threadsafe(read(), self._loop).result(ANSWER_S))
+            except (TimeoutError, RuntimeError, concurrent.futures.TimeoutError):
+                pass  # the loop has ended meanwhile, and nothing grows any more
+        return list(self._engine.state_view.commands.get_all())
 
     def end(self, status: str) -> None:
         """Nothing more will come."""
@@ -170,6 +240,9 @@ class RemoteRobot:
         from opentrons import execute
 
         self._context = execute.get_protocol_api(CONTEXT_LEVEL)
+        orchestrator = getattr(execute, "RunOrchestrator", None)
+        if orchestrator is not None and "run_time_param_values" in inspect.signature(orchestrator.run).parameters:
+            execute.RunOrchestrator = self._with_parameters(orchestrator)
         make = getattr(execute, "create_protocol_engine", None)
         if make is not None:
             execute.create_protocol_engine = self._keeping(make)
@@ -185,20 +258,35 @@ class RemoteRobot:
 
         return make_and_keep
 
+    def _with_parameters(self, orchestrator: Any) -> Any:
+        """Gives the parameters of the run to whoever `execute()` makes to run it."""
+        remote = self
+
+        class WithParameters(orchestrator):  # type: ignore[misc]
+            async def run(self, *args: Any, run_time_param_values: Any = None, **options: Any) -> Any:
+                given = run_time_param_values or (remote._run.parameters if remote._run is not None else None)
+                if given:  # software that takes none is refused at the upload
+                    options["run_time_param_values"] = given
+                return await super().run(*args, **options)
+
+        return WithParameters
+
     def _hardware(self) -> Any:
         from opentrons import execute
 
         return execute._get_global_hardware_controller(execute._get_robot_type()).sync
 
-    def upload(self, documents: list[Json]) -> Json:
+    def upload(self, documents: list[Json], parameters: Json) -> Json:
         """Keep a protocol and its labware; the protocol is read, not simulated."""
         from opentrons.protocols import parse
 
         name, text = documents[0]["name"], documents[0]["text"]
         try:
-            parse.parse(text, name)
+            found = parse.parse(text, name)
         except Exception as fault:
             raise Refusal("protocol", f"{type(fault).__name__}: {fault}"[:REASON_LIMIT]) from fault
+        if parameters:
+            _check_parameters(name, found)
         digest = hashlib.sha256()
         for document in documents:
             digest.update(f"{document['name']}\0{document['text']}\0".encode())
@@ -206,12 +294,12 @@ class RemoteRobot:
         self._protocols[protocol_id] = documents
         return {"protocol_id": protocol_id}
 
-    def create(self, protocol_id: str, run_id: str) -> Json:
+    def create(self, protocol_id: str, run_id: str, parameters: Json) -> Json:
         """A run that does not move yet."""
         self._check_free()
         if protocol_id not in self._protocols:
             raise Refusal("unknown", f"protocol {protocol_id} is not here (any more); upload it again")
-        self._run = Run(run_id, protocol_id)
+        self._run = Run(run_id, protocol_id, parameters)
         return self._run.view()
 
     def _check_free(self) -> None:
@@ -229,7 +317,7 @@ class RemoteRobot:
         run = self._run
         if run is None or run.run_id != run_id:
             raise Refusal("unknown", f"run {run_id} is not here")
-        return {"total": len(run.steps), "entries": run.steps[first : first + count]}
+        return run.told(first, count)
 
     def act(self, run_id: str, action: str) -> Json:
         """Play, pause or resume; a stop is `halt` and then the end of this process."""
@@ -327,6 +415,37 @@ class RemoteRobot:
         if on is not None:
             self._context.set_rail_lights(on)
         return bool(self._context.rail_lights_on)
+
+
+def _check_parameters(name: str, protocol: Any) -> None:
+    """Nothing if this software can give run-time parameters to this protocol; they are never dropped in silence."""
+    from opentrons import execute
+
+    run = getattr(getattr(execute, "RunOrchestrator", None), "run", None)
+    if run is None or "run_time_param_values" not in inspect.signature(run).parameters:
+        text = "its software takes no run-time parameters here; write the values into the protocol"
+        raise Refusal("protocol", f'{text}, or use driver = "http"')
+    level = getattr(protocol, "api_level", None)
+    if level is None or (level.major, level.minor) < PARAMETERS_LEVEL:
+        raise Refusal(
+            "protocol", f"{name} has no run-time parameters; a Python protocol has them from apiLevel 2.18 on"
+        )
+
+
+def _step_of(command: Any) -> Json:
+    """A command of an engine; results only of those that name what later ones speak of."""
+    kind = command.commandType
+    step = {"id": command.id, "kind": kind, "status": command.status.value, "params": _plain(command.params)}
+    if kind in LOADING and command.result is not None:
+        step["result"] = _plain(command.result)
+    return step
+
+
+def _plain(model: Any) -> Json:
+    """Pydantic 2 of opentrons 8.2 and later, and pydantic 1 of those before."""
+    if hasattr(model, "model_dump_json"):
+        return dict(json.loads(model.model_dump_json(exclude_none=True)))
+    return dict(json.loads(model.json(exclude_none=True)))
 
 
 def server_problem() -> str:

@@ -105,12 +105,13 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of a run."""
+    """One command of a run; `result` is told of one command, a page of them may leave it out."""
 
     command_id: str
     kind: str
     status: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,10 @@ class Robot(Protocol):
 
     async def steps(self, run_id: str, first: int, count: int) -> Steps:
         """Commands of a run from number `first`."""
+        ...
+
+    async def step(self, run_id: str, command_id: str) -> Step:
+        """One command with its result."""
         ...
 
     async def door_open(self) -> bool:

@@ -145,11 +145,12 @@ class HttpRobot:
         """Commands of a run."""
         answer = await self._get(f"/runs/{run_id}/commands?cursor={first}&pageLength={count}")
         meta = answer.get("meta") or {}
-        entries = tuple(
-            Step(str(one.get("id")), str(one.get("commandType")), str(one.get("status")), one.get("params") or {})
-            for one in _listed(answer, self._name)
-        )
+        entries = tuple(_step(one) for one in _listed(answer, self._name))
         return Steps(int(meta.get("cursor", first)), int(meta.get("totalLength", len(entries))), entries)
+
+    async def step(self, run_id: str, command_id: str) -> Step:
+        """One command with its result, which a page of commands leaves out."""
+        return _step(_data(await self._get(f"/runs/{run_id}/commands/{command_id}"), self._name))
 
     async def door_open(self) -> bool:
         """Whether the door stands open."""
@@ -221,6 +222,11 @@ class HttpRobot:
             raise DeviceCorrupt(
                 f"ot2 {self._name}: the robot tells of a run what labd does not know: {fault}"
             ) from fault
+
+
+def _step(one: Json) -> Step:
+    kind, status = str(one.get("commandType")), str(one.get("status"))
+    return Step(str(one.get("id")), kind, status, one.get("params") or {}, one.get("result"))
 
 
 def _checked(where: str, status: int, raw: bytes) -> Json:

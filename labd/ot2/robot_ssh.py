@@ -27,6 +27,7 @@ from labd.ot2.robot import Action, Document, RobotHealth, RunStatus, RunView, St
 
 MODULE = "labd.ot2.remote_robot"
 HALT_S = 2.0
+LAST_STEPS = 1000
 OF_THIS_WORKER = ("view", "steps", "act", "halt", "homed")  # what another one knows nothing of
 HOMING_LOOK_S = 0.2
 _encode = msgspec.json.Encoder().encode
@@ -60,6 +61,7 @@ class SshRobot:
         self._under_way: set[asyncio.Task[Any]] = set()
         self._numbers = itertools.count(1)
         self._view: RunView | None = None
+        self._steps: list[Step] = []
 
     # Robot
 
@@ -75,24 +77,20 @@ class SshRobot:
 
     async def upload(self, documents: Sequence[Document], parameters: Mapping[str, Any]) -> Upload:
         """Bring it there; the robot reads the protocol, the simulation is labd's preflight."""
-        if parameters:
-            raise ProtocolRefused(
-                f"{self._name}: run-time parameters do not go over ssh, opentrons.execute takes none; "
-                'write the values into the protocol, or use driver = "http"',
-                file=documents[0].name,
-            )
         given = [{"name": document.name, "text": document.text} for document in documents]
         try:
-            told = await self._ask("upload", limit_s=self._open_timeout_s, documents=given)
+            told = await self._ask("upload", limit_s=self._open_timeout_s, documents=given, parameters=dict(parameters))
         except ProtocolRefused as fault:
-            text = f"{self._name}: the robot cannot read {documents[0].name}: {fault.message}"
+            text = f"{self._name}: the robot does not take {documents[0].name}: {fault.message}"
             raise ProtocolRefused(text, file=documents[0].name) from fault
         return Upload(str(told["protocol_id"]), True)
 
     async def create_run(self, protocol_id: str, parameters: Mapping[str, Any]) -> RunView:
         """A run that does not move yet; its name is made here, so a lost answer leaves no unknown one."""
         run_id = str(uuid.uuid4())
-        return self._keep(await self._ask("create", protocol_id=protocol_id, run_id=run_id))
+        self._steps = []
+        given = dict(parameters)
+        return self._keep(await self._ask("create", protocol_id=protocol_id, run_id=run_id, parameters=given))
 
     async def run(self, run_id: str) -> RunView | None:
         """One run; one whose worker has ended is told from memory."""
@@ -125,12 +123,27 @@ class SshRobot:
             self._keep(await self._ask("act", run_id=run_id, action=action))
 
     async def steps(self, run_id: str, first: int, count: int) -> Steps:
-        """Commands of a run; those of one whose worker has ended are forgotten."""
+        """Commands of a run; of one whose worker has ended those that were told before."""
         if self._worker is None and self._view is not None and self._view.run_id == run_id:
-            return Steps(first, first, ())
-        told = await self._ask("steps", run_id=run_id, first=first, count=count)
-        entries = tuple(Step(one["id"], one["kind"], one["status"]) for one in told["entries"])
+            return Steps(first, len(self._steps), tuple(self._steps[first : first + count]))
+        return await self._steps_there(run_id, first, count)
+
+    async def _steps_there(self, run_id: str, first: int, count: int, limit_s: float | None = None) -> Steps:
+        told = await self._ask("steps", limit_s=limit_s, run_id=run_id, first=first, count=count)
+        entries = tuple(
+            Step(one["id"], one["kind"], one["status"], one.get("params") or {}, one.get("result"))
+            for one in told["entries"]
+        )
+        if first <= len(self._steps):
+            self._steps[first:] = entries
         return Steps(first, int(told["total"]), entries)
+
+    async def step(self, run_id: str, command_id: str) -> Step:
+        """One command; those whose results count come with them."""
+        for one in self._steps:
+            if one.command_id == command_id:
+                return one
+        raise DeviceFault(f"{self._name}: run {run_id} has told of no command {command_id}")
 
     async def door_open(self) -> bool:
         """Whether the door stands open."""
@@ -178,14 +191,16 @@ class SshRobot:
                 return
             self._halted = worker
             if worker is not None:
-                await self._end(worker)
+                await self._end(worker, run_id)
             self._forget(worker, RunStatus.STOPPED, "it was stopped")
             self._view = replace(self._view or view, actions=(*view.actions, "stop"))
 
-    async def _end(self, worker: Worker) -> None:
+    async def _end(self, worker: Worker, run_id: str) -> None:
+        """Halt, read what was done until then (it ends with the worker), end the worker."""
         process = worker.process
         try:
             await self._ask("halt", limit_s=HALT_S)
+            await self._read_last(run_id)
         except LabdError as fault:
             log.warning("device.halt_unanswered", device=self._name, problem=fault.message)
             process.kill(signal.SIGTERM)
@@ -195,6 +210,15 @@ class SshRobot:
         await process.end_now()
         if process.is_alive:
             raise DeviceTimeout(f"{self._name}: the worker on the robot could not be ended; use its power switch")
+
+    async def _read_last(self, run_id: str) -> None:
+        """The commands from the first one on that was not known to be done."""
+        done = [step.status in ("succeeded", "failed") for step in self._steps]
+        first = done.index(False) if False in done else len(done)
+        while (await self._steps_there(run_id, first, LAST_STEPS, HALT_S)).entries:
+            if len(self._steps) == first:
+                return
+            first = len(self._steps)
 
     async def _session(self, verb: str) -> Worker:
         """The worker there; started where there is none, unless the question is about what another one did."""

@@ -33,6 +33,7 @@ from labd.ot2.virtual_robot import VirtualRobot
 from labd.wing import Host
 
 KEPT_ANALYSES = 16
+SIMULATIONS = 2  # each is a process of about 100 MiB
 LIVE_KEYS = ("deck", "preflight", "python", "env", "flex_env", "analysis_timeout_s", "poll_s", "stop_timeout_s")
 
 
@@ -45,6 +46,7 @@ class OT2Service:
         self.simulators: dict[str, RobotServer] = {}
         self.devices = {name: self._device(name, table) for name, table in settings.robots.items()}
         self._analyses: OrderedDict[tuple[str, str, str], dict[str, Any]] = OrderedDict()
+        self._simulating = asyncio.Semaphore(SIMULATIONS)
 
     def _device(self, name: str, table: OT2Settings) -> OT2Device:
         clock = self._host.clock
@@ -202,11 +204,28 @@ class OT2Service:
         """What a protocol would do, in opentrons' simulator; the newest answers are remembered."""
         analyser = await self._analyser(device.settings, protocol.documents[0])
         key = (protocol.protocol_id, msgspec.json.encode(parameters, order="sorted").decode(), str(analyser.python))
-        if key not in self._analyses:
-            self._analyses[key] = await analyser.analyze(protocol.documents, parameters)
-            if len(self._analyses) > KEPT_ANALYSES:
-                self._analyses.popitem(last=False)
-        return self._analyses[key]
+        async with self._simulating:
+            if key not in self._analyses:
+                self._analyses[key] = await analyser.analyze(protocol.documents, parameters)
+                if len(self._analyses) > KEPT_ANALYSES:
+                    self._analyses.popitem(last=False)
+            return self._analyses[key]
+
+    async def needs(self, args: Mapping[str, Any]) -> dict[str, float] | None:
+        """What a run will draw from each well, in ul by `device/slot/well`; None where that cannot be known before.
+
+        Nothing is refused here: a protocol that is faulty, or an environment that is off, is the job's own error.
+        """
+        device = self.device(args.get("device"))
+        if device.settings.preflight != "required":
+            return None
+        try:
+            found = await self.analyze(self.shelf.get(args["protocol"]), args.get("parameters") or {}, device)
+        except LabdError:
+            return None
+        if not found["ok"]:
+            return None
+        return {f"{device.name}/{place}": float(volume) for place, volume in found["drawn"].items()}
 
     async def _analyser(self, table: OT2Settings, document: Document) -> Analyser:
         """The interpreter for a protocol.
@@ -235,7 +254,10 @@ class OT2Service:
             preflight.check(device.name, protocol.name, found, device.settings.deck, device.watch.health)
             duration_s, tips = found["duration_s"], found["tips"]["used"]
             ctx.log(f"preflight passed: {found['command_count']} commands, about {duration_s:g} s, {tips} tips")
-        answer = await Performance(device, ctx, protocol, parameters).perform()
+        elif device.keeps_account:
+            ctx.log('preflight = "robot": what it will take from stock is not known before it has moved', "warning")
+        air = None if found is None else found.get("air")
+        answer = await Performance(device, ctx, protocol, parameters, air).perform()
         if found is not None:
             answer |= {key: found[key] for key in ("tips", "aspirated", "dispensed", "duration_s")}
         return answer

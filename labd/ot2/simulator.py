@@ -43,6 +43,7 @@ def application(robot: VirtualRobot) -> web.Application:
         web.get("/runs/{id}", server.run),
         web.post("/runs/{id}/actions", server.act),
         web.get("/runs/{id}/commands", server.commands),
+        web.get("/runs/{id}/commands/{command}", server.command),
         web.get("/maintenance_runs/current_run", server.maintenance),
         web.get("/simulator/state", server.state),
         web.post("/simulator/faults", server.set_faults),
@@ -220,6 +221,16 @@ class VirtualRobotServer:
         first = int(request.query.get("cursor", max(0, len(commands) - length)))
         meta = {"cursor": first, "totalLength": len(commands)}
         return _told(commands[first : first + length], meta=meta, links={})
+
+    async def command(self, request: web.Request) -> web.Response:
+        """One command, with its result once it has succeeded."""
+        wanted = request.match_info["command"]
+        run = self._robot.run(request.match_info["id"])
+        for command in run.commands:
+            if command["id"] == wanted:
+                done = command["status"] == "succeeded"
+                return _told({**command, "result": run.results.get(wanted, {})} if done else command)
+        raise Refusal(404, "CommandNotFound", f"command {wanted} was not found")
 
     async def maintenance(self, _: web.Request) -> web.Response:
         """The maintenance run, if somebody has one."""

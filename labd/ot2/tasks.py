@@ -72,7 +72,7 @@ def ot2_tasks(service: OT2Service) -> list[TaskSpec | StopSpec]:
         TaskSpec(
             name="ot2.run_protocol", function=verbs.run_protocol, wing="ot2", queue=queue, effect="physical",
             description="Run a protocol on a robot: simulated first, then followed to its end.",
-            resources=resource, timeout_s=run_s, precheck=check_run, simulated=simulated,
+            resources=resource, timeout_s=run_s, precheck=check_run, simulated=simulated, needs=service.needs,
             aliases=aliases_of("run_protocol"),
         ),
         TaskSpec(

@@ -35,6 +35,13 @@ def seconds_of(command: Json) -> float:
     return SECONDS.get(kind, COMMAND_S)
 
 
+def result_of(command: Json) -> Json:
+    """What a command answers: as the simulation found it, else the ids and the volume that it was asked with."""
+    parts = command.get("params", {})
+    asked = {name: parts[name] for name in ("labwareId", "pipetteId", "moduleId", "volume") if name in parts}
+    return dict(command.get("result") or asked)
+
+
 async def static_reading(documents: Sequence[Document], parameters: Json) -> Json:
     """The calls of a protocol file in their order, or the commands of a JSON protocol."""
     main = documents[0]

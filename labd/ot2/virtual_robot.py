@@ -18,7 +18,7 @@ from typing import Any
 
 from labd.clock import Clock, iso
 from labd.ot2.robot import ENDED, Document, RunStatus
-from labd.ot2.virtual_commands import HOMING_S, seconds_of, static_reading
+from labd.ot2.virtual_commands import HOMING_S, result_of, seconds_of, static_reading
 
 Json = dict[str, Any]
 R = RunStatus
@@ -80,6 +80,7 @@ class Run:
     status: RunStatus = R.IDLE
     pending: list[Json] = field(default_factory=list)
     commands: list[Json] = field(default_factory=list)
+    results: dict[str, Json] = field(default_factory=dict)
     actions: list[Json] = field(default_factory=list)
     errors: list[Json] = field(default_factory=list)
     started_at: str | None = None
@@ -236,6 +237,7 @@ class VirtualRobot:
             if run.status is R.STOP_REQUESTED or run.status in ENDED:
                 return None
             command["status"], command["completedAt"] = "succeeded", self._now()
+            run.results[command["id"]] = result_of(wanted)
             self.write("command", run=run.run_id, number=number, type=command["commandType"], params=command["params"])
         if await self._may_go_on(run):
             self._end(run, R.SUCCEEDED)

@@ -14,6 +14,7 @@ from labd.clock import SystemClock
 from labd.engine.job import JobState
 from labd.engine.worker_start import Worker
 from labd.errors import DeviceBusy, DeviceLost, NotConnected, ProtocolRefused, StopLatched
+from labd.ot2.reading import RunReading
 from labd.ot2.rest import bring_to_rest
 from labd.ot2.robot import Document, RunStatus
 from labd.ot2.robot_ssh import SshRobot
@@ -23,6 +24,34 @@ from tests.fakes.ot2_rig import ALICE, OT2Rig, until
 from tests.fakes.ssh_host import SshHost, ssh_host
 from tests.fakes.ssh_robot import RobotThere
 
+TAKING = """metadata = {"apiLevel": "LEVEL"}
+
+
+def add_parameters(p):
+    p.add_int(variable_name="volume", display_name="v", default=20, minimum=20, maximum=200)
+
+
+def run(ctx):
+    volume = VOLUME
+    tips = ctx.load_labware("opentrons_96_tiprack_300ul", "1")
+    plate = ctx.load_labware("corning_96_wellplate_360ul_flat", "2")
+    trough = ctx.load_labware("nest_12_reservoir_15ml", "3")
+    single = ctx.load_instrument("p300_single_gen2", "left", tip_racks=[tips])
+    multi = ctx.load_instrument("p300_multi_gen2", "right", tip_racks=[tips])
+    single.pick_up_tip()
+    single.aspirate(volume, trough["A1"])
+    single.air_gap(5)
+    single.dispense(volume + 5, plate["B1"])
+    single.mix(2, 20, trough["A2"])
+    single.drop_tip()
+    multi.pick_up_tip(tips["A2"])
+    multi.aspirate(30, trough["A3"])
+    multi.dispense(20, plate["A3"])
+    multi.dispense(10, trough["A3"])
+    multi.drop_tip()
+    ctx.pause("look")
+    ctx.home()
+"""
 HEAD = 'metadata = {"apiLevel": "2.15"}\n\n\ndef run(ctx):\n'
 SHORT = Document("short.py", HEAD + "    ctx.comment('one')\n    ctx.home()\n")
 LONG = Document("long.py", HEAD + "    ctx.comment('one')\n    ctx.delay(minutes=600)\n    ctx.comment('late')\n")
@@ -63,6 +92,7 @@ async def reached(robot: SshRobot, run_id: str, status: RunStatus) -> None:
             assert view is not None
             if view.status is status:
                 return
+            assert not view.ended, view.errors
 
 
 async def ended(pid: int) -> None:
@@ -201,10 +231,12 @@ async def test_the_end_of_labd_halts_what_moves(there: RobotThere) -> None:
     await ended(there.calls("opened")[0]["pid"])
 
 
-async def test_run_time_parameters_are_refused_before_anything_is_sent(robot: SshRobot, there: RobotThere) -> None:
-    with pytest.raises(ProtocolRefused, match="run-time parameters do not go over ssh"):
+async def test_software_that_takes_no_run_time_parameters_never_drops_them_in_silence(
+    robot: SshRobot, there: RobotThere
+) -> None:
+    with pytest.raises(ProtocolRefused, match=r'its software takes no run-time parameters here.* driver = "http"'):
         await robot.upload([SHORT], {"volume": 3})
-    assert there.workers == []
+    assert there.calls("execute") == []
 
 
 async def test_jobs_of_the_wing_run_over_ssh_and_a_stop_latches(
@@ -268,4 +300,48 @@ async def test_the_real_opentrons_runs_pauses_goes_on_and_is_halted(state_dir: P
     stopped = await bring_to_rest(robot, run_id, "stop", SystemClock())
     assert stopped is not None
     assert stopped.status is RunStatus.STOPPED
+    await robot.close()
+
+
+async def taken(robot: SshRobot, run_id: str) -> dict[str, float]:
+    """What the run drew by well, each command once."""
+    reading, found, ids = RunReading(robot, "test", run_id, keeps_account=True), {}, []
+
+    async def consume(volumes_ul: dict[str, float], step: str) -> None:
+        ids.append(step)
+        for well, volume in volumes_ul.items():
+            found[well] = found.get(well, 0.0) + volume
+
+    await reading.look_at_all()
+    assert reading.problem == ""
+    assert await reading.settle(consume) is None
+    assert len(ids) == len(set(ids))
+    return {well: volume for well, volume in found.items() if volume}
+
+
+@pytest.mark.parametrize(("level", "parameters", "first"), [("2.20", {"volume": 70}, 70.0), ("2.13", {}, 30.0)])
+async def test_the_real_opentrons_takes_run_time_parameters_and_tells_what_it_drew(
+    state_dir: Path, host: SshHost, level: str, parameters: dict[str, int], first: float
+) -> None:
+    robot = RobotThere(host, state_dir, await asyncio.to_thread(opentrons_env.interpreter)).driver()
+    await robot.health()
+    text = TAKING.replace("LEVEL", level).replace("VOLUME", "ctx.params.volume" if parameters else "30")
+    upload = await robot.upload([Document("taking.py", text)], parameters)
+    run_id = (await robot.create_run(upload.protocol_id, parameters)).run_id
+    await robot.act(run_id, "play")
+    pausing = level == "2.20"  # before level 2.14 simulated hardware waits for nobody
+    await reached(robot, run_id, RunStatus.PAUSED if pausing else RunStatus.SUCCEEDED)
+    drawn = {"test/3/A1": first, "test/3/A3": 8 * 20.0}
+    assert await taken(robot, run_id) == drawn
+    if pausing:
+        await bring_to_rest(robot, run_id, "stop", SystemClock())
+    assert await taken(robot, run_id) == drawn  # of a worker that has ended, from memory
+    await robot.close()
+
+
+async def test_a_protocol_without_run_time_parameters_is_given_none(state_dir: Path, host: SshHost) -> None:
+    robot = RobotThere(host, state_dir, await asyncio.to_thread(opentrons_env.interpreter)).driver()
+    await robot.health()
+    with pytest.raises(ProtocolRefused, match=r"short\.py has no run-time parameters; .* from apiLevel 2\.18 on"):
+        await robot.upload([SHORT], {"volume": 3})
     await robot.close()
