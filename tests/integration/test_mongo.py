@@ -194,15 +194,21 @@ async def test_a_restored_ledger_tells_its_levels_again(tmp_path: Path, lab: Lab
     assert len(lab.seen("restock_log", "timestamp")) == 1
 
 
-async def test_a_lab_that_was_there_before_keeps_its_documents_identity(lab: Lab, server: MongoTestServer) -> None:
+async def test_a_lab_that_was_there_before_keeps_its_documents_identity(
+    lab: Lab, server: MongoTestServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await lab.outlet.stop()
     with server.client() as client:
         old = {"color_key": "R", "color": "red", "position": "B1", "volume_ul": 5, "last_updated": datetime.now(UTC)}
         number = client[server.database]["inventory"].insert_one(old).inserted_id
     await lab.reservoir("red")
     await lab.act("restock", {"red": 1000})
+    await lab.engine.close()
+    await lab.open()
     await lab.delivered()
     (red,) = lab.seen("inventory", "color_key")
     assert (red["_id"], red["volume_ul"]) == (number, 1000.0)
+    assert "volumes_ul={'R': 5}" in capsys.readouterr().out, "what was replaced is in the log"
 
 
 async def test_reservations_change_no_level_and_an_operation_is_not_cut(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,18 +13,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from labctl.commands.inventory_mongo import told
+from labctl.commands.inventory_mongo import command, told
+from labctl.invocation import Invocation
 from labd.clock import SystemClock
 from labd.engine.engine import Engine
 from labd.engine.job import Caller
 from labd.engine.registry import Registry
-from labd.errors import BadRequest, Conflict, NotConnected, Refused
+from labd.errors import BadRequest, Conflict, Refused, Unavailable
 from labd.inventory.ledger import StockLedger
 from labd.inventory.opening import open_book
 from labd.inventory.reservoir import MovementFilter
 from labd.inventory.settings import InventorySettings
 from labd.mongo import MongoOutlet
 from labd.settings_types import MongoSettings
+from tests.fakes.api_door import open_door
 from tests.fakes.broker import until
 from tests.fakes.mongo_lab import SCHEMA
 from tests.fakes.mongo_server import URL, GivenServer, MongoTestServer
@@ -182,7 +186,7 @@ async def test_an_empty_database_and_a_server_that_is_away_are_told(house: House
     with pytest.raises(BadRequest, match="the collection inventory is empty or not there"):
         await house.outlet.take_over(ANN)
     await house.outlet.stop()
-    with pytest.raises(NotConnected, match="import-mongo: MongoDB is not connected"):
+    with pytest.raises(Unavailable, match="import-mongo: MongoDB is not connected"):
         await house.outlet.take_over(ANN)
 
 
@@ -196,6 +200,31 @@ async def test_a_simulated_inventory_takes_no_real_levels(tmp_path: Path, server
             await house.outlet.take_over(ANN)
     finally:
         await house.close()
+
+
+async def test_the_command_lists_first_then_takes_over(
+    house: House, server: MongoTestServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old_lab(server)
+
+    async def labctl(*words: str) -> tuple[int, str]:
+        call = Invocation(f"unix:{house.folder / 'labd.sock'}")
+        try:
+            code = await asyncio.to_thread(command.main, list(words), obj=call, standalone_mode=False)
+        finally:
+            call.close()
+        return code, capsys.readouterr().out
+
+    async with open_door(house.engine, house.folder, of_wings=house.outlet.endpoints()):
+        code, text = await labctl("--dry-run")
+        assert (code, "blue (B): 14.97 ml now" in text) == (0, True)
+        assert house.levels()["blue"] == (0, 5.0)
+        code, text = await labctl("--operator", "ben", "--json")
+        done = json.loads(text[text.index("{") :])
+        assert (code, done["dry_run"], len(done["found"]["levels"])) == (0, False, 3)
+        code, text = await labctl("--dry-run")
+        assert (code, "it would be refused: " in text) == (4, True)
+    assert house.levels()["blue"] == (14970, 3.0)
 
 
 def server_of(house: House) -> str:
