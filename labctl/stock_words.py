@@ -125,7 +125,7 @@ def fit(answer: Json) -> str:
     """What measured levels tell of the evaporation."""
     name, found = answer["reservoir"], answer["fit"]
     if found["rate_ul_per_hour"] is None:
-        text = f"{name}: {found['readings']} measured levels; a rate needs two of one filling"
+        text = f"{name}: {found['readings']} measured level(s); a rate needs two of one filling"
     elif found["low_ul_per_hour"] is None:
         text = f"{name}: evaporates {found['rate_ul_per_hour']:.3g} ul/h by 2 measured levels; a band needs three"
     else:

@@ -160,9 +160,12 @@ class StockLedger:
 
     def initialize(
         self, volumes_ul: Mapping[str, float], actor: str, *, reset: bool = False, reason: str = "",
-        evaporation_rate_ul_per_hour: float | None = None,
+        evaporation_rate_ul_per_hour: float | None = None, job_id: int | None = None,
     ) -> list[MovementView]:  # fmt: skip
         """Say how much is there. On stock that exists only with `reset` and a reason, by compensating movements.
+
+        Args:
+            job_id: The job that asks, here as in the other acts; it stands in every movement.
 
         Raises:
             BadVolume, UnknownReservoir: Nothing was changed.
@@ -171,7 +174,7 @@ class StockLedger:
         levels = self._levels(volumes_ul, reset, reason)
         if evaporation_rate_ul_per_hour is not None:
             to_pl(evaporation_rate_ul_per_hour, "evaporation rate")
-        act = self.book.act(_person(actor), reason or "initialized")
+        act = self.book.act(_person(actor), reason or "initialized", job_id)
         for shelf, level_pl in levels:
             act.settle(shelf)
             if shelf.level_pl and shelf.initialized:
@@ -206,14 +209,15 @@ class StockLedger:
         self._fillings(volumes_ul)
 
     def restock(
-        self, volumes_ul: Mapping[str, float], operator: str, cause: str = "", lot: str = ""
+        self, volumes_ul: Mapping[str, float], operator: str, cause: str = "", lot: str = "", job_id: int | None = None
     ) -> list[MovementView]:
         """More of it; volumes of 0 are left out.
 
         Raises:
             BadVolume, BadRequest, UnknownReservoir, InventoryNotInitialized: Nothing was changed.
         """
-        act = self.book.act(_person(operator, "restock: operator missing; say who fills it in: --operator NAME"), cause)
+        name = _person(operator, "restock: operator missing; say who fills it in: --operator NAME")
+        act = self.book.act(name, cause, job_id)
         for shelf, volume_pl in self._fillings(volumes_ul):
             act.post(shelf, "restock", volume_pl, details={"lot": lot} if lot else None)
             if lot and lot != shelf.spec.lot:
@@ -231,7 +235,9 @@ class StockLedger:
             _refuse_overflow(shelf, shelf.level_at(now_s), volume_pl)
         return fillings
 
-    def adjust(self, name: str, change_ul: float, actor: str, reason: str) -> list[MovementView]:
+    def adjust(
+        self, name: str, change_ul: float, actor: str, reason: str, job_id: int | None = None
+    ) -> list[MovementView]:
         """A correction by so many ul, with a reason; not below empty unless there is a deficit already."""
         shelf, change_pl = self._find(name), to_pl(change_ul, name, signed=True)
         if not reason.strip():
@@ -248,17 +254,17 @@ class StockLedger:
                 "there; to say what is really there, `labctl inventory measure`",
                 reservoir=shelf.spec.key, change_ul=to_ul(change_pl), level_ul=to_ul(level_pl),
             )  # fmt: skip
-        act = self.book.act(_person(actor), reason)
+        act = self.book.act(_person(actor), reason, job_id)
         act.post(shelf, "adjustment", change_pl)
         return self._done(act)
 
-    def measure(self, name: str, level_ul: float, actor: str) -> list[MovementView]:
+    def measure(self, name: str, level_ul: float, actor: str, job_id: int | None = None) -> list[MovementView]:
         """A level that was read: the computed one is corrected to it, and the pair is kept for the fit of the rate."""
         shelf, level_pl = self._find(name), to_pl(level_ul, name)
         self._refuse_unset(shelf)
         _refuse_overflow(shelf, 0, level_pl)
         book = self.book
-        act = book.act(_person(actor), "measured")
+        act = book.act(_person(actor), "measured", job_id)
         act.settle(shelf)
         computed_pl = shelf.level_pl
         book.last_measurement_id += 1

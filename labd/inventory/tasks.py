@@ -136,7 +136,7 @@ class InventoryJobs:
         """The seed's `restock_maintenance_flow`."""
         before = self._desk.current()
         volumes = self.volumes_of(args)
-        answer = await self._verbs.restock(volumes, operator, ctx.caller, cause or f"job {ctx.job.id}", lot)
+        answer = await self._verbs.restock(volumes, operator, ctx.caller, cause, lot, ctx.job.id)
         ctx.log(f"restocked by {operator}: " + ", ".join(f"{key} {ul:g} ul" for key, ul in volumes.items() if ul))
         return {
             "status": "success",
@@ -155,7 +155,7 @@ class InventoryJobs:
         """The seed's `initialize_inventory_flow`."""
         await self._verbs.initialize(
             self.volumes_of(args), ctx.caller, operator, reset=reset, reason=reason,
-            evaporation_rate_ul_per_hour=evaporation_rate,
+            evaporation_rate_ul_per_hour=evaporation_rate, job_id=ctx.job.id,
         )  # fmt: skip
         ctx.log(f"initialized by {person(operator, ctx.caller)}")
         return self._desk.current()
@@ -181,13 +181,13 @@ class InventoryJobs:
 
     async def measure(self, ctx: JobContext, reservoir: Reservoir, level_ul: VolumeUl, operator: Name = "") -> Any:
         """A level that was read."""
-        return (await self._verbs.measure(reservoir, level_ul, ctx.caller, operator))["movements"]
+        return (await self._verbs.measure(reservoir, level_ul, ctx.caller, operator, ctx.job.id))["movements"]
 
     async def adjust(
         self, ctx: JobContext, reservoir: Reservoir, change_ul: float, reason: Text, operator: Name = ""
     ) -> Any:
         """A correction."""
-        return (await self._verbs.adjust(reservoir, change_ul, reason, ctx.caller, operator))["movements"]
+        return (await self._verbs.adjust(reservoir, change_ul, reason, ctx.caller, operator, ctx.job.id))["movements"]
 
     async def forecast(self, ctx: JobContext) -> Any:
         """When each reservoir runs out."""

@@ -12,7 +12,7 @@ from labd.engine.engine import Engine
 from labd.engine.job import Caller
 from labd.errors import BadRequest
 from labd.inventory.ledger import StockLedger
-from labd.inventory.reservoir import MovementView, ReservoirSpec
+from labd.inventory.reservoir import MovementFilter, MovementView, ReservoirSpec
 from labd.inventory.transfer import Transfer
 
 NAME_AT_MOST = 200
@@ -35,7 +35,7 @@ class InventoryVerbs:
 
     async def initialize(
         self, volumes_ul: Mapping[str, float], caller: Caller, operator: str = "", *, reset: bool = False,
-        reason: str = "", evaporation_rate_ul_per_hour: float | None = None,
+        reason: str = "", evaporation_rate_ul_per_hour: float | None = None, job_id: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """First levels; without any volume every reservoir is taken to be full, as in the seed."""
         actor = person(operator, caller)
@@ -43,9 +43,10 @@ class InventoryVerbs:
         return await self._done(
             caller, "initialize", volumes,
             lambda: self._ledger.initialize(
-                volumes, actor, reset=reset, reason=reason, evaporation_rate_ul_per_hour=evaporation_rate_ul_per_hour
+                volumes, actor, reset=reset, reason=reason, job_id=job_id,
+                evaporation_rate_ul_per_hour=evaporation_rate_ul_per_hour,
             ),
-            {"by": actor, "reset": reset, "reason": reason},
+            {"by": actor, "reset": reset, "reason": reason}, job_id,
         )  # fmt: skip
 
     def levels(self, volumes_ul: Mapping[str, float]) -> dict[str, float]:
@@ -53,31 +54,46 @@ class InventoryVerbs:
         return dict(volumes_ul) or {one.key: one.capacity_ul for one in self._ledger.views()}
 
     async def restock(
-        self, volumes_ul: Mapping[str, float], operator: str, caller: Caller, cause: str = "", lot: str = ""
+        self,
+        volumes_ul: Mapping[str, float],
+        operator: str,
+        caller: Caller,
+        cause: str = "",
+        lot: str = "",
+        job_id: int | None = None,
     ) -> dict[str, Any]:
         """More of it; a volume of 0 leaves its reservoir alone."""
         name = operator_of(operator)
         return await self._done(
-            caller, "restock", volumes_ul, lambda: self._ledger.restock(volumes_ul, name, cause, lot),
-            {"by": name, "cause": cause, "lot": lot},
+            caller, "restock", volumes_ul, lambda: self._ledger.restock(volumes_ul, name, cause, lot, job_id),
+            {"by": name, "cause": cause, "lot": lot}, job_id,
         )  # fmt: skip
 
-    async def measure(self, reservoir: str, level_ul: float, caller: Caller, operator: str = "") -> dict[str, Any]:
+    async def measure(
+        self, reservoir: str, level_ul: float, caller: Caller, operator: str = "", job_id: int | None = None
+    ) -> dict[str, Any]:
         """A level that was read."""
         actor = person(operator, caller)
         return await self._done(
-            caller, "measure", {reservoir: level_ul}, lambda: self._ledger.measure(reservoir, level_ul, actor),
-            {"by": actor},
+            caller, "measure", {reservoir: level_ul}, lambda: self._ledger.measure(reservoir, level_ul, actor, job_id),
+            {"by": actor}, job_id,
         )  # fmt: skip
 
     async def adjust(
-        self, reservoir: str, change_ul: float, reason: str, caller: Caller, operator: str = ""
+        self,
+        reservoir: str,
+        change_ul: float,
+        reason: str,
+        caller: Caller,
+        operator: str = "",
+        job_id: int | None = None,
     ) -> dict[str, Any]:
         """A correction, with a reason."""
         actor = person(operator, caller)
         return await self._done(
             caller, "adjust", {reservoir: change_ul},
-            lambda: self._ledger.adjust(reservoir, change_ul, actor, reason), {"by": actor, "reason": reason},
+            lambda: self._ledger.adjust(reservoir, change_ul, actor, reason, job_id),
+            {"by": actor, "reason": reason}, job_id,
         )  # fmt: skip
 
     async def set_lid(self, reservoir: str, lid: str, caller: Caller, operator: str = "") -> dict[str, Any]:
@@ -138,9 +154,17 @@ class InventoryVerbs:
 
     async def _done(
         self, caller: Caller, verb: str, volumes_ul: Mapping[str, float], act: Callable[[], list[MovementView]],
-        facts: dict[str, Any],
+        facts: dict[str, Any], job_id: int | None = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Act and record in one commit; queued jobs that waited for stock are looked at again."""
+        """Act and record in one commit; queued jobs that waited for stock are looked at again.
+
+        A job whose movements are on disk already has done its act: the daemon died between that commit and the job's
+        end, and the job runs again. Its movements are answered, nothing is filled in twice.
+        """
+        if job_id is not None:
+            done = await self._ledger.history(MovementFilter(job_id=job_id, oldest_first=True, limit=1000))
+            if done:
+                return {"movements": done, "reservoirs": self._ledger.views()}
         self._engine.journal.refuse_if_full()
         movements = act()
         if verb in ("import", "reservoir.add", "reservoir.edit", "reservoir.remove"):

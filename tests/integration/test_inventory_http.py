@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from labd.engine.job import INTERNAL
+from tests.fakes.clock import FakeClock
 from tests.fakes.inventory_house import InventoryHouse, open_inventory
 
 FULL = {"red": 15000.0, "yellow": 15000.0, "blue": 15000.0}
@@ -208,3 +210,103 @@ async def test_every_act_is_in_the_audit_with_the_caller(stocked: InventoryHouse
         ("inventory.adjust", "red"), ("inventory.initialize", "blue, red, yellow"),
     ]  # fmt: skip
     assert page[0].details == {"by": "ben", "reason": "spilled", "volumes_ul": {"red": -10.5}}
+
+
+async def test_a_restock_job_that_runs_again_after_a_crash_fills_in_once(stocked: InventoryHouse) -> None:
+    await stocked.post("/measure", {"reservoir": "red", "level_ul": 1000.0})
+    args = {"red_volume": 500, "operator": "anna"}
+    job = (await stocked.client.ask("POST", "/api/v1/jobs", {"task": "restock-maintenance", "args": args})).json
+    ended = await stocked.engine.wait(job["id"], 10.0)
+    again = await stocked.service.desk.verbs.restock({"red": 500.0}, "anna", INTERNAL, job_id=ended.id)
+    assert [one.volume_ul for one in again["movements"]] == [500.0]
+    assert levels(await stocked.get(""))["red"] == 1500.0
+    assert ended.result["log_id"] == again["movements"][0].id
+
+
+async def test_the_seeds_flows_have_their_queues_and_answers(house: InventoryHouse) -> None:
+    flows = {
+        "initialize-inventory/initialize-inventory": ({"red_volume": 15000, "yellow_volume": 1200, "blue_volume": 9000,
+                                                       "evaporation_rate": 0.0}, "maintenance", 4),
+        "restock-maintenance/restock-maintenance": ({"yellow_volume": 300, "operator": "lab_tech_1"}, "maintenance", 4),
+        "check-inventory-status/check-inventory-status": ({"low_threshold_ml": 2.0}, "monitoring", 5),
+    }  # fmt: skip
+    results = {}
+    for flow, (args, queue, priority) in flows.items():
+        job = (await house.client.ask("POST", "/api/v1/jobs", {"task": flow, "args": args})).json
+        assert (job["queue"], job["priority"]) == (queue, priority)
+        ended = await house.engine.wait(job["id"], 10.0)
+        assert ended.state == "succeeded", ended.error
+        results[flow.partition("/")[0]] = ended.result
+    assert results["initialize-inventory"]["B"]["volume_ul"] == 9000.0
+    restocked = results["restock-maintenance"]
+    assert (restocked["status"], restocked["operator"]) == ("success", "lab_tech_1")
+    assert restocked["volumes_added"] == {"yellow_ul": 300.0}
+    assert restocked["inventory_before"]["Y"]["volume_ul"] == 1200.0
+    assert restocked["inventory_after"]["Y"]["volume_ul"] == 1500.0
+    status = results["check-inventory-status"]
+    assert status["warnings"] == ["Yellow is LOW (1.50 ml) - restock recommended"]
+    assert status["overall_status"] == "Action required"
+
+
+@pytest.mark.parametrize(
+    ("task", "args", "code", "part"),
+    [
+        ("restock-maintenance", {"red_volume": 10}, "invalid_arguments", "operator"),
+        ("restock-maintenance", {"red_volume": 10, "operator": ""}, "bad_request", "operator missing"),
+        ("restock-maintenance", {"red_volume": -10, "operator": "a"}, "invalid_arguments", ">= 0"),
+        ("restock-maintenance", {"pink_volume": 10, "operator": "a"}, "invalid_arguments", "pink_volume"),
+        ("restock-maintenance", {"red_volume": 10, "operator": "a"}, "bad_volume", "capacity of 15000.0 ul"),
+        (
+            "restock-maintenance",
+            {"volumes": {"red": 1.0}, "red_volume": 2, "operator": "a"},
+            "bad_volume",
+            "given twice",
+        ),
+        ("initialize-inventory", {}, "conflict", "there is stock already"),
+        ("check-inventory-status", {"low_threshold_ml": -1}, "invalid_arguments", ">= 0"),
+        ("check-stock-availability", {"volumes": {"pink": 1.0}}, "unknown_reservoir", "pink"),
+        ("check-stock-availability", {"red_volume": 14901}, "insufficient_stock", "red (available: 15000.0 ul"),
+    ],
+)
+async def test_a_task_with_bad_arguments_is_refused(
+    stocked: InventoryHouse, task: str, args: Any, code: str, part: str
+) -> None:
+    before = await stocked.get("/history")
+    told = (await stocked.client.ask("POST", f"/execute/{task}", args)).json
+    assert told["code"] == code, told
+    assert part in told["message"]
+    assert await stocked.get("/history") == before
+
+
+async def test_every_route_is_in_openapi_with_its_answer_and_errors(house: InventoryHouse) -> None:
+    document = (await house.client.ask("GET", "/api/v1/openapi.json")).json
+    told = {path: item for path, item in document["paths"].items() if path.startswith("/api/v1/inventory")}
+    assert {path.removeprefix("/api/v1/inventory") for path in told} == {
+        "", "/initialize", "/restock", "/measure", "/adjust", "/lid", "/import", "/check", "/availability", "/history",
+        "/forecast", "/verify", "/export", "/reservoirs", "/reservoirs/{name}", "/reservoirs/{name}/fit",
+        "/reservoirs/{name}/remove",
+    }  # fmt: skip
+    for path, item in told.items():
+        for method, operation in item.items():
+            assert operation["summary"] and operation["responses"], (path, method)
+            if method in ("post", "put"):
+                assert operation["requestBody"], path
+
+
+async def test_measured_levels_tell_the_rate_and_the_band(state_dir: Path) -> None:
+    clock = FakeClock()
+    async with open_inventory(state_dir, clock=clock) as house:
+        await house.post("/initialize", {"volumes_ul": FULL})
+        level = 15000.0
+        for lost in (82.0, 79.0, 80.0, 81.0, 78.0):
+            clock.advance(36000.0)
+            level -= lost
+            await house.post("/measure", {"reservoir": "yellow", "level_ul": level})
+        found = (await house.get("/reservoirs/yellow/fit"))["fit"]
+        assert found["rate_ul_per_hour"] == pytest.approx(8.0, abs=0.1)
+        assert 7.5 < found["low_ul_per_hour"] < 8.0 < found["high_ul_per_hour"] < 8.5
+        assert found["is_significant"] and found["rate_in_force_ul_per_hour"] == 5.0
+        assert found["drift_ul"] == pytest.approx(-28.0, abs=0.01)
+        yellow = (await house.get("/forecast"))["reservoirs"][1]
+        assert yellow["evaporation_basis"] == "measured"
+        assert yellow["evaporation_band_ul_per_hour"][0] == 5.0

@@ -129,7 +129,7 @@ async def test_named_volumes_a_correction_and_a_measurement(house: InventoryHous
     code, out, _ = await stocked("inventory", "measure", "yellow", "8.4")
     assert code == 0
     assert out.splitlines()[0] == "yellow: adjustment -6.40 ml, 14.80 ml -> 8.40 ml"
-    assert "1 measured levels; a rate needs two of one filling" in out
+    assert "1 measured level(s); a rate needs two of one filling" in out
     assert (await stocked("inventory", "restock", "yellow=500ul", "--operator", "ben"))[0] == 0
     assert await levels(house) == {"red": 15000.0, "yellow": 8900.0, "blue": 15000.0}
 
