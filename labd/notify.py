@@ -7,94 +7,24 @@ it twice, under the same `id`. What was never taken is tried again while it is t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from random import Random
-from typing import NamedTuple
 
 import structlog
 
 from labd.api.alerts import OutletTrial, OutletView
 from labd.clock import Clock, iso
-from labd.engine.alert_rules import RANK, Alert
-from labd.engine.alerts import AlertBook, Told
+from labd.engine.alerts import AlertBook
 from labd.errors import NotFound
 from labd.mqtt import MqttDoor
+from labd.notify_line import AWAY, AWAY_AFTER, Line, Owed, owed, subject_of, wants
 from labd.notify_outlets import AppriseOutlet, Message, MqttOutlet, Outlet, Undelivered, WebhookOutlet, place_of
-from labd.notify_settings import NotifySettings, OutletSettings
+from labd.notify_settings import NotifySettings
 
 log = structlog.get_logger()
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 LOOK_AGAIN_S = 5.0
-AWAY_AFTER = 3
-AWAY = "outlet_away"
-
-
-class Owed(NamedTuple):
-    """A message that an outlet should have; `due_at` is on the wall clock."""
-
-    alert: Alert
-    reminder: int
-    due_at: float
-
-
-def wants(name: str, outlet: OutletSettings, alert: Alert) -> bool:
-    """Whether an alert is for an outlet; that it is away it need not hear itself."""
-    if (alert.code, alert.subject) == (AWAY, _subject(name)):
-        return False
-    return RANK[alert.severity] >= RANK[outlet.min_severity] and (not outlet.only or alert.code in outlet.only)
-
-
-def owed(
-    alerts: Iterable[Alert], told: Callable[[str], Told | None], settings: NotifySettings, now: float
-) -> list[Owed]:
-    """What an outlet is to be told, now or later.
-
-    Args:
-        alerts: Those that are for it.
-        told: What it was told last, by key.
-    """
-    found: list[Owed] = []
-    for alert in alerts:
-        last = told(alert.key)
-        if not alert.is_owed:
-            continue
-        if last is None:
-            found.append(Owed(alert, 0, now))
-        elif last.alert_id != alert.id:
-            # The clock may have been set back meanwhile: never wait for longer than was meant.
-            found.append(Owed(alert, 0, min(last.at, now) + settings.quiet_s))
-        elif settings.remind_after_s > 0:
-            found.append(Owed(alert, last.reminders + 1, min(last.at, now) + settings.remind_after_s))
-    return found
-
-
-class Line:
-    """One outlet and how it does."""
-
-    def __init__(self, name: str, settings: OutletSettings, outlet: Outlet) -> None:
-        self.name = name
-        self.settings = settings
-        self.outlet = outlet
-        self.failures = 0
-        self.problem: str | None = None
-        self.last_told_at: float | None = None
-        self.tries: dict[str, int] = {}
-
-    def took(self, key: str, now: float) -> None:
-        """A message has gone through."""
-        if self.failures >= AWAY_AFTER:
-            log.info("alert.outlet_back", outlet=self.name, after_failures=self.failures)
-        self.failures, self.problem, self.last_told_at = 0, None, now
-        self.tries.pop(key, None)
-
-    def refused(self, key: str, problem: str) -> None:
-        """A message has not gone through; those behind it get their turn first."""
-        self.failures += 1
-        self.tries[key] = self.tries.get(key, 0) + 1
-        if problem != self.problem:
-            log.warning("alert.undelivered", outlet=self.name, key=key, problem=problem)
-        self.problem = problem
 
 
 class AlertDelivery:
@@ -137,7 +67,7 @@ class AlertDelivery:
     def attention(self) -> list[dict[str, str]]:
         """What needs a person: outlets that take nothing."""
         return [
-            {"code": AWAY, "subject": _subject(line.name), "state": "away",
+            {"code": AWAY, "subject": subject_of(line.name), "state": "away",
              "message": f"alerts cannot be told to {line.name} ({place_of(line.settings)}), {line.failures} tries: "
                         f"{line.problem}; `labctl alert test {line.name}` tries it"}
             for line in self._lines.values() if line.failures >= AWAY_AFTER
@@ -260,7 +190,3 @@ def outlets_of(settings: NotifySettings, door: MqttDoor | None, clock: Clock, ve
 
 async def _no_door(code: str, payload: bytes) -> None:
     raise ConnectionError("the MQTT door is off; `labctl status` says why")
-
-
-def _subject(name: str) -> str:
-    return f"notify {name}"

@@ -200,11 +200,11 @@ class AppriseOutlet:
         done, _ = await asyncio.wait({self._going}, timeout=self._settings.timeout_s)
         if not done:
             raise Undelivered(f"apprise has not ended within {self._settings.timeout_s:g} s")
-        fault = self._going.exception()
-        if isinstance(fault, LookupError):
+        raised = self._going.exception()
+        if isinstance(raised, LookupError):
             raise Undelivered(f"apprise knows no service for a URL of {self._settings.url}")
-        if fault is not None:
-            raise Undelivered(f"apprise: {type(fault).__name__}")
+        if raised is not None:
+            raise Undelivered(f"apprise: {type(raised).__name__}")
         if not self._going.result():
             raise Undelivered("apprise could not deliver it; its own lines in the log say why")
 

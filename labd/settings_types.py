@@ -204,13 +204,13 @@ class EnvironmentSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(f"python: {self.python!r} is no path; on the host of ssh it must be one")
         if self.warm > self.size:
             raise ValueError(f"warm: {self.warm} workers cannot be kept ready where size is {self.size}")
+        if self.python is not None and not self.python.startswith("/") and not PYTHON_VERSIONS.fullmatch(self.python):
+            raise ValueError(f"python: {self.python!r} is neither a path nor versions, such as '>=3.10' or '3.11'")
 
     @property
     def worker_variables(self) -> dict[str, str]:
         """`variables`, and the word that tells a body that all it moves is simulated."""
         return {**self.variables, "LABD_SIMULATED": "1"} if self.simulated else self.variables
-        if self.python is not None and not self.python.startswith("/") and not PYTHON_VERSIONS.fullmatch(self.python):
-            raise ValueError(f"python: {self.python!r} is neither a path nor versions, such as '>=3.10' or '3.11'")
 
 
 class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):

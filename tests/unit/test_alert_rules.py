@@ -11,7 +11,7 @@ from labd.engine import alert_rules as rules
 from labd.engine.alert_rules import Act, Alert, Clear, Raise, Reword
 from labd.engine.alerts import Told
 from labd.engine.group import Event
-from labd.notify import owed, wants
+from labd.notify_line import owed, wants
 from labd.notify_settings import NotifySettings, OutletSettings
 
 HOOK = OutletSettings(kind="webhook", url="https://lab.example/hook")

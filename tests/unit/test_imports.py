@@ -21,6 +21,7 @@ HEAVY = {
     "pyiceberg": 1,
     "opentrons": 2,  # the simulator, and the worker on a robot
     "aiomqtt": 1,
+    "apprise": 1,
 }
 
 
