@@ -180,7 +180,7 @@ class MongoOutlet:
         source = f"{self.connection.address}/{self._settings.database}"
         try:
             found = await mongo_takeover.look(
-                server, source, ledger, self._outbox.color_key, self._outbox.documents.ledger, self._clock.wall()
+                server, source, ledger, self._outbox.color_key, self._outbox.documents, self._clock.wall()
             )
         except MongoFault as fault:
             raise Unavailable(f"import-mongo: {fault}") from None

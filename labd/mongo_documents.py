@@ -62,12 +62,14 @@ class Documents:
     """The documents of one ledger.
 
     Args:
-        ledger: Ten hexadecimal digits that no other ledger has.
+        origin: Ten hexadecimal digits that no other ledger has; part of the identity of its restocks.
+        ledger: As `origin`, until a backup was restored: levels of before and after are told apart by it.
         simulated: The stock is a simulator's: its collections have names of their own, so that they never show real
             stock, and its documents say so.
     """
 
-    def __init__(self, ledger: str, simulated: bool) -> None:
+    def __init__(self, origin: str, ledger: str, simulated: bool) -> None:
+        self.origin = origin
         self.ledger = ledger
         self.simulated = simulated
 
@@ -106,7 +108,7 @@ class Documents:
             **self._facts(reservoir),
             "volume_ul": _ul(movement.after_pl),
             "last_updated": instant(movement.at),
-            **self._origin(),
+            **self._marks(self.ledger),
             "movement_id": movement.id,
         }
         same = {"color_key": reservoir.color_key}
@@ -133,8 +135,8 @@ class Documents:
             "evaporation_rate_ul_per_hour": reservoir.evaporation_rate_ul_per_hour,
         }
 
-    def _origin(self) -> Document:
-        return {"ledger": self.ledger, **({"simulated": True} if self.simulated else {})}
+    def _marks(self, ledger: str) -> Document:
+        return {"ledger": ledger, **({"simulated": True} if self.simulated else {})}
 
     def _restock(self, operation: int, parts: Sequence[Movement], names: Mapping[str, Mirrored]) -> Write:
         first = next(part for part in parts if part.kind == "restock")
@@ -157,18 +159,19 @@ class Documents:
             "operator": first.actor,
             "restock_data": data,
             "operation_type": operation_type(first),
-            **self._origin(),
+            **self._marks(self.origin),
             "movement_id": operation,
             **({"cause": first.cause} if first.cause else {}),
         }
         return Write(self.collection(RESTOCKS), "insert", {"_id": self.restock_id(operation, first.at)}, document)
 
     def restock_id(self, operation: int, at: float) -> bytes:
-        """The twelve bytes of the document's ObjectId: its second, the ledger, the end of the operation's number.
+        """The twelve bytes of the document's ObjectId: its second, the origin, the end of the operation's number.
 
-        Why made here: the same operation has the same id whoever sends it again, and it sorts by time as others do.
+        Why made here: the same operation has the same id whoever sends it again, and it sorts by time as others do. A
+        ledger that goes on from a backup uses lost numbers again, but not in the same second.
         """
-        return int(at).to_bytes(4, "big") + bytes.fromhex(self.ledger) + (operation % (1 << 24)).to_bytes(3, "big")
+        return int(at).to_bytes(4, "big") + bytes.fromhex(self.origin) + (operation % (1 << 24)).to_bytes(3, "big")
 
 
 def operation_type(movement: Movement) -> str:

@@ -60,9 +60,10 @@ class Outbox:
         """
         kept = await self._engine.stored_value(CURSOR)
         if kept is None:
-            kept = {"ledger": self._new_number(), "movement": 0}
+            number = self._new_number()
+            kept = {"origin": number, "ledger": number, "movement": 0}
             await self._engine.store_value(CURSOR, kept)
-        self.documents = Documents(kept["ledger"], self._simulated)
+        self.documents = Documents(kept["origin"], kept["ledger"], self._simulated)
         self.sent = kept["movement"]
         await self.count()
 
@@ -104,17 +105,18 @@ class Outbox:
     async def _move(self, upto: int) -> None:
         self.pending = max(0, self.pending - (upto - self.sent))
         self.sent = upto
+        kept = {"origin": self.documents.origin, "ledger": self.documents.ledger, "movement": upto}
         try:
-            await self._engine.store_value(CURSOR, {"ledger": self.documents.ledger, "movement": upto})
+            await self._engine.store_value(CURSOR, kept)
         except LabdError as fault:  # a full disk: what is sent again after a restart changes nothing
             log.warning("mongo.note_stays", movement=upto, problem=fault.message)
 
     async def meet(self, there: Sequence[Document]) -> list[Write]:
-        """Compare with what a fresh connection shows of this ledger's levels.
+        """Compare what a fresh connection shows with what it was told.
 
-        Why: after a backup is restored the ledger goes on from an older movement, under numbers that MongoDB has seen
-        already; nothing would replace the levels of the lost ones. So the ledger takes a new number and tells all its
-        levels.
+        Why: after a backup of labd is restored the ledger goes on under numbers that MongoDB has seen already, and
+        nothing would replace the levels of the lost ones; so the levels get a new number. After a backup of MongoDB is
+        restored, or a document is lost, its level has to be told again.
 
         Returns:
             Writes that have to arrive first.
@@ -124,26 +126,29 @@ class Outbox:
         if foreign and self.pending:  # whoever meant to take them over first finds them in the log
             levels = {str(doc.get("color_key")): doc.get("volume_ul") for doc in foreign[:FOREIGN_TOLD]}
             log.warning("mongo.levels_replaced", volumes_ul=levels)
-        own = {doc["movement_id"]: doc for doc in there if doc.get("ledger") == self.documents.ledger}
-        if not own:
-            return []
-        rows = await self._engine.journal.read("inventory.outbox_named", msgspec.json.encode([*own]).decode())
-        known = {row[0]: _milliseconds(row[1]) for row in rows}
-        if all(known.get(number) == _milliseconds(doc["last_updated"].timestamp()) for number, doc in own.items()):
-            return []
-        top = await self._top()
-        log.warning("mongo.ledger_changed", newest_there=max(own), newest_here=top)
-        self.documents = Documents(self._new_number(), self._simulated)
+        if await self._knows_more(there):
+            self.documents = Documents(self.documents.origin, self._new_number(), self._simulated)
+            await self._move(min(self.sent, await self._top()))
+        shown = {doc.get("color_key"): (doc.get("ledger"), doc.get("movement_id")) for doc in there}
         mirrored, _ = await self._reservoirs()
-        latest = [_movement(row) for row in await self._engine.journal.read("inventory.outbox_latest")]
-        writes = [
-            write
-            for movement in latest
-            if movement.reservoir in mirrored
-            for write in self.documents.level(movement, mirrored[movement.reservoir])
-        ]
-        await self._move(min(self.sent, top))
+        writes: list[Write] = []
+        for movement in map(_movement, await self._engine.journal.read("inventory.outbox_latest")):
+            facts = mirrored.get(movement.reservoir)
+            if facts is None or movement.id > self.sent:  # gone, or on its way
+                continue
+            if shown.get(facts.color_key) != (self.documents.ledger, movement.id):
+                writes += self.documents.level(movement, facts)
         return writes
+
+    async def _knows_more(self, there: Sequence[Document]) -> bool:
+        """Whether MongoDB has levels under this ledger's number that this ledger never had."""
+        own = {doc["movement_id"]: doc for doc in there if doc.get("ledger") == self.documents.ledger}
+        rows = await self._engine.journal.read("inventory.outbox_named", msgspec.json.encode([*own]).decode())
+        known = {number: _milliseconds(at) for number, at in rows}
+        lost = [n for n, doc in own.items() if known.get(n) != _milliseconds(doc["last_updated"].timestamp())]
+        if lost:
+            log.warning("mongo.ledger_changed", movements_there=lost[:FOREIGN_TOLD], sent=self.sent)
+        return bool(lost)
 
     @property
     def levels(self) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from labd.clock import iso
 from labd.errors import BadRequest, Refused
-from labd.mongo_documents import LEVELS, RESTOCKS, Document
+from labd.mongo_documents import LEVELS, RESTOCKS, Document, Documents
 from labd.mongo_server import MongoServer
 
 DOCUMENTS_LIMIT = 1000
@@ -73,13 +73,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def look(
-    server: MongoServer, source: str, ledger: Ledger, color_key: Callable[[str], str], own: str, now: float
+    server: MongoServer, source: str, ledger: Ledger, color_key: Callable[[str], str], own: Documents, now: float
 ) -> Found:
     """Read both collections.
 
     Args:
         color_key: Of a reservoir of the ledger.
-        own: The number of this ledger; what it wrote itself is nothing to take over.
+        own: This ledger's documents; what it wrote itself is nothing to take over.
 
     Raises:
         MongoFault: They could not be read.
@@ -98,7 +98,7 @@ async def look(
     problems += [f"{LEVELS}: two documents are about the reservoir {name}" for name in sorted(doubles)]
     if not documents:
         problems.append(f"{source}: the collection {LEVELS} is empty or not there; check mongo.database")
-    foreign = [_entry(one) for one in restocks if one.get("ledger") != own]
+    foreign = [_entry(one) for one in restocks if one.get("ledger") != own.origin]
     return Found(source, levels, foreign, total - (len(restocks) - len(foreign)), problems)
 
 
@@ -134,8 +134,8 @@ def _volumes(found: Found) -> dict[str, float]:
     return {level.reservoir: level.level_ul for level in found.levels}
 
 
-def _level(document: Document, ledger: Ledger, color_key: Callable[[str], str], own: str, now: float) -> Level:
-    if document.get("ledger") == own:
+def _level(document: Document, ledger: Ledger, color_key: Callable[[str], str], own: Documents, now: float) -> Level:
+    if document.get("ledger") in (own.ledger, own.origin):
         raise ValueError("this labd wrote it itself; there is nothing to take over")
     key, color = str(document.get("color_key", "")), str(document.get("color", ""))
     names = [one for one in ledger.views() if color_key(one.key) == key]

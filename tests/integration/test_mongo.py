@@ -194,6 +194,41 @@ async def test_a_restored_ledger_tells_its_levels_again(tmp_path: Path, lab: Lab
     assert len(lab.seen("restock_log", "timestamp")) == 1
 
 
+async def test_a_level_that_mongodb_lost_is_told_again(lab: Lab, server: MongoTestServer) -> None:
+    for key in ("red", "yellow"):
+        await lab.reservoir(key)
+    await lab.act("restock", {"red": 1000, "yellow": 500})
+    await lab.delivered()
+    with server.client() as client:
+        client[server.database]["inventory"].delete_one({"color_key": "R"})
+        older = {"$set": {"movement_id": 0, "volume_ul": 3.0, "ledger": "0000000000"}}
+        client[server.database]["inventory"].update_one({"color_key": "Y"}, older)
+    await lab.close()
+    await lab.open()
+    await until(lambda: [one["volume_ul"] for one in lab.seen("inventory", "color_key")] == [1000.0, 500.0])
+    assert len(lab.seen("restock_log", "timestamp")) == 1
+
+
+async def test_a_ledger_restored_before_it_had_sent_all_logs_no_restock_twice(
+    lab: Lab, server: MongoTestServer
+) -> None:
+    await lab.reservoir("red")
+    for _ in range(3):
+        await lab.act("restock", {"red": 100})
+    await lab.delivered()
+    with server.client() as client:
+        lost = {"movement_id": 9, "volume_ul": 1.0, "last_updated": datetime.now(UTC)}
+        client[server.database]["inventory"].update_one({"color_key": "R"}, {"$set": lost})
+    await lab.outlet.stop()
+    kept = await lab.engine.stored_value("mongo.sent")
+    await lab.engine.store_value("mongo.sent", {**kept, "movement": 1})  # as the backup has it
+    await lab.engine.close()
+    await lab.open()
+    await lab.delivered()
+    assert len(lab.seen("restock_log", "timestamp")) == 3
+    assert [one["volume_ul"] for one in lab.seen("inventory", "color_key")] == [300.0]
+
+
 async def test_a_lab_that_was_there_before_keeps_its_documents_identity(
     lab: Lab, server: MongoTestServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,8 +26,8 @@ def movement(number: int, kind: str, volume_ul: float, before_ul: float, **more:
     return Movement(**values)
 
 
-def documents(**more: Any) -> Documents:
-    return Documents("00112233aa", **{"simulated": False, **more})
+def documents() -> Documents:
+    return Documents("00112233aa", "ff00ff00ff", simulated=False)
 
 
 def test_a_restock_says_what_evaporated_before_it() -> None:
@@ -98,7 +98,7 @@ async def test_a_volume_that_is_no_number_is_a_problem(volume: Any) -> None:
     ledger: Any = SimpleNamespace(views=lambda: [red])
     at = datetime(2026, 1, 1, tzinfo=UTC)
     there: Any = Shelf([{"color_key": "R", "color": "red", "volume_ul": volume, "last_updated": at}], [])
-    found = await mongo_takeover.look(there, "lab", ledger, lambda key: "R", "own", at.timestamp())
+    found = await mongo_takeover.look(there, "lab", ledger, lambda key: "R", documents(), at.timestamp())
     assert found.levels == []
     assert found.problems == [f"inventory R: volume_ul is '{volume}', needs a number"]
 
@@ -111,9 +111,9 @@ async def test_a_level_is_what_the_readers_would_compute_and_never_below_empty()
     levels = []
     for hours in (-1.0, 0.0, 2.0, 50.0):  # a document of the future has not evaporated
         now = at.timestamp() + hours * 3600
-        own = {"ledger": "own", "timestamp": at}
+        own = {"ledger": "00112233aa", "timestamp": at}
         there: Any = Shelf([document], [own, {"timestamp": at, "restock_data": {"R": {"added_ul": 3}}, "x": b"1"}])
-        found = await mongo_takeover.look(there, "lab", ledger, lambda key: "R", "own", now)
+        found = await mongo_takeover.look(there, "lab", ledger, lambda key: "R", documents(), now)
         levels.append(found.levels[0].level_ul)
         assert found.restocks == [
             {"timestamp": "2026-01-01T00:00:00.000000Z", "restock_data": {"R": {"added_ul": 3}}, "x": "b'1'"}
