@@ -64,8 +64,12 @@ class InventorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         for name in self.reservoir:
             if not KEY.fullmatch(name):
                 raise ValueError(f"reservoir: {name!r} is no name; letters, digits, _ . and -, at most 64")
+        try:
+            specs = self.reservoirs()
+        except ValueError as fault:
+            raise ValueError(f"reservoir: {fault}") from None
         seen: dict[str, str] = {}
-        for spec in self.reservoirs():
+        for spec in specs:
             if spec.key.lower() in seen:
                 raise ValueError(f"reservoir: {spec.key} and {seen[spec.key.lower()]} differ only in case")
             seen[spec.key.lower()] = spec.key
