@@ -6,9 +6,10 @@ measurements are read once, from where the last look ended.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from statistics import median
-from typing import Any
+from typing import Literal
 
 import msgspec
 
@@ -16,10 +17,10 @@ from labd.clock import Clock, iso
 from labd.engine.engine import Engine
 from labd.engine.job import Job, JobState
 from labd.engine.views import JobFilter
-from labd.inventory.fit import Evaporated, Fit, Reading, fit, stretches
+from labd.inventory.fit import SECONDS_PER_HOUR, Evaporated, Fit, Reading, fit, stretches
 from labd.inventory.forecast import QueuedNeed, RunOut, Stock, evaporation_rate, forecast
 from labd.inventory.ledger import StockLedger
-from labd.inventory.reservoir import ReservoirView
+from labd.inventory.reservoir import MeasurementView, ReservoirView
 from labd.inventory.use import RecentUse
 from labd.inventory.volumes import to_ul
 
@@ -31,6 +32,51 @@ UNKNOWN_S = 300.0  # how long a job takes of which none has ended yet
 GOING = (JobState.RUNNING, JobState.WAITING, JobState.CANCELLING)
 
 
+class RunOutView(msgspec.Struct):
+    """When a reservoir runs out; `at` is null where that is more than ten years off, `job_id` where no job is short."""
+
+    at: str | None
+    hours: float | None
+    job_id: int | None
+    task: str | None
+    missing_ul: float
+
+
+class ReservoirOutlook(msgspec.Struct):
+    """The forecast of one reservoir; bands hold with 95 %, an assumed rate may be off by half of itself."""
+
+    reservoir: str
+    color: str
+    usable_ul: float
+    reserved_ul: float
+    expected: RunOutView
+    soonest: RunOutView
+    latest: RunOutView
+    evaporation_ul_per_hour: float
+    evaporation_band_ul_per_hour: tuple[float, float]
+    evaporation_basis: Literal["measured", "assumed", "recent", "none"]
+    use_ul_per_hour: float
+    use_band_ul_per_hour: tuple[float, float]
+
+
+class ForecastView(msgspec.Struct):
+    """Of every reservoir that is initialized."""
+
+    at: str
+    simulated: bool
+    queued_jobs: int
+    reservoirs: list[ReservoirOutlook]
+    not_initialized: list[str]
+
+
+class FitView(msgspec.Struct):
+    """What the measured levels of a reservoir tell, and the readings."""
+
+    reservoir: str
+    fit: Fit
+    measurements: list[MeasurementView]
+
+
 class Outlook:
     """Looks ahead over one ledger."""
 
@@ -38,69 +84,76 @@ class Outlook:
         self._ledger = ledger
         self._engine = engine
         self._clock = clock
+        self._reading = asyncio.Lock()
         self._use = RecentUse()
         self._seen_id = 0
         self._fits: dict[str, tuple[object, Fit]] = {}
         self._measured: dict[str, int] = {}
 
-    async def forecast(self) -> dict[str, Any]:
+    async def forecast(self) -> ForecastView:
         """When each reservoir runs out, with its band, and during which queued job."""
         await self._read_use()
         await self._read_measured()
         queue = await self._queue()
         views = self._ledger.views()
-        now, now_h = self._clock.wall(), self._ledger.book.clock.now_s() / 3600.0
+        now, now_h = self._clock.wall(), self._ledger.book.clock.now_s() / SECONDS_PER_HOUR
         found = [await self._of(one, queue, now, now_h) for one in views if one.initialized]
-        return {
-            "at": iso(now),
-            "simulated": self._ledger.simulated,
-            "queued_jobs": len(queue),
-            "reservoirs": found,
-            "not_initialized": [one.key for one in views if not one.initialized],
-        }
+        missing = [one.key for one in views if not one.initialized]
+        return ForecastView(iso(now) or "", self._ledger.simulated, len(queue), found, missing)
 
-    async def fit(self, name: str) -> dict[str, Any]:
+    async def fit(self, name: str) -> FitView:
         """The rate that the measured levels of a reservoir tell, and the readings."""
         key = self._ledger.find(name)
         await self._engine.journal.settle()
         await self._read_measured()
         found = await self._fit_of(self._ledger.view(key))
-        return {"reservoir": key, "fit": found, "measurements": await self._ledger.measurements(key)}
+        return FitView(key, found, await self._ledger.measurements(key))
 
-    async def _of(self, one: ReservoirView, queue: Sequence[QueuedNeed], now: float, now_h: float) -> dict[str, Any]:
-        rate = one.evaporated_rate_in_force_ul_per_hour
-        evaporation = evaporation_rate(rate, await self._fit_of(one))
+    async def _of(self, one: ReservoirView, queue: Sequence[QueuedNeed], now: float, now_h: float) -> ReservoirOutlook:
+        evaporation = evaporation_rate(one.evaporated_rate_in_force_ul_per_hour, await self._fit_of(one))
         use = self._use.rate(one.key, now_h)
-        told = forecast(Stock(one.key, one.level_ul - one.dead_volume_ul, evaporation, use), queue)
-        return {
-            "reservoir": one.key,
-            "color": one.color,
-            "usable_ul": round(one.level_ul - one.dead_volume_ul, 3),
-            "reserved_ul": one.reserved_ul,
-            "expected": _shown(told.expected, now),
-            "soonest": _shown(told.soonest, now),
-            "latest": _shown(told.latest, now),
-            "evaporation_ul_per_hour": evaporation.value,
-            "evaporation_band_ul_per_hour": [evaporation.low, evaporation.high],
-            "evaporation_basis": evaporation.basis,
-            "use_ul_per_hour": round(use.value, 3),
-            "use_band_ul_per_hour": [round(use.low, 3), round(use.high, 3)],
-        }
+        usable_ul = round(one.level_ul - one.dead_volume_ul, 3)
+        told = forecast(Stock(one.key, usable_ul, evaporation, use), queue)
+        return ReservoirOutlook(
+            one.key, one.color, usable_ul, one.reserved_ul, _shown(told.expected, now), _shown(told.soonest, now),
+            _shown(told.latest, now), evaporation.value, (evaporation.low, evaporation.high), evaporation.basis,
+            round(use.value, 3), (round(use.low, 3), round(use.high, 3)),
+        )  # fmt: skip
+
+    async def warm(self) -> None:
+        """Read what was used so far, so that the first who asks need not wait for it."""
+        await self._read_use()
 
     async def _read_use(self) -> None:
-        """Movements behind the last look; `upto` first, so that what is staged meanwhile is left to the next look."""
-        upto = self._ledger.book.last_id
-        await self._engine.journal.settle()
-        while self._seen_id < upto:
-            found = await self._engine.journal.read("inventory.taken_after", self._seen_id, PAGE)
-            for movement_id, reservoir, kind, volume_pl, ledger_s in found:
-                self._seen_id = movement_id
-                if kind == "consumption":
-                    self._use.take(reservoir, -to_ul(volume_pl), ledger_s / 3600.0)
-                else:
-                    self._use.began(reservoir, ledger_s / 3600.0)
-            if len(found) < PAGE:
-                self._seen_id = max(self._seen_id, upto)
+        """Movements behind the last look.
+
+        Race: two forecasts are asked for at once. Both would read the same movements and count them twice, so one
+        waits for the other. `upto` is taken first: what is staged while this one reads is left to the next look.
+        """
+        async with self._reading:
+            upto = self._ledger.book.last_id
+            await self._engine.journal.settle()
+            if self._seen_id == 0:
+                await self._read_days(upto)
+            while self._seen_id < upto:
+                found = await self._engine.journal.read("inventory.taken_after", self._seen_id, PAGE)
+                for movement_id, reservoir, kind, volume_pl, ledger_s in found:
+                    self._seen_id = movement_id
+                    if kind == "consumption":
+                        self._use.take(reservoir, -to_ul(volume_pl), ledger_s / SECONDS_PER_HOUR)
+                    else:
+                        self._use.began(reservoir, ledger_s / SECONDS_PER_HOUR)
+                if len(found) < PAGE:
+                    self._seen_id = max(self._seen_id, upto)
+
+    async def _read_days(self, upto: int) -> None:
+        """The past by days, summed by the database: a day more or less makes no rate."""
+        read = self._engine.journal.read
+        for reservoir, ledger_s in await read("inventory.first_movements"):
+            self._use.began(reservoir, ledger_s / SECONDS_PER_HOUR)
+        for reservoir, ledger_s, sum_ul, squares_ul2 in await read("inventory.taken_by_day", upto):
+            self._use.take(reservoir, sum_ul, ledger_s / SECONDS_PER_HOUR, squares_ul2)
+        self._seen_id = upto
 
     async def _read_measured(self) -> None:
         """Which reservoirs were measured behind the last look."""
@@ -115,11 +168,13 @@ class Outlook:
         """
         going = await self._jobs([state.value for state in GOING])
         waiting = sorted(await self._jobs([JobState.QUEUED.value]), key=lambda job: (job.rank, job.id))
-        lasts_h = {task: await self._lasts_s(task) / 3600.0 for task in {job.task for job in (*going, *waiting)}}
+        lasts_h = {
+            task: await self._lasts_s(task) / SECONDS_PER_HOUR for task in {job.task for job in (*going, *waiting)}
+        }
         now, at_h = self._clock.wall(), 0.0
         queue: list[QueuedNeed] = []
         for job in (*going, *waiting):
-            start_h = at_h if job in going else max(at_h, (job.run_at - now) / 3600.0)
+            start_h = at_h if job in going else max(at_h, (job.run_at - now) / SECONDS_PER_HOUR)
             owner = self._ledger.book.claims.get(job.id)
             needs = {} if owner is None else {key: to_ul(one.remaining_pl) for key, one in owner.claims.items()}
             queue.append(QueuedNeed(job.id, job.task, start_h, lasts_h[job.task], needs))
@@ -164,6 +219,6 @@ class Outlook:
         return stretches(measured, [Evaporated(row[0], -to_ul(row[1]), row[2]) for row in rows], one.lid)
 
 
-def _shown(run_out: RunOut, now: float) -> dict[str, Any]:
-    at = None if run_out.hours is None else iso(round(now + run_out.hours * 3600.0, 3))
-    return {"at": at, **msgspec.to_builtins(run_out)}
+def _shown(run_out: RunOut, now: float) -> RunOutView:
+    at = None if run_out.hours is None else iso(now + run_out.hours * SECONDS_PER_HOUR)
+    return RunOutView(at, run_out.hours, run_out.job_id, run_out.task, run_out.missing_ul)

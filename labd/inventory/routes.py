@@ -11,6 +11,7 @@ from msgspec import Meta
 from labd.api.endpoint import Call, Endpoint
 from labd.inventory.desk import Availability, StockDesk
 from labd.inventory.history import HistoryQuery, filter_of
+from labd.inventory.outlook import FitView, ForecastView
 from labd.inventory.reservoir import MovementView, ReservoirSpec, ReservoirView
 from labd.inventory.transfer import Transfer
 
@@ -165,7 +166,7 @@ def _looks(desk: StockDesk) -> list[Endpoint]:
                  query=HistoryQuery, answer=MovementPage, tags=tags, errors=("bad_request", "unknown_reservoir")),
         Endpoint("GET", f"{ROOT}/forecast", forecast, "read",
                  "When each reservoir runs out, and during which queued job, with its band",
-                 answer=anything, tags=tags),
+                 answer=ForecastView, tags=tags),
         Endpoint("GET", f"{ROOT}/verify", verify, "read", "Replay all movements and compare with the balances",
                  answer=anything, tags=tags),
         Endpoint("GET", f"{ROOT}/export", export, "read", "All reservoirs and movements as one document",
@@ -245,7 +246,7 @@ def _reservoirs(desk: StockDesk) -> list[Endpoint]:
     return [
         Endpoint("GET", at, read, "read", "One reservoir", answer=ReservoirView, tags=tags, errors=unknown),
         Endpoint("GET", f"{at}/fit", fit, "read", "The evaporation rate that its measured levels tell",
-                 answer=dict[str, Any], tags=tags, errors=unknown),
+                 answer=FitView, tags=tags, errors=unknown),
         Endpoint("POST", f"{ROOT}/reservoirs", add, "operate", "A new reservoir",
                  body=ReservoirSpec, answer=Done, status=201, tags=tags, errors=(*bad, "conflict")),
         Endpoint("PUT", at, edit, "operate", "Other facts of a reservoir; what is left out stays",

@@ -34,6 +34,7 @@ class InventoryService:
         self._host = host
         self._settings = settings
         self._ticker: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
         self.ledger = StockLedger(settings, host.engine.journal, host.clock)
         self.reservations = Reservations(self.ledger, host.engine.wake)
         self.desk = StockDesk(self.ledger, host)
@@ -63,6 +64,7 @@ class InventoryService:
             await engine.journal.commit()
         log.info("stock.opened", reservoirs=len(self.ledger.book.shelves), simulated=self.ledger.simulated, **found)
         self._ticker = asyncio.create_task(self._tick(), name="inventory")
+        self._warming = asyncio.create_task(self.desk.outlook.warm(), name="inventory outlook")
 
     async def drain(self) -> None:
         """Nothing moves here."""
@@ -72,9 +74,11 @@ class InventoryService:
         ticker, self._ticker = self._ticker, None
         if ticker is None:
             return
-        ticker.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await ticker
+        for task in (ticker, self._warming):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         if self._host.engine.journal.is_open:
             self.ledger.settle()
             with contextlib.suppress(StoreFull):

@@ -181,17 +181,19 @@ class InventoryJobs:
 
     async def measure(self, ctx: JobContext, reservoir: Reservoir, level_ul: VolumeUl, operator: Name = "") -> Any:
         """A level that was read."""
-        return (await self._verbs.measure(reservoir, level_ul, ctx.caller, operator, ctx.job.id))["movements"]
+        answer = await self._verbs.measure(reservoir, level_ul, ctx.caller, operator, ctx.job.id)
+        return msgspec.to_builtins(answer["movements"])
 
     async def adjust(
         self, ctx: JobContext, reservoir: Reservoir, change_ul: float, reason: Text, operator: Name = ""
     ) -> Any:
         """A correction."""
-        return (await self._verbs.adjust(reservoir, change_ul, reason, ctx.caller, operator, ctx.job.id))["movements"]
+        answer = await self._verbs.adjust(reservoir, change_ul, reason, ctx.caller, operator, ctx.job.id)
+        return msgspec.to_builtins(answer["movements"])
 
     async def forecast(self, ctx: JobContext) -> Any:
         """When each reservoir runs out."""
-        return await self._desk.outlook.forecast()
+        return msgspec.to_builtins(await self._desk.outlook.forecast())
 
     async def verify(self, ctx: JobContext) -> Any:
         """Replay."""

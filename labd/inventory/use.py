@@ -44,13 +44,17 @@ class RecentUse:
         """The reservoir has been there since this hour; the first call counts."""
         self._uses.setdefault(reservoir, Use(at_h, at_h))
 
-    def take(self, reservoir: str, volume_ul: float, at_h: float) -> None:
-        """So much was used; a negative volume came back."""
+    def take(self, reservoir: str, volume_ul: float, at_h: float, squares_ul2: float | None = None) -> None:
+        """So much was used; a negative volume came back.
+
+        Args:
+            squares_ul2: Sum of the squares, where the volume is a sum of several takes.
+        """
         self.began(reservoir, at_h)
         use = self._uses[reservoir]
         use.fade(at_h)
         use.sum_ul += volume_ul
-        use.squares_ul2 += volume_ul * volume_ul
+        use.squares_ul2 += volume_ul * volume_ul if squares_ul2 is None else squares_ul2
 
     def rate(self, reservoir: str, now_h: float) -> Rate:
         """Microlitres an hour, with its band."""

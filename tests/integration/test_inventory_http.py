@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -310,3 +311,36 @@ async def test_measured_levels_tell_the_rate_and_the_band(state_dir: Path) -> No
         yellow = (await house.get("/forecast"))["reservoirs"][1]
         assert yellow["evaporation_basis"] == "measured"
         assert yellow["evaporation_band_ul_per_hour"][0] == 5.0
+
+
+async def test_recent_use_outlives_a_restart_and_is_counted_once(state_dir: Path) -> None:
+    async with open_inventory(state_dir, {"evaporation_rate_ul_per_hour": 0.0}) as house:
+        await house.post("/initialize", {"volumes_ul": FULL})
+        look = house.service.desk.outlook.forecast
+        assert {one.reservoirs[0].use_ul_per_hour for one in await asyncio.gather(look(), look())} == {0.0}
+        for _ in range(3):
+            answer = await house.client.ask("POST", "/execute/test.mix", {"R": 1000})
+            assert answer.json["status"] == "success"
+        looks = await asyncio.gather(*(look() for _ in range(4)))
+    (used,) = {one.reservoirs[0].use_ul_per_hour for one in looks}
+    assert used == pytest.approx(3000 / 22.4, rel=0.02)  # over a day at least, of which a fading week counts 22.4 h
+    async with open_inventory(state_dir, {"evaporation_rate_ul_per_hour": 0.0}) as house:
+        again = (await house.get("/forecast"))["reservoirs"]
+    assert again[0]["use_ul_per_hour"] == pytest.approx(used, rel=0.001)
+    assert again[1]["use_ul_per_hour"] == 0.0 and again[1]["expected"]["at"] is None
+
+
+@pytest.mark.parametrize(
+    ("task", "args"),
+    [
+        ("inventory.measure", {"reservoir": "red", "level_ul": 900.0, "operator": "anna"}),
+        ("inventory.adjust", {"reservoir": "red", "change_ul": -1.0, "reason": "drop"}),
+        ("inventory.forecast", {}),
+        ("inventory.verify", {}),
+        ("inventory.get_current", {}),
+        ("get-current-inventory", {}),
+    ],
+)
+async def test_every_other_verb_is_a_task_as_well(stocked: InventoryHouse, task: str, args: Any) -> None:
+    answer = (await stocked.client.ask("POST", f"/execute/{task}", args)).json
+    assert (answer["status"], bool(answer["result"])) == ("success", True)

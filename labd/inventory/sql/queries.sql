@@ -125,3 +125,14 @@ WHERE reservoir = ? AND kind = 'evaporation' AND ledger_s > ? ORDER BY ordinal;
 -- name: measured_after
 -- The newest measurement of each reservoir that was measured behind one.
 SELECT reservoir, max(id) FROM inventory_measurement WHERE id > ? GROUP BY reservoir;
+
+-- name: first_movements
+-- Since when each reservoir has been there, in the ledger's time.
+SELECT movement.reservoir, movement.ledger_s FROM inventory_reservoir AS held JOIN inventory_movement AS movement
+ON movement.reservoir = held.key AND movement.ordinal = 1;
+
+-- name: taken_by_day
+-- What was used up to a movement, by reservoir and day of the ledger's time: last instant, sum, and sum of squares in ul.
+SELECT reservoir, max(ledger_s), total(-volume_pl) * 1e-6, total((volume_pl * 1e-6) * (volume_pl * 1e-6))
+FROM inventory_movement WHERE id <= ? AND kind = 'consumption'
+GROUP BY reservoir, CAST(ledger_s / 86400 AS INTEGER) ORDER BY 2;
