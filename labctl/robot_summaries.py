@@ -66,8 +66,10 @@ def unfinished(job: Json) -> str:
 
 def analysis(found: Json) -> str:
     """`labctl ot2 analyze`."""
-    level = f"API {found['api_level']}" if found.get("api_level") else f"JSON schema {found.get('schema_version')}"
-    lines = [f"{found['file']}: {'ok' if found['ok'] else 'FAULTY'}, {found.get('robot_type') or '?'}, {level}"]
+    level = f"API {found['api_level']}" if found.get("api_level") else ""
+    schema = f"JSON schema {found['schema_version']}" if found.get("schema_version") and not level else ""
+    known = [word for word in (found.get("robot_type"), level, schema) if word]  # of a file that cannot be read, none
+    lines = [", ".join([f"{found['file']}: {'ok' if found['ok'] else 'FAULTY'}", *known])]
     for error in found["errors"]:
         where = f"line {error['line']}: " if error.get("line") else ""
         lines.append(f"  {where}{error['message']}")

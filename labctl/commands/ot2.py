@@ -9,15 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
-from labctl import exits, robot_summaries
+from labctl import exits, ot2_requests, robot_summaries
 from labctl.commands.root import LabGroup
 from labctl.commands.verbs import ask_for, override, waits
 from labctl.invocation import Invocation
-from labctl.routes import get, given, post
 from labd.errors import BadRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
-STOP_TIMEOUT_S = 15.0
 
 
 def _device(function: F) -> F:
@@ -91,7 +89,7 @@ def run(
 @click.pass_obj
 def status(call: Invocation, device: str | None) -> int:
     """State, the run on it, the door, the latch and what is allowed now; no job."""
-    answer = call.client.ask(get("/ot2/status", device=device))
+    answer = call.client.ask(ot2_requests.status(device))
     call.emit(answer, lambda: robot_summaries.status(answer))
     return exits.DONE
 
@@ -101,7 +99,7 @@ def status(call: Invocation, device: str | None) -> int:
 @click.pass_obj
 def pause(call: Invocation, device: str | None) -> int:
     """Pause labd's own run; the command under way ends first."""
-    answer = call.client.ask(post("/ot2/pause", given(device=device)))
+    answer = call.client.ask(ot2_requests.change("pause", device))
     call.emit(answer, lambda: f"{answer['device']}: run {answer['run']} is {answer['status']}")
     return exits.DONE
 
@@ -111,7 +109,7 @@ def pause(call: Invocation, device: str | None) -> int:
 @click.pass_obj
 def resume(call: Invocation, device: str | None) -> int:
     """Go on after a pause, a closed door, or an error that was put right."""
-    answer = call.client.ask(post("/ot2/resume", given(device=device)))
+    answer = call.client.ask(ot2_requests.change("resume", device))
     call.emit(answer, lambda: f"{answer['device']}: run {answer['run']} is {answer['status']}")
     return exits.DONE
 
@@ -122,7 +120,7 @@ def resume(call: Invocation, device: str | None) -> int:
 @click.pass_obj
 def stop(call: Invocation, device: str | None, reason: str | None) -> int:
     """Stop labd's own run now: read back, latched until a reset. Never queued; exit 6 if not confirmed."""
-    answer = call.client.ask(post("/ot2/stop", given(device=device, reason=reason)), STOP_TIMEOUT_S)
+    answer = call.client.ask(ot2_requests.stop(device, reason), ot2_requests.STOP_ANSWER_S)
     call.emit(answer, lambda: robot_summaries.stop(answer))
     return exits.DONE if answer.get("confirmed") else exits.ATTENTION
 
@@ -134,7 +132,7 @@ def stop(call: Invocation, device: str | None, reason: str | None) -> int:
 @click.pass_obj
 def reset(call: Invocation, device: str | None, by: str, reason: str) -> int:
     """Lift the latch of a stop."""
-    answer = call.client.ask(post("/ot2/reset", given(device=device, by=by, reason=reason)))
+    answer = call.client.ask(ot2_requests.reset(by, reason, device))
     call.emit(answer, lambda: f"{answer['device']}: stop reset by {by}; runs are allowed again")
     return exits.DONE
 
@@ -155,7 +153,7 @@ def home(call: Invocation, /, device: str | None, **waiting: Any) -> int:
 def lights(call: Invocation, state: str | None, device: str | None) -> int:
     """Switch the lights, or ask whether they are on."""
     on = None if state is None else state == "on"
-    answer = call.client.ask(post("/ot2/lights", given(device=device, on=on)))
+    answer = call.client.ask(ot2_requests.lights(on, device))
     call.emit(answer, lambda: f"{answer['device']}: lights {'on' if answer['lights_on'] else 'off'}")
     return exits.DONE
 
@@ -169,7 +167,7 @@ def _analyze(
     waiting: dict[str, Any],
 ) -> int:
     """The job, and what it found instead of the job where it was waited for."""
-    args = {name: value for name, value in _arguments(call, protocol, labware, parameters, device).items() if value}
+    args = _arguments(call, protocol, labware, parameters, device)
     job = call.client.submit("ot2.analyze_protocol", args)
     if not waiting["wait"]:
         call.emit(job, lambda: f"job {job['id']} {job['task']}: {job['state']}; `labctl job wait {job['id']}`")
@@ -188,15 +186,14 @@ def _arguments(
     call: Invocation, protocol: Path, labware: tuple[Path, ...], parameters: tuple[str, ...], device: str | None
 ) -> dict[str, Any]:
     """The files are given to the daemon; the job names them by their hash."""
-    files = [{"name": path.name, "text": _text(path)} for path in labware]
-    stored = call.client.ask(post("/ot2/protocols", {"name": protocol.name, "text": _text(protocol), "labware": files}))
+    kept = call.client.ask(ot2_requests.keep(protocol, labware))
     found: dict[str, Any] = {}
     for word in parameters:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise BadRequest(f"{word}: a parameter is written NAME=VALUE")
         found[name] = _value(text)
-    return {"protocol": stored["protocol"], "parameters": found or None, "device": device}
+    return ot2_requests.arguments(kept, found, device)
 
 
 def _value(text: str) -> Any:
@@ -206,10 +203,3 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, bool | int | float) else text
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise BadRequest(f"{path}: not a text file in UTF-8 ({fault.reason} at byte {fault.start})") from None

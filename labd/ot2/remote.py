@@ -67,7 +67,20 @@ def analyze(request: Json) -> Json:
             source, result = asyncio.run(_run(files, dict(request.get("parameters") or {}), heard))
         except Exception as fault:  # noqa: BLE001 whatever the reader or the protocol raises is the answer
             return {**_nothing(), "errors": [_error_of(fault, files[0].name)], "run_log": heard.lines}
-        return _answer(source, result, heard, files[0].name, bool(request.get("commands")))
+        answer = _answer(source, result, heard, files[0].name, bool(request.get("commands")))
+        return _refusing_unknown(answer, dict(request.get("parameters") or {}), files[0].name)
+
+
+def _refusing_unknown(answer: Json, given: Json, name: str) -> Json:
+    """The answer, faulty if it was given parameters that it has not: opentrons ignores them where there are none."""
+    known = [one.get("variableName") for one in answer["parameters"]]
+    unknown = sorted(set(given) - set(known))
+    if not unknown or not answer["ok"]:
+        return answer
+    there = f"it has {', '.join(map(str, known))}" if known else "it has none"
+    message = f"no run-time parameter is named {' or '.join(unknown)}; {there}"
+    error = {"type": "UnknownParameter", "code": "", "message": message, "line": None, "file": name}
+    return {**answer, "ok": False, "result": "not-ok", "errors": [error]}
 
 
 def _folder(root: str, name: str) -> Path:
