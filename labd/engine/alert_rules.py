@@ -37,18 +37,20 @@ class Rule(NamedTuple):
 
     `by_text`: a change of the words (not of the figures) is a change of the alert; else it is one as long as it stands.
     `patience_s`: so long it must be gone before it counts as gone, so that what comes and goes is told once.
+    `hold_s`: so long it must stand before it is raised: every stop is unconfirmed for the milliseconds it takes.
     """
 
     severity: Severity = "warning"
     by_text: bool = True
     patience_s: float = 10.0
+    hold_s: float = 0.0
 
 
 RULES: dict[str, Rule] = {
     # a person may be in danger, or nothing is kept any more
-    "stop_unconfirmed": Rule("critical", by_text=False),
+    "stop_unconfirmed": Rule("critical", by_text=False, hold_s=2.0),
     "hold_unconfirmed": Rule("critical"),
-    "stop_not_durable": Rule("critical", by_text=False),
+    "stop_not_durable": Rule("critical", by_text=False, hold_s=2.0),
     "control_lost": Rule("critical"),
     "store_full": Rule("critical", by_text=False),
     # something has gone wrong
@@ -56,7 +58,7 @@ RULES: dict[str, Rule] = {
     "deficit": Rule("error"),
     FAILED: Rule("error"),
     INTERRUPTED: Rule("error", by_text=False),
-    "device_lost": Rule("error", by_text=False),
+    "device_lost": Rule("error", by_text=False, hold_s=2.0),
     "device_faulty": Rule("error"),
     "watchdog_tripped": Rule("error"),
     "watchdog_faulty": Rule("error"),
@@ -66,7 +68,7 @@ RULES: dict[str, Rule] = {
     # it is going to
     "low_stock": Rule("warning"),
     "run_out": Rule("warning"),
-    "not_connected": Rule("warning", by_text=False),
+    "not_connected": Rule("warning", by_text=False, hold_s=5.0),
     "outlet_away": Rule("warning", by_text=False),
     "held": Rule("warning", by_text=False),
     # somebody is asked something

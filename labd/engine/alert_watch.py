@@ -43,6 +43,7 @@ class AlertWatch:
         self._clock = clock
         self._events: deque[Event] = deque()
         self._missing: dict[str, float] = {}
+        self._rising: dict[str, float] = {}
         self._inherited: set[str] = set()
         self._seq = book.cursor
         self._news = asyncio.Event()
@@ -92,7 +93,9 @@ class AlertWatch:
             await self._clock.sleep(BREATH_S)
 
     async def _next_look(self) -> None:
-        timer = asyncio.ensure_future(self._clock.sleep(LOOK_S))
+        now = self._clock.monotonic()
+        ripe_s = [since + rules.rule_of(key.partition(":")[0]).hold_s - now for key, since in self._rising.items()]
+        timer = asyncio.ensure_future(self._clock.sleep(max(0.0, min([LOOK_S, *ripe_s]))))
         news = asyncio.ensure_future(self._news.wait())
         try:
             await asyncio.wait({timer, news}, return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +108,7 @@ class AlertWatch:
         self._take_events()
         try:
             seen = rules.sightings(self._standing())
-            self._book.apply(rules.of_attention(self._book.by_key, seen, self._over(seen)))
+            self._book.apply(rules.of_attention(self._book.by_key, self._ripe(seen), self._over(seen)))
         finally:  # what has happened is written, whatever is wrong with the list
             is_changed = self._book.stage(self._seq)
         if is_changed:
@@ -123,6 +126,21 @@ class AlertWatch:
             event = self._events.popleft()
             self._book.apply(rules.of_event(self._book.by_key, event))
             self._seq = max(self._seq, event.seq)
+
+    def _ripe(self, seen: dict[str, rules.Sighting]) -> dict[str, rules.Sighting]:
+        """What is raised already, or has stood for as long as it must before it is."""
+        now = self._clock.monotonic()
+        ripe: dict[str, rules.Sighting] = {}
+        rising: dict[str, float] = {}
+        for key, sighting in seen.items():
+            alert = self._book.by_key.get(key)
+            since = self._rising.get(key, now)
+            if (alert is not None and alert.is_open) or now - since >= rules.rule_of(sighting.code).hold_s:
+                ripe[key] = sighting
+            else:
+                rising[key] = since
+        self._rising = rising
+        return ripe
 
     def _over(self, seen: dict[str, rules.Sighting]) -> set[str]:
         """What has been missing for longer than its patience."""

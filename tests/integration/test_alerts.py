@@ -59,6 +59,21 @@ async def test_what_stands_is_told_once_and_not_again_for_other_figures(house: A
     assert (hook.got[1]["id"], hook.got[1]["message"]) == (2, "yellow: 0.0 ul are left")
 
 
+async def test_a_stop_is_not_called_unconfirmed_while_it_is_being_confirmed(house: AlertHouse, hook: Hook) -> None:
+    unconfirmed = {"code": "stop_unconfirmed", "subject": "resort:main", "message": "it turns"}
+    house.standing = [STOP, unconfirmed]
+    await until(lambda: hook.got)
+    house.standing = [STOP]
+    await turns(house)
+    house.clock.ahead_s += 3.0
+    house.standing = [STOP, unconfirmed]  # another one: it has not stood since the first
+    await turns(house)
+    assert hook.keys() == ["stop_latched:resort:main"]
+    house.clock.ahead_s += 3.0
+    await until(lambda: len(hook.got) == 2)
+    assert hook.keys()[1] == "stop_unconfirmed:resort:main"
+
+
 async def test_it_is_cleared_when_its_cause_is_gone_and_raised_when_it_is_back(house: AlertHouse, hook: Hook) -> None:
     house.standing = [LOW]
     await until(lambda: hook.got)
@@ -249,10 +264,10 @@ async def test_outlets_get_what_they_want_and_no_more(state_dir: Path, hook: Hoo
         state_dir, stock={"kind": "webhook", "url": hook.url, "only": ("low_stock",)},
         grave={"kind": "webhook", "url": other.url, "min_severity": "critical"},
     ).open()  # fmt: skip
-    house.standing = [LOW, STOP, {"code": "stop_unconfirmed", "subject": "resort:main", "message": "it turns"}]
+    house.standing = [LOW, STOP, {"code": "hold_unconfirmed", "subject": "resort:main", "message": "it turns"}]
     await until(lambda: hook.got and other.got)
     await turns(house, 5)
-    assert (hook.keys(), other.keys()) == (["low_stock:yellow"], ["stop_unconfirmed:resort:main"])
+    assert (hook.keys(), other.keys()) == (["low_stock:yellow"], ["hold_unconfirmed:resort:main"])
     await house.close()
     await other.stop()
 
