@@ -24,6 +24,7 @@ OURS = (
 )
 
 ROBOT_URL = os.environ.get("LABD_TEST_OT2_URL")  # a real robot server, or one in simulation
+MONGO_URL = os.environ.get("LABD_TEST_MONGO_URL", "")  # a MongoDB with rights to make and drop databases
 
 for _name in [name for name in os.environ if name.startswith(OURS)]:
     del os.environ[_name]  # also for fixtures of wide scope and for children

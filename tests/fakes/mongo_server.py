@@ -21,14 +21,13 @@ from typing import Any
 
 from pymongo import MongoClient
 
-from tests.conftest import requires
+from tests.conftest import MONGO_URL, requires
 from tests.fakes.broker import DEADLINE_S, until
 
 VERSION = "v1.24.0"
 MODULE = f"github.com/FerretDB/FerretDB@{VERSION}"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labd-tests"
 BINARY = CACHE / f"ferretdb-{VERSION}"
-URL = os.environ.get("LABD_TEST_MONGO_URL", "")
 OLDEST_GO = 22
 USER, PASSWORD = "labd", "s3cr3t-p%40ss"
 OPEN_PASSWORD = "s3cr3t-p@ss"
@@ -129,11 +128,11 @@ class GivenServer(MongoTestServer):
 
     @property
     def blinded(self) -> str:
-        return URL
+        return MONGO_URL
 
     @property
     def environ(self) -> dict[str, str]:
-        return {"blinded_connection_string": URL}
+        return {"blinded_connection_string": MONGO_URL}
 
     async def start(self) -> MongoTestServer:
         return self

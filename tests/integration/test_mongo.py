@@ -17,11 +17,12 @@ from pymongo import AsyncMongoClient
 from labd.clock import SystemClock
 from labd.errors import StoreFull
 from labd.mongo_server import MongoServer
+from tests.conftest import MONGO_URL
 from tests.fakes.broker import until
 from tests.fakes.mongo_lab import Lab
-from tests.fakes.mongo_server import URL, GivenServer, MongoTestServer
+from tests.fakes.mongo_server import GivenServer, MongoTestServer
 
-owned = pytest.mark.skipif(bool(URL), reason="the server of LABD_TEST_MONGO_URL is not ours to kill")
+owned = pytest.mark.skipif(bool(MONGO_URL), reason="the server of LABD_TEST_MONGO_URL is not ours to kill")
 
 
 class SteppedClock(SystemClock):
@@ -36,7 +37,7 @@ class SteppedClock(SystemClock):
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[MongoTestServer]:
-    server = await (GivenServer() if URL else MongoTestServer(tmp_path / "mongo")).start()
+    server = await (GivenServer() if MONGO_URL else MongoTestServer(tmp_path / "mongo")).start()
     yield server
     server.kill()
 

@@ -26,10 +26,11 @@ from labd.inventory.reservoir import MovementFilter
 from labd.inventory.settings import InventorySettings
 from labd.mongo import MongoOutlet
 from labd.settings_types import MongoSettings
+from tests.conftest import MONGO_URL
 from tests.fakes.api_door import open_door
 from tests.fakes.broker import until
 from tests.fakes.mongo_lab import SCHEMA
-from tests.fakes.mongo_server import URL, GivenServer, MongoTestServer
+from tests.fakes.mongo_server import GivenServer, MongoTestServer
 
 ANN = Caller("ann", frozenset({"operate"}), "test")
 HOURS = 10.0
@@ -67,7 +68,7 @@ class House:
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[MongoTestServer]:
-    server = await (GivenServer() if URL else MongoTestServer(tmp_path / "mongo")).start()
+    server = await (GivenServer() if MONGO_URL else MongoTestServer(tmp_path / "mongo")).start()
     yield server
     server.kill()
 
