@@ -54,7 +54,6 @@ class Pipeline:
             text = f"database {database} is there already and labd has not made it; drop or rename it"
             raise GraphRefused(text, database=database)
         record.database, record.body.tries, record.body.problem = database, record.body.tries + 1, None
-        record.body.job_id = ctx.job.id
         self.book.move(record, State.LOADING, rows=dataset.nodes + dataset.relationships, database=database)
         await self.book.commit()
         ctx.log(f"loading {dataset.nodes} nodes and {dataset.relationships} relationships into {database}")

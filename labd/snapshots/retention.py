@@ -35,6 +35,8 @@ class Verdict(msgspec.Struct, frozen=True):
     database: str
     drop: bool
     reason: str
+    by_age: bool = False
+    """Kept for nothing but its place among the newest."""
 
 
 LOADING = frozenset({"loading"})
@@ -52,6 +54,7 @@ def plan(
         previous: Customer -> database that a rollback would go to.
         keep: How many newest versions of a customer stay.
     """
+    newest = _newest(keep)
     targets = {database.casefold(): alias for alias, database in aliases.items()}
     verdicts: list[Verdict] = []
     by_customer: dict[str, list[Version]] = {}
@@ -65,7 +68,8 @@ def plan(
             place += not is_useless
             reason = _kept(version, keep + 1 if is_useless else place, targets, previous.get(customer), keep)
             why = f"it is {version.state}" if is_useless else f"number {place} by age, {keep} are kept"
-            verdicts.append(Verdict(customer, version.timestamp, version.database, not reason, reason or why))
+            by_age = reason == newest
+            verdicts.append(Verdict(customer, version.timestamp, version.database, not reason, reason or why, by_age))
     return verdicts
 
 
@@ -86,5 +90,9 @@ def _kept(version: Version, place: int, targets: Mapping[str, str], previous: st
         noun = "transaction is" if version.transactions == 1 else "transactions are"
         return f"{version.transactions} {noun} open on it"
     if place <= keep:
-        return f"it is one of the {keep} newest"
+        return _newest(keep)
     return ""
+
+
+def _newest(keep: int) -> str:
+    return f"it is one of the {keep} newest"

@@ -1,0 +1,387 @@
+"""The snapshots wing at work: the store, the scanner, the look at the store's health, and the jobs they make."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import structlog
+
+from labd.clock import iso
+from labd.engine.job import INTERNAL, Caller, Cause, Job, Submission
+from labd.engine.registry import StopSpec, TaskSpec
+from labd.errors import JobStateConflict, LabdError, Refused, StoreFull
+from labd.snapshots import names
+from labd.snapshots.book import SnapshotBook
+from labd.snapshots.gate import Limits, Reason, reasons
+from labd.snapshots.pipeline import Pipeline
+from labd.snapshots.port import GraphStore, Health
+from labd.snapshots.record import WANTED, WHOLE, Body, Record, SnapshotView, State, view
+from labd.snapshots.scan import Findings, Oddity, Scanner, Sighting, SnapshotKey
+from labd.snapshots.settings import SnapshotSettings
+from labd.snapshots.stores import store_of
+from labd.wing import Host
+
+LOADING = "snapshots/load"
+DISK_FACTOR = 3.0  # of the parquet size, as long as no load has told better
+LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset"})
+
+log = structlog.get_logger("snapshots")
+
+
+class SnapshotService:
+    """Owns the graph store and the records; satisfies `labd.wing.Wing`.
+
+    Args:
+        store: For tests; made from the settings unless given.
+    """
+
+    def __init__(self, settings: SnapshotSettings, host: Host, store: GraphStore | None = None) -> None:
+        self._host = host
+        self.settings = settings
+        self.engine = host.engine
+        self.store = store if store is not None else store_of(settings, host)
+        self.book = SnapshotBook(host.engine, host.clock)
+        self.pipeline = Pipeline(self.store, self.book, settings, host.clock)
+        self.health: Health | None = None
+        self.oddities: list[Oddity] = []
+        self.unsettled: dict[SnapshotKey, float] = {}
+        self.scan_problem = ""
+        self.scanned_at: float | None = None
+        self._waiting_since: float | None = None
+        self._scanning = asyncio.Lock()
+        self._looking = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._scanner = self._make_scanner()
+
+    # Wing
+
+    async def start(self) -> None:
+        """Read the records, hold loads until the store has been asked, and begin to watch."""
+        await self.book.open()
+        self.engine.limit_resource(LOADING, self.settings.orchestrator.max_concurrent_loads)
+        self.engine.add_gate(LOADING, self.cause)
+        self._beside(self._watch_health(), "snapshot health")
+        self._beside(self._watch_folder(), "snapshot scan")
+
+    async def drain(self) -> None:
+        """Nothing moves here."""
+
+    async def stop(self) -> None:
+        """Close the store; a second call does nothing."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.store.close()
+
+    def tasks(self) -> list[TaskSpec | StopSpec]:
+        """The steps and the verbs."""
+        from labd.snapshots.tasks import snapshot_tasks
+
+        return snapshot_tasks(self)
+
+    def endpoints(self) -> list[Any]:
+        """The routes of the wing."""
+        from labd.snapshots.routes import snapshot_endpoints
+
+        return snapshot_endpoints(self)
+
+    def change(self, settings: SnapshotSettings) -> list[str]:
+        """Rules, limits and the folder are in force at once; the store itself after a restart."""
+        old = self.settings
+        fields = [name for name in settings.__struct_fields__ if getattr(settings, name) != getattr(old, name)]
+        self.settings = self.pipeline.settings = settings
+        if "dataset" in fields:
+            self._scanner = self._make_scanner()
+        self.engine.limit_resource(LOADING, settings.orchestrator.max_concurrent_loads)
+        self.look()
+        return [f"snapshots.{name}" for name in fields if name not in LIVE]
+
+    def status(self) -> dict[str, Any]:
+        """The store as a device, and what a person should see to."""
+        health = self.health
+        state = "unknown" if health is None else "reachable" if health.reachable else "away"
+        device = {
+            "name": self.settings.engine, "state": state, "since": iso(self.scanned_at),
+            "simulated": self.store.simulated, "customers": len(self.book.customers),
+            "problem": "" if health is None else health.problem,
+        }  # fmt: skip
+        return {"devices": [device], "attention": self._attention()}
+
+    def _attention(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for record in self.book.live.values():
+            name = f"{record.customer}/{record.timestamp}"
+            if record.state is State.HELD:
+                told = "; ".join(difference.told() for difference in record.body.differences[:3])
+                step = f"`labctl snapshot approve {record.customer} {record.timestamp}` or `reject`"
+                found.append({"code": "snapshot_held", "message": f"{name} is held: {told}; {step}", "subject": name})
+            elif record.state in (State.QUARANTINED, State.FAILED):
+                text = f"{name} is {record.state}: {record.body.problem}"
+                found.append({"code": f"snapshot_{record.state}", "message": text, "subject": name})
+        alarm_s = self.settings.orchestrator.wait_alarm_s
+        if self._waiting_since is not None and self._host.clock.monotonic() - self._waiting_since >= alarm_s:
+            told = "; ".join(reason.message for reason in self.reasons())
+            text = f"loads have waited for {alarm_s / 60:.0f} min or more: {told}"
+            found.append({"code": "snapshot_load_waits", "message": text, "subject": "graph store"})
+        if self.scan_problem:
+            found.append({"code": "snapshot_scan", "message": self.scan_problem, "subject": "snapshot folder"})
+        return found
+
+    # health
+
+    def look(self) -> None:
+        """Ask the store for its health soon."""
+        self._looking.set()
+
+    async def _watch_health(self) -> None:
+        """Ask at every interval; what waits for the store goes on by itself when it may."""
+        while True:
+            self._looking.clear()
+            await self.ask_health()
+            pause = asyncio.ensure_future(self._host.clock.sleep(self.settings.orchestrator.health_interval_s))
+            hurry = asyncio.ensure_future(self._looking.wait())
+            try:
+                await asyncio.wait({pause, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pause.cancel()
+                hurry.cancel()
+
+    async def ask_health(self) -> Health:
+        """The store's health now; waiting loads are looked at again."""
+        before = self.health
+        self.health = await self.store.health()
+        if before is None or before.reachable != self.health.reachable:
+            state = "reachable" if self.health.reachable else "away"
+            self.engine.publish("graph.changed", {"state": state, "problem": self.health.problem})
+            log.info("graph.changed", state=state, problem=self.health.problem)
+        waits = any(record.state in (State.SETTLED, State.GATED) for record in self.book.live.values())
+        if not (waits and self.reasons()):
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = self._host.clock.monotonic()
+        self.engine.wake()
+        return self.health
+
+    def reasons(self) -> list[Reason]:
+        """What keeps the next load back."""
+        if self.health is None:
+            return [Reason("graph_unknown", "the graph store has not been asked yet")]
+        rules = self.settings.orchestrator
+        limits = Limits(
+            rules.heap_threshold_percent, rules.pagecache_threshold_percent, rules.max_databases, rules.gate_on_unknown
+        )
+        waiting = [r.body.size_bytes for r in self.book.live.values() if r.state in (State.SETTLED, State.GATED)]
+        return reasons(self.health, limits, int(max(waiting) * DISK_FACTOR) if waiting else None)
+
+    def cause(self) -> Cause | None:
+        """The gate before every load."""
+        found = self.reasons()
+        if not found:
+            return None
+        return Cause(found[0].code, "; ".join(reason.message for reason in found))
+
+    # scanning
+
+    def _make_scanner(self) -> Scanner:
+        from pathlib import Path
+
+        settings, clock = self.settings.dataset, self._host.clock
+        base = Path(settings.base_path).expanduser()
+        return Scanner(
+            base if base.is_absolute() else self._host.state_dir / base, settings.settle_s, settings.markers,
+            self.book.is_known, _fault_of, clock.monotonic, clock.wall, settings.full_scan_s,
+        )  # fmt: skip
+
+    @property
+    def base_path(self) -> str:
+        """The folder that is scanned."""
+        return str(self._scanner.base)
+
+    async def _watch_folder(self) -> None:
+        while True:
+            if self.settings.watch:
+                with contextlib.suppress(StoreFull):
+                    await self.scan()
+            await self._host.clock.sleep(self.settings.orchestrator.scan_interval)
+
+    async def scan(self) -> Findings:
+        """Look for new snapshots once and make their jobs; jobs that got lost are made again.
+
+        Raises:
+            StoreFull: Nothing new was taken in.
+        """
+        async with self._scanning:
+            try:
+                found = await asyncio.to_thread(self._scanner.scan)
+                self.scan_problem = ""
+            except OSError as fault:
+                self.scan_problem = f"{self._scanner.base} cannot be scanned: {fault.strerror or fault}"
+                return Findings()
+            self.scanned_at = self._host.clock.wall()
+            self._tell_oddities(found.oddities)
+            self.unsettled = found.unsettled
+            for seen in sorted(found.complete, key=lambda seen: (seen.key.customer, int(seen.key.timestamp))):
+                self._discover(seen)
+            await self.book.commit()
+            await self.process_wanted()
+            return found
+
+    def _tell_oddities(self, oddities: list[Oddity]) -> None:
+        for oddity in oddities:
+            if oddity not in self.oddities:
+                log.warning("snapshot.skipped", path=oddity.path, reason=oddity.reason)
+                self.engine.publish("snapshot.skipped", {"path": oddity.path, "reason": oddity.reason})
+        self.oddities = oddities
+
+    def _discover(self, seen: Sighting) -> None:
+        """A record for a complete snapshot; one that is older than what serves is not loaded by itself."""
+        now = self._host.clock.wall()
+        serving = self.book.customer(seen.key.customer).active
+        is_old = serving is not None and int(serving) > int(seen.key.timestamp)
+        body = Body(path=str(seen.path), files=seen.files, size_bytes=seen.size_bytes)
+        if is_old:
+            body.problem = f"{serving} served already when it was found; `labctl snapshot load` loads it all the same"
+        state = State.SUPERSEDED if is_old else State.SETTLED
+        self.book.add(Record(*seen.key, state, None, seen.fingerprint, now, now, False, body))
+
+    async def process_wanted(self) -> None:
+        """A job for each snapshot that needs one and has none; the idempotency key keeps it at one."""
+        for record in sorted(self.book.live.values(), key=lambda record: record.number):
+            if record.state not in WANTED or record.body.job_id is not None:
+                continue
+            try:
+                await self.process(record, INTERNAL)
+            except LabdError as fault:
+                record.body.problem = fault.message
+                log.warning("snapshot.not_queued", customer=record.customer, problem=fault.message)
+
+    async def process(self, record: Record, caller: Caller, switch: bool | None = None, *, anew: bool = False) -> Job:
+        """The job that brings a snapshot through all its steps.
+
+        Args:
+            switch: Whether the alias goes there in the end; the settings' word unless given.
+            anew: A person asks for it, whatever an earlier job made of it.
+        """
+        if anew:
+            record.body.tries += 1
+        key = f"snapshot:{record.customer}:{record.timestamp}:{record.body.tries if anew else 0}"
+        wanted = self.settings.orchestrator.switch if switch is None else switch
+        args = {"customer": record.customer, "timestamp": record.timestamp, "switch": wanted}
+        submission = Submission("snapshots.process_snapshot", args, idempotency_key=key, tags=["snapshot"])
+        job, _ = await self.engine.submit_one(submission, caller)
+        record.body.job_id, record.body.no_switch = job.id, not wanted
+        if record.state is State.SETTLED:
+            self.book.move(record, State.GATED)
+        else:
+            self.book.put(record)
+        await self.book.commit()
+        self.look()
+        return job
+
+    # verbs
+
+    async def load(self, caller: Caller, customer: str, timestamp: str | None, switch: bool | None) -> Job:
+        """Load a snapshot because a person says so; the newest of the customer if none is named.
+
+        Raises:
+            UnknownSnapshot, JobStateConflict
+        """
+        names.check_customer(customer)
+        if timestamp is None or not self.book.is_known(SnapshotKey(customer, timestamp)):
+            await self.scan()
+        if timestamp is None:
+            timestamp = self.book.newest(customer)
+            if timestamp is None:
+                raise Refused(
+                    f"customer {customer} has no snapshot under {self.base_path}; see `labctl snapshot list`",
+                    customer=customer,
+                )
+        record = await self.book.find(customer, timestamp)
+        if record.state in (State.ACTIVE, State.HELD):
+            step = "it serves already" if record.state is State.ACTIVE else "approve or reject it first"
+            raise JobStateConflict(f"{customer}/{timestamp} is {record.state}; {step}", state=record.state)
+        if record.body.job_id is not None:
+            job = await self.engine.job(record.body.job_id)
+            if job.finished_at is None:
+                return job
+        if record.database is None or record.state not in WHOLE:
+            record.body.problem = None
+            self.book.move(record, State.SETTLED)
+        elif record.state is State.SUPERSEDED:
+            self.book.move(record, State.LOADED)
+        return await self.process(record, caller, switch, anew=True)
+
+    async def approve(self, caller: Caller, customer: str, timestamp: str, reason: str) -> Job:
+        """Let a held snapshot go on in spite of its differences."""
+        record = await self._held(customer, timestamp)
+        record.body.approved_by, record.body.approved_reason = caller.name, reason
+        self.engine.audit(caller, "snapshot.approve", f"{customer}/{timestamp}", _told(record, reason))
+        self.book.move(record, State.VERIFIED, by=caller.name)
+        return await self.process(record, caller, anew=True)
+
+    async def reject(self, caller: Caller, customer: str, timestamp: str, reason: str) -> SnapshotView:
+        """Say that a held snapshot is never served; its database is dropped."""
+        record = await self._held(customer, timestamp)
+        self.engine.audit(caller, "snapshot.reject", f"{customer}/{timestamp}", _told(record, reason))
+        record.body.problem = f"rejected by {caller.name}{f': {reason}' if reason else ''}"
+        self.book.move(record, State.REJECTED, by=caller.name)
+        await self.book.commit()
+        await self.pipeline.drop(record)
+        return self.view(record)
+
+    async def _held(self, customer: str, timestamp: str) -> Record:
+        record = await self.book.find(customer, timestamp)
+        if record.state is not State.HELD:
+            raise JobStateConflict(
+                f"{customer}/{timestamp} is {record.state} and not held; there is nothing to decide", state=record.state
+            )
+        return record
+
+    async def pin(self, caller: Caller, customer: str, timestamp: str, pinned: bool) -> SnapshotView:
+        """Keep a version whatever its age, or no longer."""
+        record = await self.book.find(customer, timestamp)
+        record.pinned = pinned
+        self.book.put(record, "snapshot.pinned" if pinned else "snapshot.unpinned")
+        self.engine.audit(caller, "snapshot.pin", f"{customer}/{timestamp}", {"pinned": pinned})
+        await self.book.commit()
+        return self.view(record)
+
+    async def drop(self, caller: Caller, customer: str, timestamp: str) -> SnapshotView:
+        """Drop one version's database by hand; what a cleanup would protect for its use is protected here as well."""
+        record = await self.book.find(customer, timestamp)
+        if record.database is None:
+            return self.view(record)
+        verdicts = await self.pipeline.plan_cleanup(customer)
+        mine = next(verdict for verdict in verdicts if verdict.timestamp == timestamp)
+        if not mine.drop and not mine.by_age:
+            raise Refused(f"{customer}/{timestamp} is not dropped: {mine.reason}", reason=mine.reason)
+        self.engine.audit(caller, "snapshot.drop", f"{customer}/{timestamp}", {"database": record.database})
+        await self.pipeline.drop(record)
+        return self.view(record)
+
+    def view(self, record: Record) -> SnapshotView:
+        """As the API shows it."""
+        return view(record, names.alias_of(record.customer), self.store.simulated)
+
+    def _beside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(partial(_ended, name))
+        self._tasks.append(task)
+
+
+def _ended(name: str, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("snapshot.watch_ended", task=name, exc_info=task.exception())
+
+
+def _fault_of(kind: str, name: str) -> str | None:
+    return names.customer_fault(name) if kind == "customer" else names.timestamp_fault(name)
+
+
+def _told(record: Record, reason: str) -> dict[str, Any]:
+    return {"reason": reason, "differences": [difference.told() for difference in record.body.differences]}
