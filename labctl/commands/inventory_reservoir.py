@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from labctl import exits, render, volumes
-from labctl.commands.root import LabGroup
+from labctl.commands.root import InnerGroup
 from labctl.invocation import Invocation
 from labctl.routes import given
 from labd.errors import BadRequest
@@ -22,7 +22,7 @@ SHOWN = ["key", "color", "position", "location", "capacity_ul", "dead_volume_ul"
 VOLUMES = {"capacity": "capacity_ul", "dead_volume": "dead_volume_ul", "threshold": "threshold_ul", "low": "low_ul"}
 
 
-@click.group(cls=LabGroup)
+@click.group(cls=InnerGroup)
 def reservoir() -> None:
     """Where stock is kept: place, capacity, lot, expiry."""
 

@@ -55,6 +55,14 @@ class LabGroup(click.Group):
     command_class = LabCommand
 
 
+class InnerGroup(LabGroup):
+    """A group inside a group; `--json` and `--host` may stand in front of its commands as well."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.params.extend(_everywhere())
+
+
 class RootGroup(LabGroup):
     """The top: imports a group when it is named."""
 
