@@ -13,10 +13,11 @@ import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import structlog
+from msgspec import Meta
 
 from labd import mongo_takeover
 from labd.api.endpoint import Call, Endpoint
@@ -28,7 +29,7 @@ from labd.mongo_connection import MongoConnection
 from labd.mongo_documents import Write
 from labd.mongo_outbox import Outbox
 from labd.mongo_server import MongoFault, MongoServer
-from labd.mongo_takeover import Found, Ledger
+from labd.mongo_takeover import MongoFound, Ledger
 from labd.settings_types import MongoSettings
 
 log = structlog.get_logger()
@@ -46,16 +47,16 @@ class ImportMongoBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`dry_run` only looks; `reset` with a reason replaces stock that is in the ledger already."""
 
     dry_run: bool = False
-    operator: str = ""
+    operator: Annotated[str, Meta(max_length=200)] = ""
     reset: bool = False
-    reason: str = ""
+    reason: Annotated[str, Meta(max_length=1000)] = ""
 
 
 class ImportMongoAnswer(msgspec.Struct):
     """What the collections hold, and what was made of it; after a dry run, what it would be refused with."""
 
     dry_run: bool
-    found: Found
+    found: MongoFound
     refusal: str | None
     movements: list[Any]
 

@@ -49,7 +49,7 @@ class Ledger(Protocol):
         ...
 
 
-class Level(msgspec.Struct, frozen=True):
+class MongoLevel(msgspec.Struct, frozen=True):
     """One document of `inventory`, and what it comes to now."""
 
     reservoir: str
@@ -62,11 +62,11 @@ class Level(msgspec.Struct, frozen=True):
     level_ul: float
 
 
-class Found(msgspec.Struct, frozen=True):
+class MongoFound(msgspec.Struct, frozen=True):
     """What the collections hold."""
 
     source: str
-    levels: list[Level]
+    levels: list[MongoLevel]
     restocks: list[dict[str, Any]]
     restocks_total: int
     problems: list[str]
@@ -74,7 +74,7 @@ class Found(msgspec.Struct, frozen=True):
 
 async def look(
     server: MongoServer, source: str, ledger: Ledger, color_key: Callable[[str], str], own: Documents, now: float
-) -> Found:
+) -> MongoFound:
     """Read both collections.
 
     Args:
@@ -87,7 +87,7 @@ async def look(
     documents = await server.read(LEVELS, "color_key", DOCUMENTS_LIMIT)
     restocks = await server.read(RESTOCKS, "timestamp", HISTORY_LIMIT)
     total = await server.count(RESTOCKS)
-    levels: list[Level] = []
+    levels: list[MongoLevel] = []
     problems: list[str] = []
     for document in documents:
         try:
@@ -99,10 +99,10 @@ async def look(
     if not documents:
         problems.append(f"{source}: the collection {LEVELS} is empty or not there; check mongo.database")
     foreign = [_entry(one) for one in restocks if one.get("ledger") != own.origin]
-    return Found(source, levels, foreign, total - (len(restocks) - len(foreign)), problems)
+    return MongoFound(source, levels, foreign, total - (len(restocks) - len(foreign)), problems)
 
 
-def refuse(found: Found, ledger: Ledger, *, reset: bool, reason: str) -> None:
+def refuse(found: MongoFound, ledger: Ledger, *, reset: bool, reason: str) -> None:
     """Nothing, where `take` would be done now.
 
     Raises:
@@ -117,7 +117,7 @@ def refuse(found: Found, ledger: Ledger, *, reset: bool, reason: str) -> None:
     ledger.check_initialize(_volumes(found), reset=reset, reason=reason)
 
 
-def take(found: Found, ledger: Ledger, actor: str, *, reset: bool, reason: str) -> list[Any]:
+def take(found: MongoFound, ledger: Ledger, actor: str, *, reset: bool, reason: str) -> list[Any]:
     """Stage the levels and rates that were found; all or nothing, raises as `refuse`."""
     refuse(found, ledger, reset=reset, reason=reason)
     cause = f"taken over from MongoDB {found.source}" + (f": {reason.strip()}" if reason.strip() else "")
@@ -130,11 +130,13 @@ def take(found: Found, ledger: Ledger, actor: str, *, reset: bool, reason: str) 
     return movements
 
 
-def _volumes(found: Found) -> dict[str, float]:
+def _volumes(found: MongoFound) -> dict[str, float]:
     return {level.reservoir: level.level_ul for level in found.levels}
 
 
-def _level(document: Document, ledger: Ledger, color_key: Callable[[str], str], own: Documents, now: float) -> Level:
+def _level(
+    document: Document, ledger: Ledger, color_key: Callable[[str], str], own: Documents, now: float
+) -> MongoLevel:
     if document.get("ledger") in (own.ledger, own.origin):
         raise ValueError("this labd wrote it itself; there is nothing to take over")
     key, color = str(document.get("color_key", "")), str(document.get("color", ""))
@@ -152,7 +154,7 @@ def _level(document: Document, ledger: Ledger, color_key: Callable[[str], str], 
     if level > names[0].capacity_ul:
         raise ValueError(f"{level:g} ul; reservoir {names[0].key} holds {names[0].capacity_ul:g} ul")
     position = str(document.get("position", ""))
-    return Level(names[0].key, key, color, position, volume, iso(at.timestamp()) or "", rate, level)
+    return MongoLevel(names[0].key, key, color, position, volume, iso(at.timestamp()) or "", rate, level)
 
 
 def _number(document: Document, field: str, default: float | None) -> float:
