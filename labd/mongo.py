@@ -29,7 +29,7 @@ from labd.mongo_connection import MongoConnection
 from labd.mongo_documents import Write
 from labd.mongo_outbox import Outbox
 from labd.mongo_server import MongoFault, MongoServer
-from labd.mongo_takeover import MongoFound, Ledger
+from labd.mongo_takeover import Ledger, MongoFound
 from labd.settings_types import MongoSettings
 
 log = structlog.get_logger()
