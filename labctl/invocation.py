@@ -23,6 +23,9 @@ _NEXT_STEPS = {
     "unknown_job": "labctl job list",
     "unknown_queue": "labctl queue list",
     "unknown_schedule": "labctl schedule list",
+    "unknown_reservoir": "labctl inventory reservoir list",
+    "insufficient_stock": "labctl inventory restock NAME=VOLUME --operator NAME; or --override REASON",
+    "inventory_not_initialized": "labctl inventory init NAME=VOLUME",
 }
 
 
