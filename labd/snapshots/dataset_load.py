@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from labd.errors import GraphRefused, LabdError
 from labd.snapshots import dataset_mapping, dataset_rows
 from labd.snapshots.dataset_mapping import LABELS, Part, Source
+from labd.snapshots.embedded_values import SEVERAL_LABELS
 from labd.snapshots.names import quote
 
-SEVERAL_LABELS = "labd: the property `labels` has all labels of a node"
 _TWICE = re.compile(r"duplicated primary key value (.*), which violates")
 _NO_NODE = re.compile(r"Unable to find primary key value (.*)\.")
 _MISSING = "Found NULL, which violates the non-null constraint"

@@ -14,6 +14,9 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+# The comment of a table whose nodes may have several labels.
+SEVERAL_LABELS = "labd: the property `labels` has all labels of a node"
+
 
 def plain(value: Any) -> Any:
     """A value as JSON has it; what JSON has not goes as text."""

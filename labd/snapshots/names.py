@@ -131,9 +131,9 @@ def check_database(name: str) -> str:
 
 
 def quote(identifier: str) -> str:
-    """An identifier as Cypher takes it, whatever is in it.
+    r"""An identifier as Cypher takes it, whatever is in it.
 
-    Why a backslash before a `u` is refused: Neo4j turns `\\u0060` into a backtick before it parses.
+    Why a backslash before a `u` is refused: Neo4j turns `\u0060` into a backtick before it parses.
 
     Raises:
         GraphRefused: It is empty, or no spelling of it is safe.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from labd.errors import GraphRefused, LabdError
-from labd.snapshots.embedded_values import plain
+from labd.snapshots.embedded_values import SEVERAL_LABELS, plain
 from labd.snapshots.embedded_wire import Meter, Wire
 
 MIB = 2**20
@@ -133,7 +133,6 @@ def _room_steps(room_bytes: int) -> int:
 
 
 def _counts(connection: Any) -> Json:
-    from labd.snapshots.dataset_load import SEVERAL_LABELS
     from labd.snapshots.names import quote
 
     def number(query: str) -> int:
@@ -201,7 +200,6 @@ def _query(connection: Any, request: Json) -> Json:
 
 def _explain_second_label(connection: Any, name: str) -> None:
     """Raise with the way to ask, if a name that is no table is a label beside others."""
-    from labd.snapshots.dataset_load import SEVERAL_LABELS
     from labd.snapshots.names import quote
 
     for table, comment in _all(connection, "CALL show_tables() RETURN name, comment"):
