@@ -17,11 +17,12 @@ import structlog
 
 import labd
 from labd import restore, telemetry
-from labd.api import environments
+from labd.api import alerts, environments
 from labd.api.options import ApiOptions
 from labd.api.server import ApiServer, build
 from labd.check import wing_state
 from labd.clock import Clock
+from labd.engine.alert_watch import AlertWatch
 from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL
 from labd.engine.registry import Registry
@@ -30,6 +31,8 @@ from labd.engine.schema import Schema
 from labd.engine.worker_tasks import WorkerTasks
 from labd.errors import LabdError, SettingsFault, StoreFull
 from labd.mqtt import MqttDoor
+from labd.notify import AlertDelivery, outlets_of
+from labd.notify_settings import NotifySettings
 from labd.settings import Settings
 from labd.state_folder import StateFolder
 from labd.systemd import Notifier, Watchdog
@@ -82,6 +85,8 @@ class App:
         self._folder = StateFolder(settings.state_dir)
         self._api: ApiServer | None = None
         self._mqtt: MqttDoor | None = None
+        self._watch: AlertWatch | None = None
+        self._outlets: AlertDelivery | None = None
         self._watchdog: asyncio.Task[None] | None = None
         self.engine = Engine(
             settings.state_dir, Registry(), clock, random, _engine_options(settings), _schemas(settings, wings)
@@ -101,14 +106,18 @@ class App:
         await self.workers.start()
         recovered = await self.engine.start()
         await self._put_schedules(self.settings)
+        await self._start_mqtt()
+        watch, outlets = self._make_alerts()
         self._api = build(
             self.engine, _api_options(self.settings),
             [*environments.endpoints(self.engine, self.workers, self._clock),
+             *alerts.endpoints(self.engine.alerts, outlets),
              *(e for wing in self._wings.values() for e in wing.endpoints())],
             self, self.reload, clock=self._clock, inherited=self._inherited,
         )  # fmt: skip
         await self._api.start()
-        await self._start_mqtt()
+        watch.start()
+        outlets.start()
         self._record_start(recovered)
         self._notifier.ready(f"serving on {self.settings.socket}")
         self._watchdog = asyncio.create_task(Watchdog(self._notifier, self._probe, self._clock).run(), name="watchdog")
@@ -162,6 +171,18 @@ class App:
             return
         self._mqtt = door
 
+    def _make_alerts(self) -> tuple[AlertWatch, AlertDelivery]:
+        """What watches and what tells; it begins when the doors are open."""
+        settings = self.settings.notify or NotifySettings()
+        engine = self.engine
+        watch = AlertWatch(engine.alerts, engine.events, engine.journal, self.attention, self._clock)
+        outlets = AlertDelivery(
+            settings, outlets_of(settings, self._mqtt, self._clock, self.version), engine.alerts, watch.is_missing,
+            self.settings.host.name, self._clock, self._random,
+        )  # fmt: skip
+        self._watch, self._outlets = watch, outlets
+        return watch, outlets
+
     async def drain(self) -> None:
         """Take nothing new, let running work end within the drain time, bring every device to rest."""
         limit_s = self.settings.engine.drain_s
@@ -179,6 +200,10 @@ class App:
         """Close everything in the reverse order; a part that fails to close does not keep the others open."""
         if self._watchdog is not None:
             self._watchdog.cancel()
+        if self._outlets is not None:
+            await self._outlets.stop()
+        if self._watch is not None:
+            await self._watch.stop()
         if self._mqtt is not None:
             await self._mqtt.stop()
         if self._api is not None:
@@ -293,6 +318,8 @@ class App:
             found.append({"code": "faulty", "message": problem, "subject": name})
         if self._mqtt is not None:
             found += self._mqtt.attention()
+        if self._outlets is not None:
+            found += self._outlets.attention()
         interrupted = self.engine.counts()["interrupted"]
         if interrupted:
             noun = "job was" if interrupted == 1 else "jobs were"

@@ -65,6 +65,9 @@ async def _serve(settings: Settings, wings: Mapping[str, WingFactory], load: Loa
             sys.stderr.write(f"labd: {fault.message}\n")
             await app.stop()
             return os.EX_CONFIG if isinstance(fault, SettingsFault) else 1
+        except BaseException:
+            await app.stop()  # the databases' threads would keep the process alive, with nobody at the doors
+            raise
         gc.collect()
         gc.freeze()  # what the start made stays; the collector need not walk it again
         async for received in signals:

@@ -20,6 +20,7 @@ import structlog
 
 from labd.clock import Clock, iso
 from labd.engine import recovery, rows
+from labd.engine.alerts import AlertBook
 from labd.engine.attendant import Attendance, Attendant
 from labd.engine.audit_trail import AuditTrail
 from labd.engine.cache import ResultCache
@@ -149,6 +150,7 @@ class Engine:
         self.delete_token = self._tokens.revoke
         self.publish = self._book.publish
         self.wait = self._book.ended
+        self.alerts = AlertBook(self.journal, clock, self._audit.add, self._book.publish)
         self.job = self._book.settled
         self.stored_value = self.journal.fact
 
@@ -161,6 +163,7 @@ class Engine:
         await self._tokens.open()
         await self._queues.open(self.options.queues)
         await self._timetable.open()
+        await self.alerts.open(self.events.last_seq)
 
     async def start(self) -> recovery.Recovered:
         """Settle what the last daemon left, read the waiting jobs, and let jobs run."""
@@ -435,6 +438,7 @@ class Engine:
             "log_lines_dropped_total": self.logbook.dropped,
             "jobs_in_memory": len(self._book.live),
             "audit_entries": self._audit.entries,
+            **self.alerts.statistics(),
         }
 
 
