@@ -7,10 +7,11 @@ before it; so a write that memory did not see, or the other way round, cannot st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import astuple
 
 from labd.clock import Clock
 from labd.inventory.claims import JobClaims
@@ -18,6 +19,7 @@ from labd.inventory.clock import LedgerClock
 from labd.inventory.reservoir import Kind
 from labd.inventory.shelf import Shelf
 
+ROWS = 4  # queries.sql has add_movements_1 to _4
 _encode = msgspec.json.Encoder().encode
 
 
@@ -33,7 +35,7 @@ class Statements(Protocol):
         ...
 
 
-class Entry(msgspec.Struct, array_like=True):
+class Entry(msgspec.Struct):
     """One movement as it stands in the table, column by column."""
 
     id: int
@@ -97,8 +99,13 @@ class Book:
             for one in owners
             for claim in one.claims.values()
         ]  # fmt: skip
-        if rows:
-            self.journal.execute("inventory.put_claims", _encode(rows).decode())
+        self.stage("inventory.put_claims", rows)
+
+    def stage(self, name: str, rows: Sequence[Iterable[Any]]) -> None:
+        """Stage rows in order, up to `ROWS` in one statement."""
+        for start in range(0, len(rows), ROWS):
+            part = rows[start : start + ROWS]
+            self.journal.execute(f"{name}_{len(part)}", *(value for row in part for value in row))
 
     def drop_claims(self, job_id: int) -> None:
         """Stage that a job claims nothing any more; what it still held was released before."""
@@ -160,7 +167,7 @@ class Act:
     def stage(self) -> list[Entry]:
         """Hand everything posted to the journal."""
         if self.entries:
-            self._book.journal.execute("inventory.add_movements", _encode(self.entries).decode())
+            self._book.stage("inventory.add_movements", [astuple(entry) for entry in self.entries])
             for told in self._book.on_entries:
                 told(self.entries)
         return self.entries

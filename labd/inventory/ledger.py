@@ -79,6 +79,9 @@ class StockLedger:
         return self._find(name).spec.key
 
     def _find(self, name: str) -> Shelf:
+        shelf = self.book.shelves.get(name)  # the usual case, at no price however many there are
+        if shelf is not None and shelf.removed_at is None:
+            return shelf
         return names.find(self.book.there(), name)
 
     def _view(self, shelf: Shelf) -> ReservoirView:
@@ -141,13 +144,13 @@ class StockLedger:
         now_s, short = self.book.clock.now_s(), list[Shortage]()
         for key, pl in required_pl.items():
             shelf = self.book.shelves[key]
-            label = names.label(shelf, self.book.shelves.values())
             if pl > 0 and not shelf.initialized:
-                raise names.not_initialized(label)
+                raise names.not_initialized(names.label(shelf, self.book.shelves.values()))
             available_pl = shelf.available_at(now_s) - (promised_pl or {}).get(key, 0)
-            found = shortage(key, label, available_pl, pl, self.threshold_pl(shelf, threshold_ul))
+            found = shortage(key, shelf.spec.color, available_pl, pl, self.threshold_pl(shelf, threshold_ul))
             if found is not None:
-                short.append(found)
+                label = names.label(shelf, self.book.shelves.values())
+                short.append(msgspec.structs.replace(found, color=label))
         if short:
             message, facts = insufficient(short)
             raise InsufficientStock(message, **facts)

@@ -185,7 +185,9 @@ class Reservations:
                 continue
             if asked and pl < 0:
                 raise BadVolume(f"{name}: a job cannot need {to_ul(pl):g} ul", volume_ul=to_ul(pl))
-            shelf = names.find_for_job(self._book.there(), name)
+            shelf = self._book.shelves.get(name)
+            if shelf is None or shelf.removed_at is not None:
+                shelf = names.find_for_job(self._book.there(), name)
             if shelf is not None:
                 found[shelf.spec.key] = found.get(shelf.spec.key, 0) + pl
         return found

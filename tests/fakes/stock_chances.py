@@ -163,7 +163,9 @@ class Chances:
             )
         )
         for one in self.house.ledger.views():
-            assert abs(before[one.key] + charged.get(one.key, 0) / PL_PER_UL - one.level_ul) < 0.002
+            missed = before[one.key] + charged.get(one.key, 0) / PL_PER_UL - one.level_ul
+            last = self.house.rows("SELECT * FROM inventory_movement ORDER BY id DESC LIMIT 8") if missed else []
+            assert abs(missed) < 0.002, (one.key, missed, before, charged, newest, last)
 
     async def die_and_time(self, by_s: float) -> None:
         self.house.ledger.book.save_clock()

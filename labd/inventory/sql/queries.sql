@@ -1,15 +1,51 @@
--- name: add_movements
--- A list of movements in order, each as a JSON array: one statement for an act, however many reservoirs it touches.
+-- name: add_movements_1
+-- Movements in order, so many in one statement: an act on three reservoirs is one, read by SQLite once and kept.
 INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
 reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7,
-value ->> 8, value ->> 9, value ->> 10, value ->> 11, value ->> 12, value ->> 13, value ->> 14, value ->> 15,
-value ->> 16, value ->> 17
-FROM json_each(?) ORDER BY key;
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: put_claims
+-- name: add_movements_2
+INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
+reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_movements_3
+INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
+reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: add_movements_4
+INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
+reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: put_claims_1
 INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
-SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 FROM json_each(?) WHERE TRUE
+VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
+overridden = excluded.overridden, told = excluded.told, life = excluded.life;
+
+-- name: put_claims_2
+INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
+VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
+overridden = excluded.overridden, told = excluded.told, life = excluded.life;
+
+-- name: put_claims_3
+INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
+VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
+overridden = excluded.overridden, told = excluded.told, life = excluded.life;
+
+-- name: put_claims_4
+INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
+VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
 overridden = excluded.overridden, told = excluded.told, life = excluded.life;
 
