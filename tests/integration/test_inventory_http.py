@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
 from labd.engine.job import INTERNAL
+from labd.engine.schedule_spec import ScheduleSpec
 from tests.fakes.clock import FakeClock
 from tests.fakes.inventory_house import InventoryHouse, open_inventory
 
@@ -344,3 +349,16 @@ async def test_recent_use_outlives_a_restart_and_is_counted_once(state_dir: Path
 async def test_every_other_verb_is_a_task_as_well(stocked: InventoryHouse, task: str, args: Any) -> None:
     answer = (await stocked.client.ask("POST", f"/execute/{task}", args)).json
     assert (answer["status"], bool(answer["result"])) == ("success", True)
+
+
+async def test_the_daily_check_of_the_settings_file_can_be_taken_as_it_stands(stocked: InventoryHouse) -> None:
+    lines = (Path(__file__).resolve().parents[2] / "etc" / "labd.toml").read_text().splitlines()
+    start = lines.index("# [schedule.daily-inventory-check]")
+    tables = tomllib.loads("\n".join(line.removeprefix("# ") for line in lines[start : start + 5]))
+    table = tables["schedule"]["daily-inventory-check"]
+    spec = msgspec.convert({"name": "daily-inventory-check", **table}, ScheduleSpec)
+    view = await stocked.engine.put_schedule(spec, INTERNAL)
+    assert view.next_run_at is not None
+    assert datetime.fromtimestamp(view.next_run_at, ZoneInfo("Europe/Berlin")).strftime("%H:%M") == "08:00"
+    ended = (await stocked.client.ask("POST", f"/execute/{spec.task}", spec.args)).json
+    assert ended["result"]["overall_status"] == "All colors adequately stocked"
