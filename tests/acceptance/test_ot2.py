@@ -168,7 +168,7 @@ def test_parameters_are_typed_by_name_and_only_simulated_where_asked(
     assert (code, out) == (1, "p.py: FAULTY\n  Parameter must be between 1 and 9 inclusive.\n")
     code, out, err = bench.labctl("ot2", "run", file, "-p", "speed=9")
     assert code == 4
-    assert "no run-time parameter is named speed; it has cycles, well" in out + err
+    assert "Parameter speed is not defined as a parameter for this protocol" in out + err
     code, _, err = bench.labctl("ot2", "run", file, "-p", "cycles")
     assert (code, "a parameter is written NAME=VALUE" in err) == (2, True)
     code, _, err = bench.labctl("ot2", "run", state_dir / "nowhere.py")
