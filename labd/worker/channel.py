@@ -18,7 +18,8 @@ from labd.worker.encoding import encode
 
 LINE_LIMIT_BYTES = 16 * 1024 * 1024
 READ_LIMIT_BYTES = 16 * LINE_LIMIT_BYTES  # a run brings the results of all its steps, each up to a line
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
+_scan: Any = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # what `json.loads` does in the end, and less
 URGENT = ("cancel", "consumed")  # for the run that goes on
 
 
@@ -43,6 +44,9 @@ class Lines:
         Raises:
             ChannelFault: A line that is not a JSON object, or too long.
         """
+        if not self._size and piece.find(b"\n") == len(piece) - 1:  # one message as a whole, as most come
+            yield _message(piece)
+            return
         *lines, rest = piece.split(b"\n")
         for line in lines:
             self._parts.append(line)
@@ -127,6 +131,11 @@ class Channel:
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
+    @property
+    def is_copy(self) -> bool:
+        """Whether this is a process that a body forked."""
+        return os.getpid() != self._pid
+
     def inbox(self) -> Inbox:
         """For a thread that has other things to do than to read; in place of `messages`."""
         return Inbox(self._read_fd)
@@ -154,7 +163,7 @@ class Channel:
             NotJson: It cannot be written as JSON.
             LineTooLong: Names both sizes.
         """
-        if os.getpid() != self._pid:
+        if self.is_copy:
             return  # a body forked, and its copy of this worker has no say
         line = encode(message) + b"\n"
         if len(line) > LINE_LIMIT_BYTES:
@@ -172,9 +181,15 @@ class Channel:
 
 def _message(line: bytes) -> Dict[str, Any]:
     try:
-        message = json.loads(line)
-    except ValueError as fault:
-        raise ChannelFault(f"a line that is not JSON ({fault}): {line[:200]!r}") from None
+        text = line.decode()
+        message, end = _scan(text, 0)
+        if text[end:].strip():
+            raise ValueError
+    except (ValueError, StopIteration):
+        try:
+            message = json.loads(line)  # another spelling, or what is wrong with it
+        except ValueError as fault:
+            raise ChannelFault(f"a line that is not JSON ({fault}): {line[:200]!r}") from None
     if not isinstance(message, dict):
         raise ChannelFault(f"a line that is no JSON object: {line[:200]!r}")
     return message

@@ -84,8 +84,9 @@ class Worker:
     def _execute(self, message: Dict[str, Any]) -> None:
         run = Run(message, self._channel, None if self._inbox is None else self._look)
         with self._lock:
-            run.cancel_asked = run.number in self._cancelled_early
-            self._cancelled_early = {number for number in self._cancelled_early if number > run.number}
+            if self._cancelled_early:
+                run.cancel_asked = run.number in self._cancelled_early
+                self._cancelled_early = {number for number in self._cancelled_early if number > run.number}
             self._run = run
         self._listening = self._inbox is not None
         self._look()  # a cancel may have come before its signal meant anything

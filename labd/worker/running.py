@@ -32,6 +32,7 @@ TEXT_LIMIT = 64 * 1024
 PROGRESS_EVERY_S = 0.1
 MAIN_THREAD = threading.main_thread().ident
 _NOTHING = object()
+_making = threading.Lock()
 
 
 class Run:
@@ -51,7 +52,9 @@ class Run:
         self.cancel_asked = False
         self._args: Dict[str, Any] = message.get("args") or {}
         self._replay = Replay(message.get("steps") or ())
-        self._stock = Stock(self.number, channel, listen)
+        self._listen = listen
+        self._own_stock: Optional[Stock] = None
+        self._is_over = False
         self._channel = channel
         self._monotonic = monotonic
         self._physical = False
@@ -87,9 +90,20 @@ class Run:
                 self._stock.debit({name: -volume for name, volume in volumes_ul.items()})
             raise
 
+    @property
+    def _stock(self) -> Stock:
+        """Made when a body takes from stock, which few do."""
+        with _making:
+            if self._own_stock is None:
+                self._own_stock = Stock(self.number, self._channel, self._listen)
+                if self._is_over:
+                    self._own_stock.close()
+            return self._own_stock
+
     def consumed(self, answer: Mapping[str, Any]) -> None:
         """The daemon has put a debit on disk, or refused it."""
-        self._stock.take(answer)
+        if self._own_stock is not None:  # not by `_stock`: this may interrupt whoever is making it
+            self._own_stock.take(answer)
 
     def log(self, text: str, level: str = "info") -> None:
         """One line of the job's log, cut where it is too long."""
@@ -124,7 +138,9 @@ class Run:
                 value = made
             finally:
                 self._armed = False
-                self._stock.close()
+                self._is_over = True
+                if self._own_stock is not None:
+                    self._own_stock.close()
             if self._replay.suspension is None and self._replay.mismatch is None:
                 self._replay.check_all_taken()
         except ParameterFault as fault:

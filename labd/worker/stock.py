@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import threading
 from typing import Any, Callable, Dict, Mapping, Optional
 
@@ -43,7 +42,6 @@ class Stock:
         self._ordinals = itertools.count(1)
         self._open: Dict[int, _Debit] = {}
         self._is_over = False
-        self._pid = os.getpid()
 
     def debit(self, volumes_ul: Mapping[str, float]) -> None:
         """Tell it, and wait until it is on disk.
@@ -52,7 +50,7 @@ class Stock:
             labd.StockRefused: The daemon does not take it.
             RuntimeError: The run is over, or this is a process that the body forked.
         """
-        if os.getpid() != self._pid:
+        if self._channel.is_copy:
             raise RuntimeError("consume() in a process that the body forked: labd hears the body's own process only")
         ordinal, debit = next(self._ordinals), _Debit()
         self._open[ordinal] = debit
