@@ -117,7 +117,7 @@ class MovementView(msgspec.Struct, kw_only=True):
 
 
 class MeasurementView(msgspec.Struct, kw_only=True):
-    """A level that a person read, beside the level that was computed for that moment; `ledger_s` is the ledger's time."""
+    """A level that a person read, and the one computed for that moment; `ledger_s` is the ledger's time."""
 
     id: int
     reservoir: str
@@ -129,7 +129,7 @@ class MeasurementView(msgspec.Struct, kw_only=True):
 
 
 class MovementFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which movements; newest first unless `oldest_first`. `before` and `after` are ids, `since` and `until` ISO 8601."""
+    """Which movements. `before` and `after` are ids, `since` and `until` ISO 8601."""
 
     reservoir: str | None = None
     kind: Kind | None = None
@@ -163,5 +163,6 @@ def _problems_of(spec: ReservoirSpec) -> list[str]:
 
 
 _NUMBERS = (
-    "capacity_ul", "dead_volume_ul", "evaporation_rate_ul_per_hour", "closed_rate_ul_per_hour", "threshold_ul", "low_ul",
+    "capacity_ul", "dead_volume_ul", "evaporation_rate_ul_per_hour", "closed_rate_ul_per_hour", "threshold_ul",
+    "low_ul",
 )  # fmt: skip
