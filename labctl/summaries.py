@@ -32,6 +32,10 @@ def daemon(status: Json) -> str:
         owed = mqtt.get("answers_owed") or 0
         state = "connected to" if mqtt.get("connected") else "away from"
         lines.append(f"mqtt: {state} {mqtt.get('broker', '?')}" + (f", {owed} answers owed" if owed else ""))
+    mongo = status.get("mongo")
+    if mongo:
+        waiting = mongo.get("pending") or 0
+        lines.append(f"mongo: {mongo.get('state', '?')} {mongo.get('server', '?')}, {waiting} movements wait")
     queues = status.get("queues") or []
     if queues:
         rows = [[cell(queue.get(key)) for key in _QUEUE] + [_paused(queue)] for queue in queues]

@@ -30,6 +30,7 @@ from labd.engine.schedules import ScheduleSpec
 from labd.engine.schema import Schema
 from labd.engine.worker_tasks import WorkerTasks
 from labd.errors import LabdError, SettingsFault, StoreFull
+from labd.mongo import MongoOutlet
 from labd.mqtt import MqttDoor
 from labd.notify import AlertDelivery, outlets_of
 from labd.notify_settings import NotifySettings
@@ -85,6 +86,7 @@ class App:
         self._folder = StateFolder(settings.state_dir)
         self._api: ApiServer | None = None
         self._mqtt: MqttDoor | None = None
+        self._mongo: MongoOutlet | None = None
         self._watch: AlertWatch | None = None
         self._outlets: AlertDelivery | None = None
         self._watchdog: asyncio.Task[None] | None = None
@@ -107,11 +109,13 @@ class App:
         recovered = await self.engine.start()
         await self._put_schedules(self.settings)
         await self._start_mqtt()
+        await self._start_mongo()
         watch, outlets = self._make_alerts()
         self._api = build(
             self.engine, _api_options(self.settings),
             [*environments.endpoints(self.engine, self.workers, self._clock),
              *alerts.endpoints(self.engine.alerts, outlets),
+             *(self._mongo.endpoints() if self._mongo is not None else ()),
              *(e for wing in self._wings.values() for e in wing.endpoints())],
             self, self.reload, clock=self._clock, inherited=self._inherited,
         )  # fmt: skip
@@ -171,6 +175,20 @@ class App:
             return
         self._mqtt = door
 
+    async def _start_mongo(self) -> None:
+        """Show the inventory in MongoDB where that is configured; a fault of it takes nothing else down."""
+        if self.settings.mongo is None:
+            return
+        ledger = getattr(self._wings.get("inventory"), "ledger", None)
+        outlet = MongoOutlet(self.settings.mongo, self.engine, ledger, self._clock, self._random)
+        try:
+            await outlet.start()
+        except LabdError as fault:
+            self._faults["mongo"] = fault.message
+            log.error("mongo.off", problem=fault.message)
+            return
+        self._mongo = outlet
+
     def _make_alerts(self) -> tuple[AlertWatch, AlertDelivery]:
         """What watches and what tells; it begins when the doors are open."""
         settings = self.settings.notify or NotifySettings()
@@ -204,6 +222,8 @@ class App:
             await self._outlets.stop()
         if self._watch is not None:
             await self._watch.stop()
+        if self._mongo is not None:
+            await self._mongo.stop()
         if self._mqtt is not None:
             await self._mqtt.stop()
         if self._api is not None:
@@ -316,8 +336,9 @@ class App:
         found += self.workers.attention()
         for name, problem in self._faults.items():
             found.append({"code": "faulty", "message": problem, "subject": name})
-        if self._mqtt is not None:
-            found += self._mqtt.attention()
+        for outlet in (self._mqtt, self._mongo):
+            if outlet is not None:
+                found += outlet.attention()
         if self._outlets is not None:
             found += self._outlets.attention()
         interrupted = self.engine.counts()["interrupted"]
@@ -339,6 +360,10 @@ class App:
     def mqtt(self) -> dict[str, Any] | None:
         """State of the MQTT door; None where it is not configured or cannot work."""
         return None if self._mqtt is None else self._mqtt.status()
+
+    def mongo(self) -> dict[str, Any] | None:
+        """State of the MongoDB outlet; None where it is not configured or cannot work."""
+        return None if self._mongo is None else self._mongo.status()
 
     def simulated(self) -> bool:
         """Whether any device is a simulator."""

@@ -9,6 +9,7 @@ import click
 
 from labctl import exits, stock_words, volumes
 from labctl.commands.inventory_maintenance import maintenance
+from labctl.commands.inventory_mongo import command as import_mongo
 from labctl.commands.inventory_records import export, history, import_
 from labctl.commands.inventory_reservoir import reservoir
 from labctl.commands.root import LabGroup
@@ -27,7 +28,7 @@ def command() -> None:
     """
 
 
-for _one in (maintenance, history, export, import_, reservoir):
+for _one in (maintenance, history, export, import_, import_mongo, reservoir):
     command.add_command(_one)
 
 

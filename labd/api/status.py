@@ -36,6 +36,10 @@ class StatusSource(Protocol):
         """Broker, connection and its last error; None where there is no MQTT door."""
         ...
 
+    def mongo(self) -> dict[str, Any] | None:
+        """Server, connection, its last error and how many movements wait; None where there is no MongoDB outlet."""
+        ...
+
     def simulated(self) -> bool:
         """Whether any device of this daemon is a simulator."""
         ...
@@ -85,6 +89,7 @@ class Status(msgspec.Struct):
     socket: str
     state_dir: str
     mqtt: dict[str, Any] | None = None
+    mongo: dict[str, Any] | None = None
 
 
 def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: Clock) -> list[Endpoint]:
@@ -119,6 +124,7 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
             socket=str(options.socket),
             state_dir=str(options.state_dir),
             mqtt=source.mqtt(),
+            mongo=source.mongo(),
         )
 
     async def healthz(call: Call) -> web.Response:

@@ -198,5 +198,8 @@ class FakeStatus:
     def mqtt(self) -> dict[str, Any] | None:
         return None
 
+    def mongo(self) -> dict[str, Any] | None:
+        return None
+
     def simulated(self) -> bool:
         return True

