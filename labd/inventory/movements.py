@@ -42,7 +42,9 @@ def where(which: MovementFilter) -> tuple[str, tuple[Any, ...]]:
         which.job_id, which.actor, which.operation, _instant("since", which.since), _instant("until", which.until),
         which.limit,
     )  # fmt: skip
-    return ("inventory.history_oldest" if which.oldest_first else "inventory.history_newest"), values
+    if which.oldest_first:
+        return "inventory.history_oldest", values
+    return ("inventory.history_newest" if which.job_id is None else "inventory.history_of_job"), values
 
 
 def insufficient(short: Sequence[Shortage]) -> tuple[str, dict[str, Any]]:

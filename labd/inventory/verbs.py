@@ -162,9 +162,9 @@ class InventoryVerbs:
         end, and the job runs again. Its movements are answered, nothing is filled in twice.
         """
         if job_id is not None:
-            done = await self._ledger.history(MovementFilter(job_id=job_id, oldest_first=True, limit=1000))
+            done = await self._ledger.history(MovementFilter(job_id=job_id, limit=1000))
             if done:
-                return {"movements": done, "reservoirs": self._ledger.views()}
+                return {"movements": done[::-1], "reservoirs": self._ledger.views()}
         self._engine.journal.refuse_if_full()
         movements = act()
         if verb in ("import", "reservoir.add", "reservoir.edit", "reservoir.remove"):

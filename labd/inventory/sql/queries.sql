@@ -172,3 +172,11 @@ ON movement.reservoir = held.key AND movement.ordinal = 1;
 SELECT reservoir, max(ledger_s), total(-volume_pl) * 1e-6, total((volume_pl * 1e-6) * (volume_pl * 1e-6))
 FROM inventory_movement WHERE id <= ? AND kind = 'consumption'
 GROUP BY reservoir, CAST(ledger_s / 86400 AS INTEGER) ORDER BY 2;
+
+-- name: history_of_job
+-- As history_newest for one job, by its index: the conditions that may be absent would hide it.
+SELECT id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl, reserve_pl,
+reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details FROM inventory_movement
+WHERE job_id = ?5 AND id < ?1 AND id > ?2 AND (?3 IS NULL OR reservoir = ?3) AND (?4 IS NULL OR kind = ?4)
+AND (?6 IS NULL OR actor = ?6) AND (?7 IS NULL OR operation = ?7)
+AND (?8 IS NULL OR at >= ?8) AND (?9 IS NULL OR at <= ?9) ORDER BY id DESC LIMIT ?10;
