@@ -59,7 +59,7 @@ class ReservoirSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def wells(self) -> tuple[str, ...]:
-        """The names under which a protocol may mean it: `device/slot/well`, and `slot/well` of any device."""
+        """The name under which a protocol means it: `device/slot/well`; without a device it stands for that of any."""
         if not self.well or not self.slot:
             return ()
         return (f"{self.device}/{self.slot}/{self.well}".lower(),)
