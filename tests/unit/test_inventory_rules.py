@@ -190,3 +190,10 @@ def test_faults_of_the_settings(table: dict[str, object], problem: str) -> None:
     problems = Problems()
     assert parse(table, "labd.toml", problems) is None
     assert problems.lines() == [f"labd.toml: {problem}"]
+
+
+def test_a_reservoir_without_a_device_is_that_well_of_any_device() -> None:
+    free = Shelf(ReservoirSpec(key="red", color="red", slot="3", well="B1"), 0)
+    own = Shelf(ReservoirSpec(key="own", color="own", device="right", slot="3", well="B2"), 1)
+    found = [names.find_for_job([free, own], name) for name in ("left/3/B1", "main/3/B1", "left/3/B2", "right/3/B2")]
+    assert [one and one.spec.key for one in found] == ["red", "red", None, "own"]
