@@ -63,8 +63,7 @@ class AsyncOT2Calls:
         Options are the fields of a submission, such as `idempotency_key` or `override`.
         """
         kept = await self._object(ot2.keep(protocol, labware))
-        args = ot2.arguments(kept, parameters, device)
-        return await self._object(post("/jobs", submission("ot2.run_protocol", args, options)))
+        return await self._object(ot2.run(ot2.arguments(kept, parameters, device), options), ot2.RUN_ANSWER_S)
 
     async def ot2_home(self, device: str | None = None, **options: Any) -> Json:
         """Ask for all axes to home: the job; refused while a run has the robot."""

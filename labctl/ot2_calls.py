@@ -63,8 +63,7 @@ class OT2Calls:
         Options are the fields of a submission, such as `idempotency_key` or `override`.
         """
         kept = self._object(ot2.keep(protocol, labware))
-        args = ot2.arguments(kept, parameters, device)
-        return self._object(post("/jobs", submission("ot2.run_protocol", args, options)))
+        return self._object(ot2.run(ot2.arguments(kept, parameters, device), options), ot2.RUN_ANSWER_S)
 
     def ot2_home(self, device: str | None = None, **options: Any) -> Json:
         """Ask for all axes to home: the job; refused while a run has the robot."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from labctl.refusals import error_of
-from labctl.routes import Request, get, given, post
+from labctl.routes import Request, get, given, post, submission
 from labd.errors import BadRequest
 
 STOP_ANSWER_S = 15.0  # the daemon waits for the robot's confirmation before it answers
+RUN_ANSWER_S = 300.0  # where labd keeps stock, a run is accepted once its simulation has told what it needs
 Json = dict[str, Any]
 
 
@@ -33,6 +34,11 @@ def keep(protocol: str | Path, labware: Sequence[str | Path]) -> Request:
 def arguments(kept: Mapping[str, Any], parameters: Mapping[str, Any] | None, device: str | None) -> Json:
     """Of a job for a protocol that was kept."""
     return {"protocol": kept["protocol"], **given(parameters=dict(parameters) if parameters else None, device=device)}
+
+
+def run(args: Mapping[str, Any], options: Mapping[str, Any]) -> Request:
+    """A run of a protocol that was kept; options are the fields of a submission. Wait `RUN_ANSWER_S` for the answer."""
+    return post("/jobs", submission("ot2.run_protocol", args, options))
 
 
 def change(verb: str, device: str | None) -> Request:

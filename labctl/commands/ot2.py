@@ -11,7 +11,7 @@ import click
 
 from labctl import exits, ot2_requests, robot_summaries
 from labctl.commands.root import LabGroup
-from labctl.commands.verbs import ask_for, override, waits
+from labctl.commands.verbs import ask_for, finish, override, waits
 from labctl.invocation import Invocation
 from labd.errors import BadRequest
 
@@ -81,7 +81,8 @@ def run(
     if simulate:
         return _analyze(call, protocol, labware, parameters, device, waiting)
     args = _arguments(call, protocol, labware, parameters, device)
-    return ask_for(call, "ot2.run_protocol", args, override=override, **waiting)
+    job = call.client.ask(ot2_requests.run(args, {"override": override}), ot2_requests.RUN_ANSWER_S)
+    return finish(call, job, **waiting)
 
 
 @command.command()

@@ -154,6 +154,19 @@ async def test_a_file_that_is_no_protocol_is_refused(rig: Rig) -> None:
         await rig.robot.upload([Document("broken.py", HEAD + "    x = (1,\n")], NONE)
 
 
+async def test_one_command_is_told_as_the_page_told_it(rig: Rig) -> None:
+    run_id = await rig.run_of(COMMENTS)
+    await rig.robot.act(run_id, "play")
+    while (view := await rig.robot.run(run_id)) is not None and not view.ended:
+        pass
+    page = await rig.robot.steps(run_id, 0, 50)
+    for told in page.entries:
+        one = await rig.robot.step(run_id, told.command_id)
+        assert (one.command_id, one.kind, one.status) == (told.command_id, told.kind, told.status)
+    with pytest.raises(DeviceFault):
+        await rig.robot.step(run_id, "no-such-command")
+
+
 async def test_a_run_is_made_played_and_followed_to_its_end(rig: Rig) -> None:
     run_id = await rig.run_of(COMMENTS)
     made = await rig.robot.run(run_id)
