@@ -23,6 +23,7 @@ from tests.fakes import opentrons_env
 from tests.fakes.ot2_rig import ALICE, OT2Rig, until
 from tests.fakes.ssh_host import SshHost, ssh_host
 from tests.fakes.ssh_robot import RobotThere
+from tests.integration.test_ot2_stock import Books
 
 TAKING = """metadata = {"apiLevel": "LEVEL"}
 
@@ -345,3 +346,32 @@ async def test_a_protocol_without_run_time_parameters_is_given_none(state_dir: P
     with pytest.raises(ProtocolRefused, match=r"short\.py has no run-time parameters; .* from apiLevel 2\.18 on"):
         await robot.upload([SHORT], {"volume": 3})
     await robot.close()
+
+
+async def test_a_job_over_ssh_that_is_stopped_has_debited_what_it_drew(state_dir: Path, host: SshHost) -> None:
+    python = await asyncio.to_thread(opentrons_env.interpreter)
+    there = RobotThere(host, state_dir, python)
+    folder = there.folder / "state"
+    folder.mkdir()
+
+    async def worker_of(environment: str, module: str) -> Worker:
+        return await there.start(module)
+
+    table = {"driver": "ssh", "ssh_env": "robot", "python": str(python), "poll_s": 0.05, "look_s": 0.2}
+    rig, books = OT2Rig(folder, {"main": table}, worker_of), Books()
+    rig.engine.attend(books)
+    await rig.start(ready=False)
+    try:
+        await until(lambda: rig.device.watch.state == "ready")
+        text = TAKING.replace("LEVEL", "2.20").replace("VOLUME", "ctx.params.volume").replace(
+            '    multi.pick_up_tip(tips["A2"])', '    ctx.delay(minutes=600)\n    multi.pick_up_tip(tips["A2"])'
+        )  # fmt: skip
+        job = await rig.submit(text, parameters={"volume": 70})
+        assert books.admitted == {job.id: {"main/3/A1": 70.0, "main/3/A3": 160.0}}
+        await until(lambda: books.of(job.id) == {"main/3/A1": 70.0})
+        answer = await rig.service.emergency_stop(None, ALICE, "smoke")
+        assert answer["confirmed"] is True
+        job = await rig.engine.wait(job.id, 10)
+        assert (job.state, books.of(job.id)) == (JobState.CANCELLED, {"main/3/A1": 70.0})
+    finally:
+        await rig.stop()
