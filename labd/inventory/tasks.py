@@ -103,7 +103,8 @@ class InventoryJobs:
         names = [name for one in self._ledger.views() for name in (one.key, one.color)]
         self.colours: dict[str, str] = {}
         for name in names:
-            self.colours.setdefault(argument_of(name), name)
+            if argument_of(name).isidentifier():  # 2-propanol is not; `volumes` takes it
+                self.colours.setdefault(argument_of(name), name)
 
     def volumes_of(self, args: dict[str, Any]) -> dict[str, float]:
         """Microlitres by reservoir of all arguments that are volumes.

@@ -191,6 +191,14 @@ async def test_a_reservoir_that_is_added_is_an_argument_of_the_tasks(stocked: In
     assert "dark_green_volume" not in schema["properties"]
 
 
+async def test_a_name_that_is_no_argument_goes_into_volumes(stocked: InventoryHouse) -> None:
+    await stocked.post("/reservoirs", {"key": "2-propanol", "color": "2-propanol"}, 201)
+    await stocked.post("/initialize", {"volumes_ul": {"2-propanol": 100.0}})
+    args = {"volumes": {"2-propanol": 50.0}, "red_volume": 0, "operator": "anna"}
+    answer = (await stocked.client.ask("POST", "/execute/restock-maintenance", args)).json
+    assert answer["result"]["inventory_after"]["2-propanol"]["volume_ul"] == 150.0
+
+
 async def test_a_forecast_names_the_job_that_will_be_short(stocked: InventoryHouse) -> None:
     stocked.mixer.go_on.clear()
     for _ in range(2):
