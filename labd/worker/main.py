@@ -42,6 +42,7 @@ class Worker:
         self._inbox = channel.inbox() if is_signalled else None
         self._queue: queue.SimpleQueue[Dict[str, Any]] = queue.SimpleQueue()  # from the reader's thread
         self._listening = False  # a signal may mean that a cancel was sent
+        self._was_signalled = False
         self._handling = False  # a signal's handler runs; one within it does nothing
         self._loader = Loader()
         self._pid = os.getpid()
@@ -89,7 +90,9 @@ class Worker:
                 self._cancelled_early = {number for number in self._cancelled_early if number > run.number}
             self._run = run
         self._listening = self._inbox is not None
-        self._look()  # a cancel may have come before its signal meant anything
+        if self._was_signalled:  # before that meant anything: a cancel may have come
+            self._was_signalled = False
+            self._look()
         task = self._loader.tasks.get(run.task_name)
         if task is None:
             there = ", ".join(sorted(self._loader.tasks)) or "none"
@@ -175,6 +178,7 @@ class Worker:
             self._run.cancel()
 
     def _on_cancel_signal(self, _number: int, _frame: Any) -> None:
+        self._was_signalled = True
         if self._handling:
             return
         self._handling = True
