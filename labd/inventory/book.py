@@ -88,7 +88,7 @@ class Book:
         """Stage how a reservoir is set up."""
         self.journal.execute(
             "inventory.put_reservoir", shelf.spec.key, shelf.place, _encode(shelf.spec).decode(), shelf.configured,
-            int(shelf.initialized), shelf.removed_at,
+            int(shelf.initialized), shelf.removed_at, shelf.settled_s,
         )  # fmt: skip
 
     def put_claims(self, owners: Iterable[JobClaims]) -> None:

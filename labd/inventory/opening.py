@@ -45,13 +45,17 @@ async def open_book(book: Book, configured: list[ReservoirSpec]) -> dict[str, An
 
 async def _load(book: Book, saved: list[tuple[Any, ...]]) -> float:
     book.shelves.clear()
-    for key, place, body, configured, initialized, removed_at in await book.journal.read("inventory.reservoirs"):
+    for key, place, body, configured, initialized, removed_at, settled_s in await book.journal.read(
+        "inventory.reservoirs"
+    ):
         spec = msgspec.json.decode(body, type=ReservoirSpec)
-        book.shelves[key] = Shelf(spec, place, bool(initialized), configured=configured, removed_at=removed_at)
-    for key, ordinal, at, ledger_s, level_pl, reserved_pl in await book.journal.read("inventory.balances"):
+        book.shelves[key] = Shelf(
+            spec, place, bool(initialized), settled_s=settled_s, configured=configured, removed_at=removed_at
+        )
+    for key, ordinal, level_pl, reserved_pl, at, ledger_s in await book.journal.read("inventory.balances"):
         shelf = book.shelves[key]
         shelf.ordinal, shelf.level_pl, shelf.reserved_pl, shelf.updated_at = ordinal, level_pl, reserved_pl, at
-        shelf.settled_s = ledger_s
+        shelf.settled_s = max(shelf.settled_s, ledger_s or 0.0)
     last_id, at, ledger_s, measured = (await book.journal.read("inventory.last_movement"))[0]
     book.last_id, book.last_measurement_id = last_id or 0, measured or 0
     book.drift_pl = dict(await book.journal.read("inventory.latest_measurements"))

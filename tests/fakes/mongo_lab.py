@@ -80,7 +80,7 @@ class Lab:
             "evaporation_rate_ul_per_hour": rate, "closed_rate_ul_per_hour": 0.5,
         }  # fmt: skip
         text = msgspec.json.encode(body).decode()
-        self.engine.journal.execute("inventory.put_reservoir", key, 0, text, None, 1, removed_at)
+        self.engine.journal.execute("inventory.put_reservoir", key, 0, text, None, 1, removed_at, 0.0)
         await self.engine.journal.commit()
 
     async def act(self, kind: str, volumes_ul: dict[str, float], actor: str = "ann", **details: Any) -> int:

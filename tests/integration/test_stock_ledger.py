@@ -249,6 +249,27 @@ async def test_a_closed_lid_evaporates_at_its_own_rate_from_that_moment(state_di
         assert (house.ledger.view("red").lid, house.level()) == ("closed", 990.0)
 
 
+async def test_a_reservation_between_does_not_lose_what_evaporated_before_it(state_dir: Path) -> None:
+    house = StockHouse(state_dir, InventorySettings(), places=0)
+    async with house.open():
+        await house.fill(red=1000.0)
+        house.clock.advance(HOUR_S)
+        await house.submit(red=10.0)
+        await house.restart()
+        assert house.level() == 995.0
+
+
+async def test_a_new_rate_counts_from_its_own_moment_even_if_nothing_evaporated_before(state_dir: Path) -> None:
+    house = StockHouse(state_dir)
+    async with house.open():
+        await house.fill(red=1000.0)
+        house.clock.advance(100 * HOUR_S)
+        house.ledger.edit("red", {"evaporation_rate_ul_per_hour": 5.0}, "anna")
+        house.clock.advance(HOUR_S)
+        await house.restart()
+        assert house.level() == 995.0
+
+
 async def test_what_people_do_is_checked_first_and_all_or_nothing(state_dir: Path) -> None:
     async with StockHouse(state_dir).open() as house:
         ledger = house.ledger

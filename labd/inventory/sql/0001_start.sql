@@ -6,6 +6,7 @@ CREATE TABLE inventory_reservoir (
     body TEXT NOT NULL,
     configured TEXT,  -- as the settings file had it when it was last applied; NULL: made by hand
     initialized INTEGER NOT NULL DEFAULT 0 CHECK (initialized IN (0, 1)),
+    settled_s REAL NOT NULL DEFAULT 0,  -- evaporation before this is in the movements, though it may have been nothing
     removed_at REAL
 ) WITHOUT ROWID;
 

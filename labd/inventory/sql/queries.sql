@@ -63,17 +63,21 @@ SELECT DISTINCT job_id, step FROM inventory_movement WHERE step IS NOT NULL
 AND job_id IN (SELECT job_id FROM inventory_claim);
 
 -- name: put_reservoir
-INSERT INTO inventory_reservoir (key, place, body, configured, initialized, removed_at) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO inventory_reservoir (key, place, body, configured, initialized, removed_at, settled_s)
+VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET place = excluded.place, body = excluded.body, configured = excluded.configured,
-initialized = excluded.initialized, removed_at = excluded.removed_at;
+initialized = excluded.initialized, removed_at = excluded.removed_at, settled_s = excluded.settled_s;
 
 -- name: reservoirs
-SELECT key, place, body, configured, initialized, removed_at FROM inventory_reservoir ORDER BY place, key;
+SELECT key, place, body, configured, initialized, removed_at, settled_s FROM inventory_reservoir ORDER BY place, key;
 
 -- name: balances
--- The last movement of every reservoir, found by the index however many there are.
-SELECT movement.reservoir, movement.ordinal, movement.at, movement.ledger_s, movement.level_after_pl,
-movement.reserved_after_pl FROM inventory_reservoir AS held JOIN inventory_movement AS movement
+-- The last movement of every reservoir, found by the index however many there are, and the last one that settled its
+-- level: reservations come and go without.
+SELECT movement.reservoir, movement.ordinal, movement.level_after_pl, movement.reserved_after_pl,
+(SELECT at FROM inventory_movement WHERE reservoir = held.key AND kind NOT IN ('reservation', 'release')
+ORDER BY ordinal DESC LIMIT 1), (SELECT ledger_s FROM inventory_movement WHERE reservoir = held.key
+AND kind NOT IN ('reservation', 'release') ORDER BY ordinal DESC LIMIT 1) FROM inventory_reservoir AS held JOIN inventory_movement AS movement
 ON movement.reservoir = held.key AND movement.ordinal =
 (SELECT max(ordinal) FROM inventory_movement WHERE reservoir = held.key);
 
