@@ -97,7 +97,8 @@ class Lab:
                 self.last, key, ordinal + 1, kind, self.clock.wall(), 0.0, volume, level, level + volume, promised, 0,
                 promised, actor, "", None, None, operation, msgspec.json.encode(details).decode(),
             ])  # fmt: skip
-        self.engine.journal.execute("inventory.add_movements", msgspec.json.encode(rows).decode())
+        for row in rows:
+            self.engine.journal.execute("inventory.add_movements_1", *row)
         await self.engine.journal.commit()
         return operation
 
