@@ -48,7 +48,7 @@ GOING = ("running", "paused", "blocked-by-open-door")
 
 
 class Refusal(Exception):
-    """An answer that is no success: `busy`, `server`, `protocol` or `unknown`, and why."""
+    """An answer that is no success: `busy`, `server`, `protocol`, `parameters` or `unknown`, and why."""
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -424,7 +424,7 @@ def _check_parameters(name: str, protocol: Any) -> None:
     run = getattr(getattr(execute, "RunOrchestrator", None), "run", None)
     if run is None or "run_time_param_values" not in inspect.signature(run).parameters:
         text = "its software takes no run-time parameters here; write the values into the protocol"
-        raise Refusal("protocol", f'{text}, or use driver = "http"')
+        raise Refusal("parameters", f'{text}, or use driver = "http"')
     level = getattr(protocol, "api_level", None)
     if level is None or (level.major, level.minor) < PARAMETERS_LEVEL:
         raise Refusal(

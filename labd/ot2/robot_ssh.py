@@ -81,7 +81,8 @@ class SshRobot:
         try:
             told = await self._ask("upload", limit_s=self._open_timeout_s, documents=given, parameters=dict(parameters))
         except ProtocolRefused as fault:
-            text = f"{self._name}: the robot does not take {documents[0].name}: {fault.message}"
+            what = "give parameters to" if fault.details.get("refusal") == "parameters" else "read"
+            text = f"{self._name}: the robot cannot {what} {documents[0].name}: {fault.message}"
             raise ProtocolRefused(text, file=documents[0].name) from fault
         return Upload(str(told["protocol_id"]), True)
 
@@ -264,9 +265,10 @@ class SshRobot:
             raise DeviceTimeout(text, device=self._name) from None
         if "refusal" not in told:
             return told["answer"]
-        text = told["text"] if told["refusal"] == "protocol" else f"{self._name}: {told['text']}"
-        kinds = {"busy": DeviceBusy, "server": NotConnected, "protocol": ProtocolRefused}
-        raise kinds.get(told["refusal"], DeviceFault)(text)
+        refusal = told["refusal"]
+        kinds = {"busy": DeviceBusy, "server": NotConnected, "protocol": ProtocolRefused, "parameters": ProtocolRefused}
+        kind = kinds.get(refusal, DeviceFault)
+        raise kind(told["text"] if kind is ProtocolRefused else f"{self._name}: {told['text']}", refusal=refusal)
 
     def _done(self, call: asyncio.Task[Any]) -> None:
         self._under_way.discard(call)

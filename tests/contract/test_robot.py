@@ -150,7 +150,7 @@ async def test_a_server_analyses_a_protocol(served: Rig) -> None:
 
 
 async def test_a_file_that_is_no_protocol_is_refused(rig: Rig) -> None:
-    with pytest.raises(ProtocolRefused, match=r"the robot does not take broken\.py"):
+    with pytest.raises(ProtocolRefused, match=r"the robot cannot read broken\.py"):
         await rig.robot.upload([Document("broken.py", HEAD + "    x = (1,\n")], NONE)
 
 
