@@ -55,6 +55,19 @@ TOUR = (
     Step("Run it on the virtual robot", "ot2 run {protocols}/three_colours.py"),
     Step("Mix a colour: the lab's own task", "task run mix_color R=120 Y=50 B=80 mix_well=B2", needs=OT2),
     Step("More than a well takes (exit code 1)", "task run mix_color R=200 Y=100 B=80 mix_well=B3", code=1, needs=OT2),
+    Step("Say how much paint is there: 15 ml of red, yellow and blue", "inventory init 15 15 15 --operator demo"),
+    Step(
+        "Mix on that stock: reserved when the job is accepted, debited paint by paint",
+        "task run mix_color_with_inventory R=120 Y=50 B=80 mix_well=C2", needs=OT2,
+    ),
+    Step("Every microlitre has a cause", "inventory history --limit 8"),
+    Step("Somebody reads the yellow tube: it is almost empty", "inventory measure yellow 0.045 --operator demo"),
+    Step(
+        "No job starts short: the next mix is refused (exit code 4)",
+        "task run mix_color_with_inventory R=120 Y=50 B=80 mix_well=C3", code=4, needs=OT2,
+    ),
+    Step("Restock, by name", "inventory restock 0 10 0 --operator demo"),
+    Step("When each paint runs out", "inventory forecast"),
     Step(
         "Look after the motor each working day at six",
         'schedule add morning resort.get_motor_health --cron "0 6 * * 1-5" --timezone Europe/Vienna',
