@@ -77,8 +77,8 @@ def _check(tokens: list[str]) -> None:
             f"{tokens[start][:40]} is not allowed here: queries only read; they begin with {_listed(BEGINNINGS)}"
         )
     for place, word in enumerate(words):
-        if place and words[place - 1] in (".", ":"):
-            continue  # a property or a label
+        if place and words[place - 1] in (".", ":", "$"):
+            continue  # a property, a label, a parameter
         if word in CHANGING:
             raise GraphRefused(
                 f"{word} is not allowed here: queries only read; quote a name that is called so: `{word}`"

@@ -26,6 +26,7 @@ from labd.snapshots.embedded import EmbeddedStore
 from labd.snapshots.port import Dataset, GraphStore, Progress
 
 DEADLINE_S = 30.0
+ENDLESS = "UNWIND range(1, 99999) AS a UNWIND range(1, 99999) AS b UNWIND range(1, 99999) AS c RETURN count(*)"
 PEOPLE = 200
 
 
@@ -59,8 +60,7 @@ async def embedded(folder: Path) -> AsyncIterator[Rig]:
 
     @asynccontextmanager
     async def reading(database: str) -> AsyncIterator[None]:
-        endless = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b RETURN count(*)"
-        task = asyncio.create_task(store.query(database, endless, {}, timeout_s=DEADLINE_S, limit=1))
+        task = asyncio.create_task(store.query(database, ENDLESS, {}, timeout_s=DEADLINE_S, limit=1))
         for _ in range(10):  # turns of the loop until it holds the database
             await asyncio.sleep(0)
         try:
@@ -316,9 +316,8 @@ async def test_a_query_on_nothing_is_refused(cypher: GraphStore, dataset: Datase
 
 async def test_a_query_ends_at_its_timeout(cypher: GraphStore, dataset: Dataset) -> None:
     await cypher.load("acme-v7", dataset, quiet)
-    endless = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b RETURN count(*)"
     with pytest.raises(GraphRefused):
-        await cypher.query("acme-v7", endless, {}, timeout_s=0.1, limit=1)
+        await cypher.query("acme-v7", ENDLESS, {}, timeout_s=0.1, limit=1)
     assert (await cypher.query("acme-v7", "RETURN 1 AS one", {}, timeout_s=10, limit=1)).rows == [[1]]
 
 
