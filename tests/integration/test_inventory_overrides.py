@@ -55,17 +55,14 @@ async def test_a_reason_must_say_something(house: InventoryHouse) -> None:
 
 
 class Recorder:
-    """A client that takes everything and keeps what was submitted."""
+    """A client that takes everything and keeps what it was asked."""
 
     def __init__(self) -> None:
-        self.submitted: list[tuple[str, dict[str, Any]]] = []
+        self.asked: list[Any] = []
 
     def ask(self, request: Any, timeout_s: float | None = None) -> Any:
-        return {"protocol": "0" * 64}
-
-    def submit(self, task: str, args: Any, **options: Any) -> Any:
-        self.submitted.append((task, options))
-        return {"id": 1, "task": task, "state": "queued"}
+        self.asked.append(request)
+        return {"protocol": "0" * 64, "id": 1, "task": "ot2.run_protocol", "state": "queued"}
 
     def close(self) -> None:
         pass
@@ -78,4 +75,5 @@ def test_a_run_of_the_robot_carries_the_reason(home: Path, words: list[str], rea
     call, client = Invocation("unix:/nowhere"), Recorder()
     call._client, call._client_host = client, call.host  # type: ignore[assignment]
     assert run(["ot2", "run", str(protocol), "--no-wait", *words], call) == 0
-    assert [(task, options["override"]) for task, options in client.submitted] == [("ot2.run_protocol", reason)]
+    submitted = [request.body for request in client.asked if request.path == "/api/v1/jobs"]
+    assert [(body["task"], body.get("override")) for body in submitted] == [("ot2.run_protocol", reason)]
