@@ -22,6 +22,8 @@ from labd.errors import LabdError
 from labd.settings import Problems
 from labd.wing import Host, Wing
 
+COLOURS = ("red", "yellow", "blue")
+
 
 class TestFault(LabdError):
     """A failure that was asked for, worth another try."""
@@ -99,6 +101,9 @@ class TestWing:
                 "Stands for a motion: never repeated.",
                 effect="physical",
                 resources=lambda args: (args["resource"],) if args.get("resource") else (),
+            ),
+            TaskSpec(
+                "test.mix", self.noop, "Nothing, on stock.", consumes=dict.fromkeys(COLOURS, 0.001), max_attempts=3
             ),
             TaskSpec("test.slow", self.slow, "Tells its progress, and takes its time to come to rest when cancelled."),
         ]
