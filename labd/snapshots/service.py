@@ -16,6 +16,7 @@ from labd.engine.registry import StopSpec, TaskSpec
 from labd.errors import JobStateConflict, LabdError, Refused, StoreFull
 from labd.snapshots import names
 from labd.snapshots.book import SnapshotBook
+from labd.snapshots.desk import SnapshotDesk
 from labd.snapshots.gate import Limits, Reason, reasons
 from labd.snapshots.pipeline import Pipeline
 from labd.snapshots.port import GraphStore, Health
@@ -27,7 +28,7 @@ from labd.wing import Host
 
 LOADING = "snapshots/load"
 DISK_FACTOR = 3.0  # of the parquet size, as long as no load has told better
-LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset"})
+LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset", "watch", "allow_simulate"})
 
 log = structlog.get_logger("snapshots")
 
@@ -46,6 +47,7 @@ class SnapshotService:
         self.store = store if store is not None else store_of(settings, host)
         self.book = SnapshotBook(host.engine, host.clock)
         self.pipeline = Pipeline(self.store, self.book, settings, host.clock)
+        self.desk = SnapshotDesk(self, host)
         self.health: Health | None = None
         self.oddities: list[Oddity] = []
         self.unsettled: dict[SnapshotKey, float] = {}
@@ -209,8 +211,12 @@ class SnapshotService:
                     await self.scan()
             await self._host.clock.sleep(self.settings.orchestrator.scan_interval)
 
-    async def scan(self) -> Findings:
+    async def scan(self, caller: Caller = INTERNAL, switch: bool | None = None) -> Findings:
         """Look for new snapshots once and make their jobs; jobs that got lost are made again.
+
+        Args:
+            caller: Who asks for the jobs.
+            switch: Whether they switch in the end; the settings' word unless given.
 
         Raises:
             StoreFull: Nothing new was taken in.
@@ -228,7 +234,7 @@ class SnapshotService:
             for seen in sorted(found.complete, key=lambda seen: (seen.key.customer, int(seen.key.timestamp))):
                 self._discover(seen)
             await self.book.commit()
-            await self.process_wanted()
+            await self.process_wanted(caller, switch)
             return found
 
     def _tell_oddities(self, oddities: list[Oddity]) -> None:
@@ -249,13 +255,13 @@ class SnapshotService:
         state = State.SUPERSEDED if is_old else State.SETTLED
         self.book.add(Record(*seen.key, state, None, seen.fingerprint, now, now, False, body))
 
-    async def process_wanted(self) -> None:
+    async def process_wanted(self, caller: Caller = INTERNAL, switch: bool | None = None) -> None:
         """A job for each snapshot that needs one and has none; the idempotency key keeps it at one."""
         for record in sorted(self.book.live.values(), key=lambda record: record.number):
             if record.state not in WANTED or record.body.job_id is not None:
                 continue
             try:
-                await self.process(record, INTERNAL)
+                await self.process(record, caller, switch)
             except LabdError as fault:
                 record.body.problem = fault.message
                 log.warning("snapshot.not_queued", customer=record.customer, problem=fault.message)
@@ -308,6 +314,12 @@ class SnapshotService:
         if record.body.job_id is not None:
             job = await self.engine.job(record.body.job_id)
             if job.finished_at is None:
+                if switch is not None and job.args["switch"] is not switch:
+                    raise JobStateConflict(
+                        f"job {job.id} loads {customer}/{timestamp} already and will {'not ' * switch}switch; "
+                        f"`labctl job cancel {job.id}` first",
+                        job=job.id,
+                    )
                 return job
         if record.database is None or record.state not in WHOLE:
             record.body.problem = None

@@ -88,6 +88,7 @@ class SnapshotSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     engine: Literal["embedded", "neo4j"] = "embedded"
     watch: bool = True
+    allow_simulate: bool = False
     queue: str = "standard"
     neo4j: Neo4jSettings = Neo4jSettings()
     dataset: DatasetSettings = DatasetSettings()
