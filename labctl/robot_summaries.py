@@ -36,6 +36,8 @@ def status(answer: Json) -> str:
         lines.append(f"FOREIGN RUN {foreign['id']}: {foreign['status']}; labd did not make it and leaves it alone")
     if answer.get("maintenance_run"):
         lines.append(f"maintenance run {answer['maintenance_run']} has the robot")
+    told = ("stop_latched", "device_lost", "device_faulty", "foreign_run")  # said above
+    lines += [f"ATTENTION: {one['message']}" for one in answer.get("attention") or [] if one["code"] not in told]
     lines.append("allowed now: " + (", ".join(answer.get("allowed_actions") or []) or "nothing"))
     return "\n".join(map(printable, lines))
 

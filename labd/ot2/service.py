@@ -177,7 +177,8 @@ class OT2Service:
         device = self.device(name)
         if device.watch.state != "closed":
             await device.watch.look()
-        return {**status_of(device), "allowed_actions": allowed(device.situation())}
+        actions = allowed(device.situation())
+        return {**status_of(device), "attention": attention_of(device), "allowed_actions": actions}
 
     async def emergency_stop(self, name: str | None, caller: Caller, reason: str = "") -> dict[str, Any]:
         """Stop the own run of a robot; without a name those of every robot."""

@@ -281,12 +281,14 @@ def test_a_kill_in_the_middle_of_a_run_is_followed_up_and_never_answered_with_a_
     assert f"run {run} of job {job} is paused on the robot; no job follows it" in told
     assert "`labctl ot2 resume`, `labctl ot2 stop`" in told
     assert "no job follows it" in " ".join(bench.labctl("status")[1].split())
+    assert f"ATTENTION: {told}" in bench.labctl.ok("ot2", "status").splitlines()
     code, _, err = bench.labctl("ot2", "run", bench.file(SHORT))
     assert (code, f"run {run} of job {job} is paused" in err) == (4, True)
     bench.labctl.ok("ot2", "resume")  # a person looked, and lets it end
     told = eventually(lambda: _attention(bench, "run_left_ended"), 10.0, "its end")
     assert f"run {run} of job {job}, which no job followed, is succeeded" in told
     assert f"`labctl job retry {job}`" in told
+    assert f"ATTENTION: {told}" in bench.labctl.ok("ot2", "status").splitlines()
     assert bench.daemon.job(job)["state"] == "interrupted"
     ended = [event for event in bench.daemon.client.job_events(job) if event["kind"] == "run.ended"]
     assert ended[0]["data"]["status"] == "succeeded"
