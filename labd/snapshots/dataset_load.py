@@ -161,7 +161,8 @@ class _Filler:
         if not names:
             return
         links = ", ".join(_text(self._link(name)) for name in names)
-        self._meter.begin(parts[0].source.name, sum(part.rows for part in parts))
+        name = parts[0].source.name
+        self._meter.begin(name if name == into else f"{name}: {into}", sum(part.rows for part in parts))
         try:
             self._run(f"COPY {quote(into)} FROM (LOAD FROM [{links}] RETURN {', '.join(columns)}){options}")
         except RuntimeError as fault:

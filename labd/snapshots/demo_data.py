@@ -11,11 +11,12 @@ people carry a second label, `Employee`, so that every engine shows how it holds
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
+from labd.snapshots import parquet
 from labd.snapshots.names import check_customer, check_timestamp
 
 FIRST = ("Ada", "Alan", "Barbara", "Edsger", "Frances", "Grace", "Hedy", "John", "Katherine", "Niklaus")
@@ -25,6 +26,10 @@ ROWS_PER_CITY = 100
 KNOWN_PER_PERSON = 3
 CHUNK_ROWS = 100_000
 MARKER = "_SUCCESS"
+PERSON = {"id": "int64", "labels": "list of text", "name": "text", "born": "int32", "height_m": "double"}
+CITY = {"id": "int64", "labels": "text", "name": "text"}
+LIVES_IN = {"source": "int64", "target": "int64", "type": "text", "since": "int32"}
+KNOWS = {"source": "int64", "target": "int64", "type": "text", "closeness": "double"}
 Damage = Literal["cut", "dangling"]
 
 
@@ -80,7 +85,7 @@ def write_demo(base: Path, first_timestamp: int, rows: int, random: Random, *, d
 
 
 def _write_people(folder: Path, people: int, random: Random) -> None:
-    with _Writer(folder, ("id", "labels", "name", "born", "height_m"), _person_types()) as writer:
+    with _file(folder, PERSON) as writer:
         for numbers in _chunks(people):
             writer.write(
                 [
@@ -94,14 +99,14 @@ def _write_people(folder: Path, people: int, random: Random) -> None:
 
 
 def _write_cities(folder: Path, people: int, cities: int, random: Random) -> None:
-    with _Writer(folder, ("id", "labels", "name"), ("int64", "string", "string")) as writer:
+    with _file(folder, CITY) as writer:
         for numbers in _chunks(cities):
             names = [f"{random.choice(CITIES)} {number}" for number in numbers]
             writer.write([[people + number for number in numbers], ["City"] * len(numbers), names])
 
 
 def _write_homes(folder: Path, people: int, cities: int, random: Random, *, dangling: bool) -> None:
-    with _Writer(folder, ("source", "target", "type", "since"), ("int64", "int64", "string", "int32")) as writer:
+    with _file(folder, LIVES_IN) as writer:
         for numbers in _chunks(people):
             homes = [people + random.randrange(cities) for _ in numbers]
             if dangling:
@@ -112,7 +117,7 @@ def _write_homes(folder: Path, people: int, cities: int, random: Random, *, dang
 
 
 def _write_acquaintances(folder: Path, people: int, random: Random) -> None:
-    with _Writer(folder, ("source", "target", "type", "closeness"), ("int64", "int64", "string", "double")) as writer:
+    with _file(folder, KNOWS) as writer:
         for numbers in _chunks(people * KNOWN_PER_PERSON):
             sources = [number % people for number in numbers]
             targets = [random.randrange(people) for _ in numbers]
@@ -123,31 +128,6 @@ def _chunks(rows: int) -> list[range]:
     return [range(start, min(rows, start + CHUNK_ROWS)) for start in range(0, rows, CHUNK_ROWS)]
 
 
-def _person_types() -> tuple[Any, ...]:
-    import pyarrow as pa
-
-    return "int64", pa.list_(pa.string()), "string", "int32", "double"
-
-
-class _Writer:
-    """One parquet file, some rows at a time."""
-
-    def __init__(self, folder: Path, names: Sequence[str], types: Sequence[Any]) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        folder.mkdir(parents=True)
-        kinds = [pa.type_for_alias(kind) if isinstance(kind, str) else kind for kind in types]
-        self._table_of = pa.table
-        self._schema = pa.schema(list(zip(names, kinds, strict=True)))
-        self._file = pq.ParquetWriter(folder / "part-0.parquet", self._schema)
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def write(self, columns: Sequence[Sequence[Any]]) -> None:
-        """Rows, column by column."""
-        self._file.write_table(self._table_of([list(column) for column in columns], schema=self._schema))
+def _file(folder: Path, columns: Mapping[str, str]) -> parquet.Writer:
+    folder.mkdir(parents=True)
+    return parquet.Writer(folder / "part-0.parquet", columns)

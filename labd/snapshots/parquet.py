@@ -1,4 +1,4 @@
-"""Footers of parquet files: rows, columns and their types, without reading a row.
+"""Footers of parquet files: rows, columns and their types, without reading a row; and a writer for demo data.
 
 Why here and nowhere else in the daemon: pyarrow takes a second and 60 MiB to import, so it is imported when the first
 footer is read, and a host that loads no snapshots never does.
@@ -6,7 +6,7 @@ footer is read, and a host that loads no snapshots never does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,33 @@ def footer(path: Path) -> Footer:
             if (pa.types.is_list(field.type) or pa.types.is_large_list(field.type)) and _is_text(field.type.value_type)
         ),
     )
+
+
+class Writer:
+    """One parquet file, written some rows at a time.
+
+    Args:
+        columns: Name -> `text`, `list of text`, or Arrow's own name of a type.
+    """
+
+    def __init__(self, path: Path, columns: Mapping[str, str]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        text = {"text": pa.string(), "list of text": pa.list_(pa.string())}
+        self._table_of = pa.table
+        self._schema = pa.schema([(name, text.get(kind) or pa.type_for_alias(kind)) for name, kind in columns.items()])
+        self._file = pq.ParquetWriter(path, self._schema)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, columns: Sequence[Sequence[Any]]) -> None:
+        """Rows, column by column."""
+        self._file.write_table(self._table_of([list(column) for column in columns], schema=self._schema))
 
 
 def package_fault() -> str | None:
