@@ -70,6 +70,7 @@ def load(connection: Connection, scratch: Path, sources: Sequence[Source], meter
     node_parts: list[Part] = []
     for number, source in enumerate(nodes):
         node_parts += dataset_mapping.node_parts(source, scratch / f"n{number}", told)
+    _check_names(node_parts)
     for label, parts in _grouped(node_parts).items():
         filler.nodes(label, key, parts)
     relationships = [source for source in sources if source.kind == "relationship"]
@@ -80,6 +81,7 @@ def load(connection: Connection, scratch: Path, sources: Sequence[Source], meter
     parts = []
     for number, source in enumerate(relationships):
         parts += dataset_mapping.relationship_parts(source, ends, scratch / f"r{number}", told)
+    _check_names(parts)
     labels = {part.into.lower() for part in node_parts}
     for kind, of_kind in _grouped(parts).items():
         if kind.lower() in labels:
@@ -88,6 +90,16 @@ def load(connection: Connection, scratch: Path, sources: Sequence[Source], meter
             )
         filler.relationships(kind, of_kind)
         filler.forget(of_kind)
+
+
+def _check_names(parts: Iterable[Part]) -> None:
+    """Refuse what no quotes hold, with the folder that brings it."""
+    for part in parts:
+        for name in (part.into, *part.keys, *part.columns):
+            try:
+                quote(name)
+            except GraphRefused as fault:
+                raise part.source.refused(fault.message, value=name) from None
 
 
 def _grouped(parts: Iterable[Part]) -> dict[str, list[Part]]:

@@ -80,11 +80,12 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The columns of a folder: what they are in the store, and as what they are written anew."""
+    """The columns of a folder: what they are in the store, and as what they are written where they are sorted."""
 
     kinds: Mapping[str, Any]
     properties: Mapping[str, str]
     anew: bool
+    """Whether pyarrow must write them anew, for a type or a packing that the store does not read."""
 
 
 def key_type(sources: Sequence[Source]) -> str:
@@ -222,7 +223,7 @@ def _columns(source: Source) -> _Columns:
         properties[part.name] = found.name
         if found.anew is not None:
             kinds[part.name], anew = found.anew, True
-    return _Columns(kinds, properties, anew)
+    return _Columns(kinds, properties, anew or dataset_rows.unread_column(source.files) is not None)
 
 
 def _sorted(

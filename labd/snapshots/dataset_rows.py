@@ -23,6 +23,8 @@ TABLES_LIMIT = 1000
 FEW = 8  # so many parts of a batch are picked out one by one, more by sorting it
 TRUSTED_BYTES = 60  # some writers cut longer texts in their footers
 SEPARATOR = "\x1f"
+# What ladybug 0.22 reads by itself (src/processor/operator/persistent/reader/parquet); others end in an assertion.
+READ_BY_STORE = frozenset({"PLAIN", "PLAIN_DICTIONARY", "RLE", "RLE_DICTIONARY", "BIT_PACKED", "DELTA_BINARY_PACKED"})
 
 
 class TooMany(Exception):
@@ -58,6 +60,19 @@ def one_text(files: Sequence[str], column: str) -> str | None:
         found.add(statistics.min)
     text = found.pop() if len(found) == 1 else ""
     return text if 0 < len(text.encode()) <= TRUSTED_BYTES else None
+
+
+def unread_column(files: Sequence[str]) -> str | None:
+    """A column that the store cannot read by itself, for the way its pages are packed; None if it can read all."""
+    for path in files:
+        with pq.ParquetFile(path) as file:
+            metadata = file.metadata
+        for number in range(metadata.num_row_groups):
+            for place in range(metadata.num_columns):
+                chunk = metadata.row_group(number).column(place)
+                if not READ_BY_STORE.issuperset(chunk.encodings):
+                    return str(chunk.path_in_schema)
+    return None
 
 
 def _statistics(files: Sequence[str], column: str) -> Iterator[Any]:

@@ -26,7 +26,7 @@ from labd.snapshots.names import check_database
 from labd.snapshots.port import Counts, Database, Dataset, Health, Progress, Rows
 
 COUNT_TIMEOUT_S = 600.0
-ANSWER_LIMIT_BYTES = 8 * 2**20
+ANSWER_LIMIT_BYTES = 4 * 2**20
 THREADS = max(1, min(4, os.cpu_count() or 1))
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -163,13 +163,32 @@ async def test_every_compression_is_read(zoo: Zoo, compression: str) -> None:
     assert await zoo.ask("MATCH (t:T) WHERE t.x = 'word' RETURN count(*)") == [[2000]]
 
 
+@pytest.mark.parametrize(
+    ("column", "encoding"),
+    [
+        ("t", "DELTA_BYTE_ARRAY"),
+        ("t", "DELTA_LENGTH_BYTE_ARRAY"),
+        ("f", "BYTE_STREAM_SPLIT"),
+        ("id", "DELTA_BINARY_PACKED"),
+    ],
+)
+async def test_every_packing_is_read(zoo: Zoo, column: str, encoding: str) -> None:
+    rows = range(3000)
+    columns = {"id": rows, "labels": ["T"] * 3000, "t": [f"text {n}" for n in rows], "f": [n / 4 for n in rows]}
+    zoo.write("nodes/T/0", columns, use_dictionary=False, column_encoding={column: encoding}, row_group_size=1000)
+    await zoo.load()
+    wrong = "MATCH (n:T) WHERE n.t <> 'text ' + cast(n.id, 'STRING') OR n.f <> n.id / 4.0 RETURN count(*)"
+    assert await zoo.ask(wrong) == [[0]]
+    assert await zoo.ask("MATCH (n:T) RETURN count(*)") == [[3000]]
+
+
 async def test_names_that_need_quotes_and_names_that_no_quotes_hold(zoo: Zoo) -> None:
     label = "a`b'c\"d) DETACH DELETE n //"
     zoo.write("nodes/T/0", {"id": [1], "labels": [label]})
     zoo.write("relationships/R/0", {"s": [1], "t": [1], "k": ["k`'\\"]})
     assert (await zoo.load()).labels == {label: 1}
     zoo.write("nodes/T/0", {"id": [1], "labels": ["a\\u0060b"]})
-    with pytest.raises(Exception, match="cannot be an identifier in Cypher"):
+    with pytest.raises(DatasetRefused, match=r"nodes/T: .* cannot be an identifier in Cypher"):
         await zoo.load()
 
 
