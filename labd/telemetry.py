@@ -94,6 +94,9 @@ EVENTS: dict[str, str] = {
     "alert.outlet_back": "an outlet takes alerts again",
     "alert.outlet_failed": "an unexpected exception reached the supervisor of an outlet",
     "alert.look_failed": "what needs a person could not be looked at; it is tried again",
+    # graph server
+    "snapshot.slow_loader": "the graph server has no Arrow; a load goes over Bolt, which is slower",
+    "snapshot.half_made_stays": "what a failed load had begun could not be taken back; the next try does so",
     # systemd
     "systemd.notify_failed": "the service manager did not take a message; it goes with the next one",
     "watchdog.withheld": "the journal does not answer, so systemd's watchdog is not fed",

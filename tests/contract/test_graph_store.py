@@ -23,7 +23,10 @@ import pytest
 from labd.errors import GraphRefused
 from labd.snapshots import demo_data, layout
 from labd.snapshots.embedded import EmbeddedStore
+from labd.snapshots.neo4j_store import Loader, Neo4jStore
 from labd.snapshots.port import Dataset, GraphStore, Progress
+from tests.fakes.neo4j_real import NEO4J_URL, address_of, held_open
+from tests.fakes.neo4j_rig import neo4j_rig
 
 DEADLINE_S = 30.0
 ENDLESS = "UNWIND range(1, 99999) AS a UNWIND range(1, 99999) AS b UNWIND range(1, 99999) AS c RETURN count(*)"
@@ -76,7 +79,66 @@ async def embedded(folder: Path) -> AsyncIterator[Rig]:
             await one.close()
 
 
-RIGS: dict[str, Callable[[Path], AbstractAsyncContextManager[Rig]]] = {"embedded": embedded}
+@asynccontextmanager
+async def neo4j_emulated(folder: Path, loader: Loader = "arrow") -> AsyncIterator[Rig]:
+    """Neo4j's two ports, emulated; rows are counted and not connected."""
+    with neo4j_rig() as server:
+        made: list[Neo4jStore] = []
+
+        async def make() -> Neo4jStore:
+            made.append(server.store(loader=loader))
+            return made[-1]
+
+        @asynccontextmanager
+        async def reading(database: str) -> AsyncIterator[None]:
+            server.catalogue.transactions.append((database, f"{database}-transaction-1"))
+            yield
+            server.catalogue.transactions.clear()
+
+        yield Rig(await make(), make, reading, answers_cypher=False)
+        for one in made:
+            await one.close()
+
+
+def neo4j_emulated_over_bolt(folder: Path) -> AbstractAsyncContextManager[Rig]:
+    """The same server, loaded the slow way."""
+    return neo4j_emulated(folder, "bolt")
+
+
+@asynccontextmanager
+async def neo4j_real(folder: Path) -> AsyncIterator[Rig]:
+    """An Enterprise server with nothing of its own in it: `LABD_TEST_NEO4J_URL=bolt://user:password@host:port`."""
+    address = address_of(NEO4J_URL or "")
+    made: list[Neo4jStore] = []
+
+    async def make() -> Neo4jStore:
+        made.append(Neo4jStore(address, streams=4))
+        return made[-1]
+
+    store = await make()
+    assert await names_of(store) == {}, "the server of LABD_TEST_NEO4J_URL holds databases; give an empty one"
+
+    @asynccontextmanager
+    async def reading(database: str) -> AsyncIterator[None]:
+        async with held_open(address, database):
+            yield
+
+    yield Rig(store, make, reading)
+    cleaner = await make()
+    for alias in await cleaner.aliases():
+        await cleaner.drop_alias(alias)
+    for name in await names_of(cleaner):
+        await cleaner.drop(name)
+    for one in made:
+        await one.close()
+
+
+RIGS: dict[str, Callable[[Path], AbstractAsyncContextManager[Rig]]] = {
+    "embedded": embedded,
+    "neo4j_emulated": neo4j_emulated,
+    "neo4j_emulated_over_bolt": neo4j_emulated_over_bolt,
+    **({"neo4j_real": neo4j_real} if NEO4J_URL else {}),
+}
 
 
 @contextmanager
