@@ -19,6 +19,7 @@ from typing import Any
 from labctl import hosts, routes
 from labctl.async_inventory_calls import AsyncInventoryCalls
 from labctl.async_ot2_calls import AsyncOT2Calls
+from labctl.async_snapshot_calls import AsyncSnapshotCalls
 from labctl.async_transport import AsyncTransport
 from labctl.client import ENDED, LONG_POLL_S, RECONNECT_FOR_S, STREAM_SILENCE_S
 from labctl.refusals import value_of
@@ -29,7 +30,7 @@ from labd.errors import DaemonUnreachable
 Json = dict[str, Any]
 
 
-class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls):
+class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
     """One daemon; arguments as for `Client`. Many requests may be under way at once.
 
     Close it with `close()` or `async with`; a second close does nothing.

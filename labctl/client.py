@@ -20,6 +20,7 @@ from labctl.inventory_calls import InventoryCalls
 from labctl.ot2_calls import OT2Calls
 from labctl.refusals import value_of
 from labctl.routes import Request, get, part, post, put
+from labctl.snapshot_calls import SnapshotCalls
 from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport
 from labd.errors import DaemonUnreachable
 
@@ -30,7 +31,7 @@ RECONNECT_FOR_S = 120.0
 ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-class Client(InventoryCalls, OT2Calls):
+class Client(InventoryCalls, OT2Calls, SnapshotCalls):
     """One daemon.
 
     Args:

@@ -36,11 +36,13 @@ def follow(
     ask: Callable[[str], str] | None = None,
     tell: Callable[[str], None] | None = None,
     monotonic: Callable[[], float] = time.monotonic,
+    text: Callable[[Json], str] = progress_text,
 ) -> Json:
     """The job when it has ended, is held for a person, or as it is when `timeout_s` is over.
 
     Args:
         ask: Puts a question to a person; None where nobody is there to answer.
+        text: The line that shows how far the job is.
 
     Raises:
         Interrupted: After Ctrl-C, when it is settled what becomes of the job.
@@ -52,7 +54,7 @@ def follow(
     deadline = None if timeout_s is None else started + timeout_s
     try:
         while job["state"] not in ENDED and not is_held(job):
-            line.show(progress_text(job), summaries.duration(monotonic() - started))
+            line.show(text(job), summaries.duration(monotonic() - started))
             asked = monotonic()
             left_s = _PACE_S if deadline is None else min(_PACE_S, deadline - asked)
             if left_s <= 0:

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "resort": "The plate carousel.",
     "ot2": "The OT-2 pipetting robot.",
     "inventory": "Stock of the reservoirs, to the microlitre.",
+    "snapshot": "Versions of each customer's graph: load, switch, go back, ask.",
     "job": "Submit, watch and change jobs.",
     "queue": "Pause, resume and limit queues.",
     "schedule": "Jobs by cron or interval.",

@@ -46,33 +46,63 @@ def override(function: F) -> F:
     )(function)
 
 
-def finish(call: Invocation, job: Json, wait: bool, timeout: float | None, interrupt: str) -> int:
+class Watch:
+    """How a job is shown while it is waited for, and what is said of it at the end."""
+
+    def __init__(self) -> None:
+        self.progress = render.ProgressLine()
+
+    def text(self, job: Json) -> str:
+        """The line that shows how far it is."""
+        return render.progress_text(job)
+
+    def ended(self, job: Json, seconds: float) -> str:
+        """The last word."""
+        return summaries.ended(job, seconds)
+
+    def code(self, job: Json) -> int:
+        """The exit code."""
+        return exits.of_job(job)
+
+
+def finish(
+    call: Invocation, job: Json, wait: bool, timeout: float | None, interrupt: str, watch: Watch | None = None
+) -> int:
     """Wait as asked, print the job, return the exit code."""
     if not wait:
         call.emit(job, lambda: f"job {job['id']} {job['task']}: {job['state']}; `labctl job wait {job['id']}`")
         return exits.DONE
-    started = time.monotonic()
-    progress = render.ProgressLine()
+    watch, started = watch or Watch(), time.monotonic()
     try:
-        job = follow(
-            call.client,
-            job,
-            timeout_s=timeout,
-            on_interrupt=cast("OnInterrupt", interrupt),
-            progress=progress,
-            ask=person(),
-        )
+        job = until_end(call, job, timeout, interrupt, watch)
     except Interrupted as cut:
         if call.as_json:
             call.emit(cut.job, "")
         return exits.INTERRUPTED
     seconds = time.monotonic() - started
-    code = exits.of_job(job)
+    code = watch.code(job)
     if code == exits.STILL_GOING:
         call.emit(job, lambda: f"{render.progress_text(job)}; still going, `labctl job wait {job['id']}`")
     else:
-        call.emit(job, lambda: summaries.ended(job, seconds))
+        call.emit(job, lambda: watch.ended(job, seconds))
     return code
+
+
+def until_end(call: Invocation, job: Json, timeout: float | None, interrupt: str, watch: Watch) -> Json:
+    """The job when it has ended, is held, or as it is when the time is over.
+
+    Raises:
+        Interrupted: After Ctrl-C.
+    """
+    return follow(
+        call.client,
+        job,
+        timeout_s=timeout,
+        on_interrupt=cast("OnInterrupt", interrupt),
+        progress=watch.progress,
+        ask=person(),
+        text=watch.text,
+    )
 
 
 def ask_for(

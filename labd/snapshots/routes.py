@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = "/api/v1/snapshots"
 CUSTOMER = f"{ROOT}/customers/{{customer}}"
-VERSION = f"{CUSTOMER}/{{timestamp}}"
+VERSION = f"{CUSTOMER}/versions/{{timestamp}}"
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 Text = Annotated[str, Meta(max_length=500)]
 Rows = Annotated[int, Meta(ge=1, le=1_000_000)]
