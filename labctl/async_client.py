@@ -142,11 +142,12 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
     # jobs
     async def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> Json:
         """Ask for one job; it is on disk when this returns. Options are the fields of a submission."""
-        return await self._object(post("/jobs", routes.submission(task, args, options)))
+        return await self._object(post("/jobs", routes.submission(task, args, options)), routes.SUBMIT_ANSWER_S)
 
     async def submit_many(self, submissions: Sequence[Mapping[str, Any]]) -> list[Json]:
         """Ask for several jobs in one commit: all are accepted, or none."""
-        return await self._list(post("/jobs", [dict(one) for one in submissions]), "jobs")
+        request = post("/jobs", [dict(one) for one in submissions])
+        return await self._list(request, "jobs", routes.SUBMIT_ANSWER_S)
 
     async def jobs(self, **filters: Any) -> Json:
         """One page, newest first: `{"jobs": [...], "next": id or None}`; filters as in `routes.jobs`."""
@@ -355,8 +356,8 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
         value = await self.ask(request, timeout_s)
         return value if isinstance(value, dict) else {"value": value} if value is not None else {}
 
-    async def _list(self, request: Request, key: str) -> list[Any]:
-        value = await self.ask(request)
+    async def _list(self, request: Request, key: str, timeout_s: float | None = None) -> list[Any]:
+        value = await self.ask(request, timeout_s)
         if isinstance(value, dict):
             value = value.get(key, [])
         return list(value or [])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl import ot2_requests as ot2
-from labctl.routes import Request, post, submission
+from labctl.routes import SUBMIT_ANSWER_S, Request, post, submission
 
 Json = dict[str, Any]
 
@@ -63,7 +63,7 @@ class AsyncOT2Calls:
         Options are the fields of a submission, such as `idempotency_key` or `override`.
         """
         kept = await self._object(ot2.keep(protocol, labware))
-        return await self._object(ot2.run(ot2.arguments(kept, parameters, device), options), ot2.RUN_ANSWER_S)
+        return await self._object(ot2.run(ot2.arguments(kept, parameters, device), options), SUBMIT_ANSWER_S)
 
     async def ot2_home(self, device: str | None = None, **options: Any) -> Json:
         """Ask for all axes to home: the job; refused while a run has the robot."""

@@ -154,11 +154,11 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls):
     # jobs
     def submit(self, task: str, args: Mapping[str, Any] | None = None, **options: Any) -> Json:
         """Ask for one job; it is on disk when this returns. Options are the fields of a submission."""
-        return self._object(post("/jobs", routes.submission(task, args, options)))
+        return self._object(post("/jobs", routes.submission(task, args, options)), routes.SUBMIT_ANSWER_S)
 
     def submit_many(self, submissions: Sequence[Mapping[str, Any]]) -> list[Json]:
         """Ask for several jobs in one commit: all are accepted, or none."""
-        return _list(self.ask(post("/jobs", [dict(one) for one in submissions])), "jobs")
+        return _list(self.ask(post("/jobs", [dict(one) for one in submissions]), routes.SUBMIT_ANSWER_S), "jobs")
 
     def jobs(self, **filters: Any) -> Json:
         """One page, newest first: `{"jobs": [...], "next": id or None}`; filters as in `routes.jobs`."""

@@ -11,7 +11,6 @@ from labctl.routes import Request, get, given, post, submission
 from labd.errors import BadRequest
 
 STOP_ANSWER_S = 15.0  # the daemon waits for the robot's confirmation before it answers
-RUN_ANSWER_S = 300.0  # where labd keeps stock, a run is accepted once its simulation has told what it needs
 Json = dict[str, Any]
 
 
@@ -37,7 +36,7 @@ def arguments(kept: Mapping[str, Any], parameters: Mapping[str, Any] | None, dev
 
 
 def run(args: Mapping[str, Any], options: Mapping[str, Any]) -> Request:
-    """A run of a protocol that was kept; options are the fields of a submission. Wait `RUN_ANSWER_S` for the answer."""
+    """A run of a protocol that was kept; options are the fields of a submission. Wait `SUBMIT_ANSWER_S` for the answer."""
     return post("/jobs", submission("ot2.run_protocol", args, options))
 
 

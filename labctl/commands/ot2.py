@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from labctl import exits, ot2_requests, robot_summaries
+from labctl import exits, ot2_requests, robot_summaries, routes
 from labctl.commands.root import LabGroup
 from labctl.commands.verbs import ask_for, finish, override, waits
 from labctl.invocation import Invocation
@@ -81,7 +81,7 @@ def run(
     if simulate:
         return _analyze(call, protocol, labware, parameters, device, waiting)
     args = _arguments(call, protocol, labware, parameters, device)
-    job = call.client.ask(ot2_requests.run(args, {"override": override}), ot2_requests.RUN_ANSWER_S)
+    job = call.client.ask(ot2_requests.run(args, {"override": override}), routes.SUBMIT_ANSWER_S)
     return finish(call, job, **waiting)
 
 

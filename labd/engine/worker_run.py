@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -19,7 +20,7 @@ from labd.engine.worker_output import JobOutput
 from labd.engine.worker_process import WorkerGone
 from labd.engine.worker_start import StartFailed, Worker
 from labd.engine.workers import Pool
-from labd.errors import EnvironmentOff, TaskOff, WorkerDied
+from labd.errors import EnvironmentOff, StoreFull, TaskOff, WorkerDied
 
 HINTS = {
     "SIGKILL": "; something outside of labd ended it, often for want of memory: see `dmesg`",
@@ -91,7 +92,13 @@ class WorkerRuns:
         attempt = job.attempt
 
         async def consume(ordinal: int, volumes_ul: dict[str, float]) -> None:
-            await ctx.consume(volumes_ul, step=f"{attempt}:{ordinal}")
+            step = f"{attempt}:{ordinal}"
+            try:
+                await ctx.consume(volumes_ul, step=step)
+            except StoreFull:  # the body is told to move nothing, so nothing may be missing afterwards
+                with contextlib.suppress(StoreFull):
+                    await ctx.consume({name: -volume for name, volume in volumes_ul.items()}, step=f"{step} not taken")
+                raise
 
         process.job = job.id
         try:

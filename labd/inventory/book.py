@@ -7,7 +7,7 @@ before it; so a write that memory did not see, or the other way round, cannot st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -19,7 +19,6 @@ from labd.inventory.clock import LedgerClock
 from labd.inventory.reservoir import Kind
 from labd.inventory.shelf import Shelf
 
-ROWS = 4  # queries.sql has add_movements_1 to _4
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,13 +29,17 @@ class Statements(Protocol):
         """Stage a statement; written in order until it lands."""
         ...
 
+    def insert(self, table: str, row: tuple[Any, ...]) -> None:
+        """Stage a row; those of a commit go in together, before its statements."""
+        ...
+
     async def read(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a query; sees commits only."""
         ...
 
 
 class Entry(msgspec.Struct):
-    """One movement as it stands in the table, column by column."""
+    """One movement, in the order of `tables.MOVEMENT`."""
 
     id: int
     reservoir: str
@@ -91,21 +94,19 @@ class Book:
             int(shelf.initialized), shelf.removed_at, shelf.settled_s,
         )  # fmt: skip
 
-    def put_claims(self, owners: Iterable[JobClaims]) -> None:
-        """Stage the claims of jobs as they are now."""
+    def put_claims(self, owners: Iterable[JobClaims], *, are_new: bool = False) -> None:
+        """Stage the claims of jobs as they are now; `are_new` if no job of them ever had one."""
         rows = [
             (one.job_id, claim.reservoir, claim.needed_pl, claim.remaining_pl, int(one.is_overridden),
              int(one.has_told), one.life)
             for one in owners
             for claim in one.claims.values()
         ]  # fmt: skip
-        self.stage("inventory.put_claims", rows)
-
-    def stage(self, name: str, rows: Sequence[Iterable[Any]]) -> None:
-        """Stage rows in order, up to `ROWS` in one statement."""
-        for start in range(0, len(rows), ROWS):
-            part = rows[start : start + ROWS]
-            self.journal.execute(f"{name}_{len(part)}", *(value for row in part for value in row))
+        for row in rows:
+            if are_new:
+                self.journal.insert("inventory.claim", row)
+            else:
+                self.journal.execute("inventory.put_claim", *row)
 
     def drop_claims(self, job_id: int) -> None:
         """Stage that a job claims nothing any more; what it still held was released before."""
@@ -167,7 +168,8 @@ class Act:
     def stage(self) -> list[Entry]:
         """Hand everything posted to the journal."""
         if self.entries:
-            self._book.stage("inventory.add_movements", [astuple(entry) for entry in self.entries])
+            for entry in self.entries:
+                self._book.journal.insert("inventory.movement", astuple(entry))
             for told in self._book.on_entries:
                 told(self.entries)
         return self.entries

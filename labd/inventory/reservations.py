@@ -63,7 +63,7 @@ class Reservations:
             for key, pl in needs.items():
                 self._raise_claim(act, owner, key, pl)
         act.stage()
-        self._book.put_claims(owners)
+        self._book.put_claims(owners, are_new=True)
 
     def forget(self, job: Job) -> None:
         """As `Attendant.forget`: the reservation is on its way to the disk already, so it is undone by a release."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from labd.engine.schema import Schema
 from labd.inventory import settings
+from labd.inventory.tables import SCHEMA
 from labd.settings import Problems
 from labd.wing import Host, Wing
 
@@ -20,7 +21,7 @@ class InventoryWing:
     name = "inventory"
     extra = ""
     modules: tuple[str, ...] = ()
-    schema: Schema | None = Schema("inventory", "labd.inventory.sql")
+    schema: Schema | None = SCHEMA
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.InventorySettings | None:
         """The reservoirs of the table."""

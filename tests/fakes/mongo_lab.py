@@ -12,14 +12,13 @@ import msgspec
 from labd.clock import Clock
 from labd.engine.engine import Engine
 from labd.engine.registry import Registry
-from labd.engine.schema import Schema
+from labd.inventory.tables import SCHEMA
 from labd.mongo import MongoOutlet
 from labd.mongo_documents import PICOLITRES_IN_UL
 from labd.settings_types import MongoSettings
 from tests.fakes.broker import until
 from tests.fakes.mongo_server import MongoTestServer
 
-SCHEMA = Schema("inventory", "labd.inventory.sql")
 COLORS = {"red": "B1", "yellow": "B2", "blue": "B3"}
 
 
@@ -98,7 +97,7 @@ class Lab:
                 promised, actor, "", None, None, operation, msgspec.json.encode(details).decode(),
             ])  # fmt: skip
         for row in rows:
-            self.engine.journal.execute("inventory.add_movements_1", *row)
+            self.engine.journal.insert("inventory.movement", tuple(row))
         await self.engine.journal.commit()
         return operation
 

@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from labd.errors import BadVolume, InventoryNotInitialized, UnknownReservoir
 from labd.inventory import attention, names
+from labd.inventory.book import Entry
 from labd.inventory.claims import JobClaims, is_short_at_start, shortage, taken_pl
 from labd.inventory.clock import LedgerClock
 from labd.inventory.evaporation import evaporated_pl, hours_to_empty
 from labd.inventory.reservoir import ReservoirSpec, ReservoirView
 from labd.inventory.settings import InventorySettings, parse
 from labd.inventory.shelf import Shelf
+from labd.inventory.tables import MOVEMENT
 from labd.inventory.volumes import PL_PER_UL, to_pl, to_ul
 from labd.settings import Problems
 from tests.fakes.clock import FakeClock
@@ -197,3 +199,7 @@ def test_a_reservoir_without_a_device_is_that_well_of_any_device() -> None:
     own = Shelf(ReservoirSpec(key="own", color="own", device="right", slot="3", well="B2"), 1)
     found = [names.find_for_job([free, own], name) for name in ("left/3/B1", "main/3/B1", "left/3/B2", "right/3/B2")]
     assert [one and one.spec.key for one in found] == ["red", "red", None, "own"]
+
+
+def test_a_movement_is_a_row_of_its_table() -> None:
+    assert Entry.__struct_fields__ == MOVEMENT

@@ -12,7 +12,7 @@ CREATE TABLE inventory_reservoir (
 
 CREATE TABLE inventory_movement (
     id INTEGER PRIMARY KEY,
-    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key),
+    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key) DEFERRABLE INITIALLY DEFERRED,
     ordinal INTEGER NOT NULL CHECK (ordinal >= 1),
     kind TEXT NOT NULL,
     at REAL NOT NULL,
@@ -61,7 +61,7 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 -- What jobs may still take: the working set of the open reservations.
 CREATE TABLE inventory_claim (
     job_id INTEGER NOT NULL,
-    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key),
+    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key) DEFERRABLE INITIALLY DEFERRED,
     needed_pl INTEGER NOT NULL CHECK (needed_pl >= 0),
     remaining_pl INTEGER NOT NULL CHECK (remaining_pl BETWEEN 0 AND needed_pl),
     overridden INTEGER NOT NULL CHECK (overridden IN (0, 1)),
@@ -72,7 +72,7 @@ CREATE TABLE inventory_claim (
 
 CREATE TABLE inventory_measurement (
     id INTEGER PRIMARY KEY,
-    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key),
+    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key) DEFERRABLE INITIALLY DEFERRED,
     at REAL NOT NULL,
     ledger_s REAL NOT NULL,
     level_pl INTEGER NOT NULL CHECK (level_pl >= 0),

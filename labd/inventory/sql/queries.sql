@@ -1,51 +1,6 @@
--- name: add_movements_1
--- Movements in order, so many in one statement: an act on three reservoirs is one, read by SQLite once and kept.
-INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
-reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: add_movements_2
-INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
-reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: add_movements_3
-INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
-reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: add_movements_4
-INSERT INTO inventory_movement (id, reservoir, ordinal, kind, at, ledger_s, volume_pl, level_before_pl, level_after_pl,
-reserve_pl, reserved_before_pl, reserved_after_pl, actor, cause, job_id, step, operation, details)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
-(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
-
--- name: put_claims_1
+-- name: put_claim
 INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
 VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
-overridden = excluded.overridden, told = excluded.told, life = excluded.life;
-
--- name: put_claims_2
-INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
-VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
-overridden = excluded.overridden, told = excluded.told, life = excluded.life;
-
--- name: put_claims_3
-INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
-VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
-overridden = excluded.overridden, told = excluded.told, life = excluded.life;
-
--- name: put_claims_4
-INSERT INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
-VALUES (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id, reservoir) DO UPDATE SET needed_pl = excluded.needed_pl, remaining_pl = excluded.remaining_pl,
 overridden = excluded.overridden, told = excluded.told, life = excluded.life;
 
