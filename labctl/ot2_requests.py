@@ -36,7 +36,7 @@ def arguments(kept: Mapping[str, Any], parameters: Mapping[str, Any] | None, dev
 
 
 def run(args: Mapping[str, Any], options: Mapping[str, Any]) -> Request:
-    """A run of a protocol that was kept; options are the fields of a submission. Wait `SUBMIT_ANSWER_S` for the answer."""
+    """A run of a protocol that was kept; options are the fields of a submission. It takes up to `SUBMIT_ANSWER_S`."""
     return post("/jobs", submission("ot2.run_protocol", args, options))
 
 
