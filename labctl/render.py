@@ -124,12 +124,17 @@ def progress_text(job: Mapping[str, Any]) -> str:
     if progress and job["state"] in ("running", "cancelling", "waiting"):
         done, total = progress.get("done"), progress.get("total")
         if total:
-            text += f" {bar(done / total)} {done:g}/{total:g}"
+            text += f" {bar(done / total)} {_number(done)}/{_number(total)}"
         elif done is not None:
-            text += f" {done:g}"
+            text += f" {_number(done)}"
         if progress.get("text"):
             text += f" {progress['text']}"
     return text
+
+
+def _number(value: float) -> str:
+    """Whole numbers in full: rows of a load are counted in millions."""
+    return f"{value:.0f}" if float(value).is_integer() else f"{value:g}"
 
 
 def bar(share: float, width: int = 20) -> str:

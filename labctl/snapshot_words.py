@@ -25,6 +25,11 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:.1f} {_UNITS[at]}" if at else f"{size_bytes:.0f} B"
 
 
+def shown(found: Sequence[Json]) -> list[str]:
+    """The columns of a table; what is wrong is shown where anything is."""
+    return [*SHOWN, "problem"] if any(one["problem"] for one in found) else SHOWN
+
+
 def row(one: Json, plain: bool = False) -> list[str]:
     """One row under `COLUMNS`; `plain` for programs."""
     values = {**one, "found": one["discovered_at"] if plain else instant(one["discovered_at"])}
@@ -118,7 +123,7 @@ def step(task: str, result: Any) -> str:
         return f"load: database {result['database']}, {rows}, {duration(result['load_s'])}"
     if verb == "verify_database":
         found = result.get("differences") or []
-        return "verify: HELD, " + "; ".join(found) if result.get("held") else _verified(found)
+        return f"verify: HELD for {len(found)} difference(s)" if result.get("held") else _verified(found)
     if verb == "switch_alias":
         return f"switch: {_switched(result)}"
     dropped = result.get("dropped") or []
@@ -176,7 +181,7 @@ def cleanup(answer: Json, dry_run: bool) -> str:
         [one["customer"], one["timestamp"], one["database"], verb if one["drop"] else "kept", one["reason"]]
         for one in verdicts
     ]
-    table = plain_table(["customer", "timestamp", "database", "", "reason"], rows)
+    table = plain_table(["customer", "timestamp", "database", "verdict", "reason"], rows)
     return f"{table}\n{verb} {len(answer['dropped'])} of {len(verdicts)} databases"
 
 
@@ -193,7 +198,7 @@ def scan(answer: Json) -> str:
 
 def health(answer: Json) -> str:
     """`labctl snapshot health`."""
-    kind = " ".join(part for part in (answer["engine"], answer["edition"], answer["version"]) if part)
+    kind = " ".join(dict.fromkeys(part for part in (answer["engine"], answer["edition"], answer["version"]) if part))
     lines = [f"{kind}: {'reachable' if answer['reachable'] else 'AWAY, ' + answer['problem']}"]
     cache = f"page cache ({answer['page_cache_ratio']})" if answer["page_cache_ratio"] else "page cache"
     facts = {

@@ -47,7 +47,7 @@ def list_(call: Invocation, customer: str | None, state: str | None, limit: int,
     plain = form == "csv"
     rows = [snapshot_words.row(one, plain) for one in found]
     answer = {"snapshots": found, "next": after}
-    call.listing(answer, snapshot_words.COLUMNS, rows, form, snapshot_words.SHOWN)
+    call.listing(answer, snapshot_words.COLUMNS, rows, form, snapshot_words.shown(found))
     if after is not None and form == "table" and not call.as_json:
         call.tell(f"the first {len(found)}; more with --limit")
     return exits.DONE

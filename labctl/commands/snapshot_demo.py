@@ -17,7 +17,7 @@ ROWS = click.IntRange(1, 1_000_000)
 
 @click.command(cls=LabCommand)
 @click.option("--customer", default="customer1", show_default=True)
-@click.option("--rows", type=ROWS, metavar="PEOPLE", help="How many people it holds; else 1000.")
+@click.option("--rows", type=ROWS, metavar="PEOPLE", help="How many people it holds; else about as many as serve.")
 @click.option("--damage", type=click.Choice(["cut", "dangling"]), help="Lay down a broken one.")
 @may_wait
 @click.pass_obj

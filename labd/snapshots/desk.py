@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 RESOLVE_TRIES = 5
 TIMESTAMP_TRIES = 100
+DEMO_PEOPLE = 1000
+MOST_PEOPLE = 1_000_000
 
 
 class SnapshotDesk:
@@ -196,9 +198,12 @@ class SnapshotDesk:
     # demo
 
     async def simulate(
-        self, caller: Caller, customer: str, rows: int, damage: Literal["cut", "dangling"] | None
+        self, caller: Caller, customer: str, rows: int | None, damage: Literal["cut", "dangling"] | None
     ) -> Laid:
         """Lay down a new snapshot with a timestamp of now, as a producer would, and let it be found.
+
+        Args:
+            rows: People; about as many as serve unless given, so that it is taken for the next version of them.
 
         Raises:
             Refused: The settings do not allow it.
@@ -208,15 +213,24 @@ class SnapshotDesk:
         newest = max((record.number for record in self._service.book.versions(customer)), default=0)
         first = max(int(self._clock.wall()), newest + 1)
         random = Random(self._random.random())
+        people = rows or await self._people(customer, random)
         for timestamp in map(str, range(first, first + TIMESTAMP_TRIES)):
             try:
                 await asyncio.to_thread(
-                    demo_data.write_snapshot, base, customer, timestamp, rows, random, damage=damage
+                    demo_data.write_snapshot, base, customer, timestamp, people, random, damage=damage
                 )
             except FileExistsError:
                 continue
             return await self._found(caller, [(customer, timestamp)])
         raise Refused(f"{customer} has a snapshot for each of the {TIMESTAMP_TRIES} seconds from {first} on")
+
+    async def _people(self, customer: str, random: Random) -> int:
+        serving = self._service.book.customers.get(customer)
+        if serving is None or serving.active is None:
+            return DEMO_PEOPLE
+        body = (await self._service.book.find(customer, serving.active)).body
+        people = body.labels.get("Person") or body.nodes or DEMO_PEOPLE
+        return min(MOST_PEOPLE, max(1, round(people * random.uniform(0.95, 1.05))))
 
     async def demo_data(self, caller: Caller, rows: int, damaged: bool) -> Laid:
         """A first snapshot for each customer of the demo that has none; and on request one that is damaged.

@@ -76,10 +76,10 @@ class QueryBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class SimulateBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A made-up snapshot: `rows` people, three times as many acquaintances; with `damage` a broken one."""
+    """A made-up snapshot: `rows` people, else about as many as serve; with `damage` a broken one."""
 
     customer: Name = "customer1"
-    rows: Rows = 1000
+    rows: Rows | None = None
     damage: Literal["cut", "dangling"] | None = None
 
 
