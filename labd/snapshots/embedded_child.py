@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -28,28 +29,34 @@ class Child:
     `opened` has the names of the databases that it may have open, for who deletes them.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, transport: asyncio.SubprocessTransport, process: asyncio.subprocess.Process) -> None:
         self.opened: set[str] = set()
+        self._transport = transport
         self._process = process
         self._last_words = b""
+        self._descriptor = _descriptor(process.pid)
         self._listening = asyncio.create_task(self._listen())
 
     @classmethod
     async def start(cls) -> Child:
         """Start a process.
 
+        Why not `create_subprocess_exec`: it keeps the transport, which must be closed before the loop is.
+
         Raises:
             GraphUnreachable: The host starts none.
         """
+        loop = asyncio.get_running_loop()
         try:
-            process = await asyncio.create_subprocess_exec(
+            transport, protocol = await loop.subprocess_exec(
+                lambda: asyncio.subprocess.SubprocessStreamProtocol(LINE_LIMIT_BYTES, loop),
                 sys.executable, "-I", "-X", "utf8", "-c", BOOT, str(PACKAGE_ROOT),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                start_new_session=True, limit=LINE_LIMIT_BYTES, env=_environ(),
+                start_new_session=True, env=_environ(),
             )  # fmt: skip
         except OSError as fault:
             raise GraphUnreachable(f"embedded graph store: no process for it ({fault.strerror})") from fault
-        return cls(process)
+        return cls(transport, asyncio.subprocess.Process(transport, protocol, loop))
 
     @property
     def pid(self) -> int:
@@ -58,8 +65,14 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it could answer."""
-        return self._process.returncode is None
+        """Whether it could answer; known at once, not only when the loop has heard of its end."""
+        if self._process.returncode is not None:
+            return False
+        if self._descriptor is None:
+            return True
+        asked = select.poll()
+        asked.register(self._descriptor, select.POLLIN)
+        return not asked.poll(0)
 
     async def ask(self, request: Json, told: Callable[[Json], None] | None = None) -> Json:
         """One request; what comes before the answer is told.
@@ -108,10 +121,7 @@ class Child:
 
     async def _end(self) -> None:
         if self._process.returncode is None:
-            try:
-                self._process.send_signal(signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+            self._kill()
         if self._process.stdin is not None:
             self._process.stdin.close()
         if self._process.stdout is not None:
@@ -119,6 +129,24 @@ class Child:
                 pass
         await self._listening
         await self._process.wait()
+        self._transport.close()
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _kill(self) -> None:
+        """Send SIGKILL.
+
+        Why by a descriptor and not asyncio's way: `Popen.send_signal` polls, and takes the exit status of a process
+        that has just died away from asyncio's watcher, which then reports 255 (CPython, gh-127049).
+        """
+        if self._descriptor is None:
+            self._process.kill()
+            return
+        try:
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
     async def _listen(self) -> None:
         """Keep the last of what it complains about."""
@@ -138,6 +166,14 @@ class Child:
 def _refusal(told: Json) -> LabdError:
     kind = REFUSALS.get(str(told.get("code")), GraphRefused)
     return kind(str(told.get("message")), **dict(told.get("details") or {}))
+
+
+def _descriptor(pid: int) -> int | None:
+    """Of the process itself, so that no other is ever meant; None where the system has none or it has ended."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
 
 
 def _environ() -> dict[str, str]:

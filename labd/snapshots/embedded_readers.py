@@ -27,6 +27,7 @@ class Readers:
     def __init__(self, limit: int, idle_s: float = IDLE_S) -> None:
         self._room = asyncio.Semaphore(limit)
         self._idle: list[Child] = []
+        self._dead: list[Child] = []
         self._idle_s = idle_s
         self._timer: asyncio.TimerHandle | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -43,6 +44,7 @@ class Readers:
             child = self._take(database) or await Child.start()
             child.opened.add(database)
             try:
+                await self._bury()
                 async with asyncio.timeout(timeout_s + GRACE_S):
                     return await child.ask(request)
             except TimeoutError:
@@ -54,19 +56,26 @@ class Readers:
                 if child.is_alive and not self._closed:
                     self._idle.append(child)
                     self._wait_idle()
-                elif child.is_alive:
+                else:
                     await child.end()
 
     def _take(self, database: str) -> Child | None:
         """One that has the database open, if there is one; raises when the store is closed."""
         if self._closed:
             raise GraphUnreachable("embedded graph store: it is closed")
+        self._dead += [child for child in self._idle if not child.is_alive]
         self._idle = [child for child in self._idle if child.is_alive]
         for child in self._idle:
             if database in child.opened:
                 self._idle.remove(child)
                 return child
         return self._idle.pop() if self._idle else None
+
+    async def _bury(self) -> None:
+        """Let go of what processes that died while they were idle have left."""
+        dead, self._dead = self._dead, []
+        for child in dead:
+            await child.end()
 
     async def forget(self, database: str) -> None:
         """End the idle processes that may have a database open."""
@@ -80,9 +89,9 @@ class Readers:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        idle, self._idle = self._idle, []
-        for child in idle:
-            await child.end()
+        self._dead += self._idle
+        self._idle = []
+        await self._bury()
         if self._ending:
             await asyncio.gather(*self._ending)
 

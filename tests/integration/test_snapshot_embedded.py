@@ -22,7 +22,8 @@ from labd.snapshots.embedded import EmbeddedStore
 from labd.snapshots.port import Dataset, Progress
 
 DEADLINE_S = 30.0
-ENDLESS = "UNWIND range(1, 99999) AS a UNWIND range(1, 99999) AS b UNWIND range(1, 99999) AS c RETURN count(*)"
+# Ten thousand million pairs, each looked at: a count alone would be a product.
+ENDLESS = "UNWIND range(1, 99999) AS a UNWIND range(1, 99999) AS b WITH a, b WHERE (a + b) % 7 = 8 RETURN count(*)"
 # Runs one act on the store in `argv[1]` and is killed right before the call number `argv[4]` of `argv[3]`; says what it
 # did, so the test sees that there was such a call.
 ACT = """
@@ -79,6 +80,12 @@ async def store(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
 
 async def ask(store: EmbeddedStore, query: str, database: str = "acme-v7", timeout_s: float = 10.0) -> object:
     return (await store.query(database, query, {}, timeout_s=timeout_s, limit=10)).rows
+
+
+def wait_until_busy(process: psutil.Process) -> None:
+    """Until a process computes."""
+    while process.cpu_percent(interval=0.05) < 20.0:
+        pass
 
 
 async def killed(root: Path, act: str, name: str, number: int) -> bool:
@@ -174,18 +181,24 @@ async def test_a_drop_killed_at_any_point_leaves_a_whole_database_or_none(
     assert list((tmp_path / "store/graphs").iterdir()) == []
 
 
-async def test_the_death_of_a_reader_is_told_and_the_next_query_answered(store: EmbeddedStore, tmp_path: Path) -> None:
+async def test_the_death_of_a_reader_is_told_and_the_next_query_answered(tmp_path: Path) -> None:
+    store = EmbeddedStore(tmp_path / "store", load_memory_mib=128, query_memory_mib=64, readers=1)
     await store.load("acme-v7", snapshot(tmp_path, 7), quiet)
     await ask(store, "RETURN 1")
+    (reader,) = psutil.Process().children()
     task = asyncio.create_task(ask(store, ENDLESS))
-    other = await ask(store, "RETURN 2")
-    for reader in psutil.Process().children():
-        reader.send_signal(signal.SIGSEGV)
+    waiting = asyncio.create_task(ask(store, "RETURN 2"))
+    async with asyncio.timeout(DEADLINE_S):
+        await asyncio.to_thread(wait_until_busy, reader)
+    assert await store.transactions("acme-v7") == 2
+    reader.send_signal(signal.SIGSEGV)
     with pytest.raises(GraphUnreachable, match=r"its process was ended by SIGSEGV"):
         await task
-    assert other == [[2]]
+    assert await waiting == [[2]]
     assert await ask(store, "RETURN 3") == [[3]]
     assert await store.transactions("acme-v7") == 0
+    await store.close()
+    assert psutil.Process().children() == []
 
 
 async def test_the_death_of_a_loader_is_told_and_leaves_nothing(store: EmbeddedStore, tmp_path: Path) -> None:
@@ -214,7 +227,8 @@ async def test_the_loop_goes_on_while_a_load_and_a_query_run(store: EmbeddedStor
                 gaps.append(loop.time() - before)
 
     watching = asyncio.create_task(watch())
-    slow = ask(store, "UNWIND range(1, 3000) AS a UNWIND range(1, 3000) AS b RETURN count(*)")
+    query = "UNWIND range(1, 20000) AS a UNWIND range(1, 3000) AS b WITH a, b WHERE (a + b) % 7 = 8 RETURN count(*)"
+    slow = ask(store, query, timeout_s=DEADLINE_S)
     await asyncio.gather(store.load("acme-v8", snapshot(tmp_path, 8, 20_000), quiet), slow)
     ended.set()
     await watching
