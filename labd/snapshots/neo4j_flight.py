@@ -51,15 +51,18 @@ class Token(flight.ClientMiddlewareFactory):  # type: ignore[misc]
         self._basic = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self._clock = clock
         self._token: tuple[str, float] | None = None
+        self._sent = threading.local()
 
     def start_call(self, info: Any) -> Any:
         """A call begins."""
         return _TokenCall(self)
 
     def header(self) -> str:
-        """What to send."""
+        """What to send; remembered for the thread, which makes one call at a time."""
         token = self._token
-        return token[0] if token is not None and self._clock() - token[1] < TOKEN_AGE_S else self._basic
+        is_good = token is not None and self._clock() - token[1] < TOKEN_AGE_S
+        self._sent.header = token[0] if token is not None and is_good else self._basic
+        return str(self._sent.header)
 
     def take(self, header: str) -> None:
         """What came back; a known token keeps its age."""
@@ -67,9 +70,16 @@ class Token(flight.ClientMiddlewareFactory):  # type: ignore[misc]
             self._token = (header, self._clock())
 
     def forget(self) -> bool:
-        """The server turned a call away; whether another try with user and password can do better."""
-        had, self._token = self._token is not None, None
-        return had
+        """This thread's last call was turned away; whether another try with user and password can do better.
+
+        Why by thread: two streams are turned away with one old token, the first has fetched a new one by the time the
+        second comes here; the new one must stay.
+        """
+        sent = getattr(self._sent, "header", self._basic)
+        token = self._token
+        if token is not None and token[0] == sent:
+            self._token = None
+        return bool(sent != self._basic)
 
 
 class _TokenCall(flight.ClientMiddleware):  # type: ignore[misc]

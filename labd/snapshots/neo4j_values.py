@@ -19,7 +19,7 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not hasattr(value, "element_id"):  # nodes and relationships are mappings too
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, bytes | bytearray):
         return base64.b64encode(value).decode()

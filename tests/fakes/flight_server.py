@@ -111,6 +111,7 @@ class FlightServer(flight.FlightServerBase):
                 raise pa.ArrowInvalid(f"INVALID_ARGUMENT: {body['entity_type']}s while {running.phase}s are loaded")
             check(reader.schema, body, running)
             running.streams += 1
+            self.catalogue.changed.notify_all()
             running.peak_streams = max(running.streams, running.peak_streams)
         try:
             self._take(reader, writer, body, running)

@@ -95,6 +95,7 @@ class Catalogue:
         self.edition, self.version, self.arrow, self.keep_rows = edition, version, arrow, keep_rows
         self.user, self.password = user, password
         self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
         self.faults = Faults()
         self.databases: dict[str, Graph] = {"neo4j": Graph()}
         self.status: dict[str, tuple[str, str]] = {}
