@@ -72,7 +72,7 @@ class GraphFolder:
                 status = "loading" if name in loading else "incomplete"
                 text = "" if name in loading else "its load did not end; load it again with replace, or drop it"
                 found.setdefault(name, Database(name, status, text, _size(path)))
-            elif not name.startswith("."):
+            elif _is_name(name):
                 whole = self.is_whole(name)
                 text = "" if whole else f"{FILE} is missing; load it again with replace, or drop it"
                 found[name] = Database(name, "online" if whole else "damaged", text, _size(path))
@@ -113,13 +113,18 @@ class GraphFolder:
         self.abandon(database)
 
     def aliases(self) -> dict[str, str]:
-        """Alias -> database."""
+        """Alias -> database.
+
+        Why a damaged one is left out and no error: the others serve, and switching it makes it whole.
+        """
         found = {}
         for path in sorted(self.aliases_folder.iterdir()):
-            if not path.name.startswith("."):
-                target = self.target(path.name)
-                if target is not None:
-                    found[path.name] = target
+            try:
+                target = self.target(check_database(path.name))
+            except GraphRefused:
+                continue
+            if target is not None:
+                found[path.name] = target
         return found
 
     def target(self, alias: str) -> str | None:
@@ -157,6 +162,14 @@ class GraphFolder:
 
     def _loading(self, database: str) -> Path:
         return self.graphs / f"{LOADING}{database}"
+
+
+def _is_name(name: str) -> bool:
+    """Whether a folder can be a database of ours, and not `lost+found`."""
+    try:
+        return check_database(name) == name
+    except GraphRefused:
+        return False
 
 
 def _size(folder: Path) -> int:

@@ -386,3 +386,33 @@ async def test_secrets_of_the_daemon_do_not_reach_the_child(
     (reader,) = psutil.Process().children()
     assert "NEO4J_PASSWORD" not in reader.environ()
     assert os.environ["NEO4J_PASSWORD"] == "a secret"
+
+
+async def test_a_damaged_alias_is_left_out_and_made_whole_by_a_switch(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    await store.load("acme-v7", snapshot(tmp_path, 7), quiet)
+    for alias in ("acme", "other"):
+        await store.switch(alias, "acme-v7")
+    await store.close()
+    (tmp_path / "store/aliases/acme").write_bytes(b"\xff/../x")
+    (tmp_path / "store/graphs/lost+found").mkdir()
+    store = make(tmp_path)
+    assert await store.aliases() == {"other": "acme-v7"}
+    assert [database.name for database in await store.databases()] == ["acme-v7"]
+    await store.switch("acme", "acme-v7")
+    assert await store.aliases() == {"acme": "acme-v7", "other": "acme-v7"}
+    await store.close()
+
+
+async def test_a_damaged_database_is_told_and_replaced(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    dataset = snapshot(tmp_path, 7)
+    await store.load("acme-v7", dataset, quiet)
+    file = tmp_path / "store/graphs/acme-v7/graph.lbug"
+    file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises((GraphRefused, GraphUnreachable)):
+        await ask(store, "MATCH (n) RETURN count(*)")
+    file.unlink()
+    assert [database.status for database in await store.databases()] == ["damaged"]
+    assert (await store.load("acme-v7", dataset, quiet, replace=True)).nodes == dataset.nodes
+    await store.close()
