@@ -94,8 +94,8 @@ class Book:
             int(shelf.initialized), shelf.removed_at, shelf.settled_s,
         )  # fmt: skip
 
-    def put_claims(self, owners: Iterable[JobClaims], *, are_new: bool = False) -> None:
-        """Stage the claims of jobs as they are now; `are_new` if no job of them ever had one."""
+    def put_claims(self, owners: Iterable[JobClaims]) -> None:
+        """Stage the claims of jobs as they are now; those of a plain first reservation the database makes itself."""
         rows = [
             (one.job_id, claim.reservoir, claim.needed_pl, claim.remaining_pl, int(one.is_overridden),
              int(one.has_told), one.life)
@@ -103,10 +103,7 @@ class Book:
             for claim in one.claims.values()
         ]  # fmt: skip
         for row in rows:
-            if are_new:
-                self.journal.insert("inventory.claim", row)
-            else:
-                self.journal.execute("inventory.put_claim", *row)
+            self.journal.execute("inventory.put_claim", *row)
 
     def drop_claims(self, job_id: int) -> None:
         """Stage that a job claims nothing any more; what it still held was released before."""

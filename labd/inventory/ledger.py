@@ -129,6 +129,11 @@ class StockLedger:
             to_pl(threshold_ul, "threshold")
         self.refuse_short({self.find(name): pl for name, pl in all_to_pl(required).items()}, threshold_ul=threshold_ul)
 
+    def free_pl(self, key: str) -> int:
+        """What a job may take without leaving less than the threshold; -1 where nobody said how much is there."""
+        shelf = self.book.shelves[key]
+        return shelf.available_at(self.book.clock.now_s()) - self.threshold_pl(shelf) if shelf.initialized else -1
+
     def refuse_short(
         self, required_pl: Mapping[str, int], promised_pl: Mapping[str, int] | None = None,
         threshold_ul: float | None = None,

@@ -40,13 +40,14 @@ class Reservations:
         """As `Attendant.admit`."""
         wanted: list[tuple[Job, dict[str, int]]] = []
         promised: dict[str, int] = {}
+        free: dict[str, int] = {}  # above the threshold, by reservoir: found once for the whole list
         for job in jobs:
             needs = self._resolved(job) if job.simulated is self._book.simulated else {}
             if needs:
                 if self.fault is not None:
                     raise WingOff(f"inventory: {self.fault}; nothing can be reserved, see `labctl status`")
                 if job.override is None:
-                    self._ledger.refuse_short(needs, promised)
+                    self._check(needs, promised, free)
                 for key, pl in needs.items():
                     promised[key] = promised.get(key, 0) + pl
             wanted.append((job, needs))
@@ -63,7 +64,17 @@ class Reservations:
             for key, pl in needs.items():
                 self._raise_claim(act, owner, key, pl)
         act.stage()
-        self._book.put_claims(owners, are_new=True)
+        self._book.put_claims(owner for owner in owners if owner.is_overridden)
+
+    def _check(self, needs: dict[str, int], promised: dict[str, int], free: dict[str, int]) -> None:
+        """The rule of admission for one job of a list."""
+        for key, pl in needs.items():
+            found = free.get(key)
+            if found is None:
+                found = free[key] = self._ledger.free_pl(key)
+            if found - promised.get(key, 0) < pl:
+                self._ledger.refuse_short(needs, promised)
+                return
 
     def forget(self, job: Job) -> None:
         """As `Attendant.forget`: the reservation is on its way to the disk already, so it is undone by a release."""

@@ -8,5 +8,4 @@ MOVEMENT = (
     "id", "reservoir", "ordinal", "kind", "at", "ledger_s", "volume_pl", "level_before_pl", "level_after_pl",
     "reserve_pl", "reserved_before_pl", "reserved_after_pl", "actor", "cause", "job_id", "step", "operation", "details",
 )  # fmt: skip
-CLAIM = ("job_id", "reservoir", "needed_pl", "remaining_pl", "overridden", "told", "life")
-SCHEMA = Schema("inventory", "labd.inventory.sql", {"movement": MOVEMENT, "claim": CLAIM})
+SCHEMA = Schema("inventory", "labd.inventory.sql", {"movement": MOVEMENT})

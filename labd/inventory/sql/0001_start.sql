@@ -32,7 +32,7 @@ CREATE TABLE inventory_movement (
     CHECK (level_after_pl = level_before_pl + volume_pl),
     CHECK (reserved_after_pl = reserved_before_pl + reserve_pl),
     CHECK (CASE kind
-        WHEN 'reservation' THEN volume_pl = 0 AND reserve_pl > 0
+        WHEN 'reservation' THEN volume_pl = 0 AND reserve_pl > 0 AND job_id IS NOT NULL
         WHEN 'consumption' THEN reserve_pl <= 0 AND (reserve_pl = 0 OR reserve_pl >= volume_pl)
         WHEN 'release' THEN volume_pl = 0 AND reserve_pl < 0
         WHEN 'evaporation' THEN volume_pl < 0 AND reserve_pl = 0 AND level_after_pl >= 0
@@ -69,6 +69,11 @@ CREATE TABLE inventory_claim (
     life INTEGER NOT NULL CHECK (life >= 0),
     PRIMARY KEY (job_id, reservoir)
 ) WITHOUT ROWID;
+
+-- A first reservation is its claim; what becomes of a claim afterwards, and what is special about it, is put there whole.
+CREATE TRIGGER inventory_movement_claims AFTER INSERT ON inventory_movement WHEN NEW.kind = 'reservation'
+BEGIN INSERT OR IGNORE INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
+VALUES (NEW.job_id, NEW.reservoir, NEW.reserve_pl, NEW.reserve_pl, 0, 0, 0); END;
 
 CREATE TABLE inventory_measurement (
     id INTEGER PRIMARY KEY,
