@@ -44,6 +44,7 @@ BUILT_IN_WINGS = {
     "resort": "labd.resort.wing:wing",
     "ot2": "labd.ot2.wing:wing",
     "inventory": "labd.inventory.wing:wing",
+    "snapshots": "labd.snapshots.wing:wing",
 }
 Load = Callable[[], Settings]
 
@@ -150,7 +151,12 @@ class App:
             self.engine, self.settings.state_dir, self.settings.runtime_dir, self._clock, self._random,
             lambda env: self.workers.environments.interpreter(env).path, self.workers.worker_of,
         )  # fmt: skip
-        wing = factory.build(parsed, host)
+        try:
+            wing = factory.build(parsed, host)
+        except LabdError as fault:
+            self._faults[name] = fault.message
+            log.error("wing.faulty", wing=name, problem=fault.message)
+            return
         for spec in wing.tasks():
             self.engine.registry.add(spec)
         try:

@@ -32,6 +32,7 @@ class SnapshotDesk:
         self._service = service
         self._clock = host.clock
         self._random = host.random
+        self._may_make_up = service.settings.allow_simulate
 
     # looks
 
@@ -244,10 +245,10 @@ class SnapshotDesk:
         return await self._found(caller, [(folder.parent.name, folder.name) for folder in folders])
 
     def _demo_base(self) -> Path:
-        if not self._service.settings.allow_simulate:
+        if not self._may_make_up:
             raise Refused(
                 f"made-up snapshots are not written to {self._service.base_path}: [snapshots] allow_simulate is false; "
-                "set it to true only where the folder is for demos"
+                "set it to true, and restart labd, only where the folder is for demos"
             )
         return Path(self._service.base_path)
 

@@ -28,7 +28,7 @@ from labd.wing import Host
 
 LOADING = "snapshots/load"
 DISK_FACTOR = 3.0  # of the parquet size, as long as no load has told better
-LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset", "watch", "allow_simulate"})
+LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset", "watch"})
 
 log = structlog.get_logger("snapshots")
 

@@ -240,13 +240,15 @@ async def test_simulate_drops_a_snapshot_that_comes_to_serve(house: SnapshotHous
     assert "nothing was laid down" in (await labctl("demo-data"))[1]
 
 
-async def test_made_up_snapshots_need_the_settings_word(house: SnapshotHouse, labctl: Labctl) -> None:
-    house.service.change(msgspec.structs.replace(house.service.settings, allow_simulate=False))
-    for words in (("simulate",), ("demo-data",)):
-        code, _, err = await labctl(*words)
-        assert code == 4
-        assert "[snapshots] allow_simulate is false" in err
-    assert not list(house.base.iterdir())
+async def test_made_up_snapshots_need_the_settings_word(state_dir: Path) -> None:
+    async with SnapshotHouse(state_dir).open_door() as house:
+        for verb in ("/simulate", "/demo-data"):
+            told = await house.post(verb, status=412)
+            assert "[snapshots] allow_simulate is false" in told["message"]
+        assert not list(house.base.iterdir())
+        made_up = msgspec.structs.replace(house.service.settings, allow_simulate=True)
+        assert house.service.change(made_up) == ["snapshots.allow_simulate"]
+        assert (await house.post("/simulate", status=412))["code"] == "refused"
 
 
 async def test_scan_tells_what_is_new_unsettled_and_skipped(house: SnapshotHouse, labctl: Labctl) -> None:

@@ -11,8 +11,8 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from labd.notify_settings import NotifyKeys, OutletSettings
 from labd.inventory import settings as inventory
+from labd.notify_settings import NotifyKeys, OutletSettings
 from labd.ot2 import settings as ot2
 from labd.resort import settings as resort
 from labd.settings import load
@@ -30,6 +30,7 @@ from labd.settings_types import (
     TasksSettings,
     TopSettings,
 )
+from labd.snapshots import settings as snapshots
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES: dict[str, type[msgspec.Struct]] = {
@@ -53,6 +54,13 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "ot2.simulated": ot2.SimulatedOptions,
     "inventory": inventory.InventorySettings,
     "inventory.reservoir.red": inventory.ReservoirSettings,
+    "snapshots": snapshots.SnapshotSettings,
+    "snapshots.neo4j": snapshots.Neo4jSettings,
+    "snapshots.dataset": snapshots.DatasetSettings,
+    "snapshots.orchestrator": snapshots.OrchestratorSettings,
+    "snapshots.query": snapshots.QuerySettings,
+    "snapshots.assertions": snapshots.Assertion,
+    "snapshots.canaries": snapshots.Assertion,
 }
 TABLES_OF_TABLES = {("inventory", "reservoir")}
 
@@ -77,7 +85,7 @@ OPTIONS = list(documented())
 
 def test_every_key_is_documented_and_every_documented_key_is_real() -> None:
     written = {(table, key) for table, key, _, _ in OPTIONS}
-    nested = {name.rpartition(".")[::2] for name in TABLES if name.startswith(("resort.", "ot2."))}
+    nested = {name.rpartition(".")[::2] for name in TABLES if name.startswith(("resort.", "ot2.", "snapshots."))}
     real = {(table, field.name) for table, kind in TABLES.items() for field in msgspec.structs.fields(kind)}
     assert written == real - TABLES_OF_TABLES - {(table, key) for table, _, key in [(a, "", b) for a, b in nested]}
 
@@ -105,7 +113,12 @@ def test_the_settings_that_come_with_labd_have_no_fault(name: str) -> None:
             self.parse = parse
 
     settings = load(
-        {"resort": Wing(resort.parse), "ot2": Wing(ot2.parse), "inventory": Wing(inventory.parse)},
+        {
+            "resort": Wing(resort.parse),
+            "ot2": Wing(ot2.parse),
+            "inventory": Wing(inventory.parse),
+            "snapshots": Wing(snapshots.parse),
+        },
         config=ROOT / "etc" / name,
         environ={},
         uid=0,
