@@ -416,3 +416,12 @@ async def test_a_damaged_database_is_told_and_replaced(tmp_path: Path) -> None:
     assert [database.status for database in await store.databases()] == ["damaged"]
     assert (await store.load("acme-v7", dataset, quiet, replace=True)).nodes == dataset.nodes
     await store.close()
+
+
+def test_what_the_child_needs_stays_out_of_the_daemon() -> None:
+    daemon = "import sys, labd.snapshots.embedded, labd.snapshots.layout, labd.snapshots.demo_data; "
+    told = (
+        "print(sorted(name for name in sys.modules if name in ('pyarrow', 'ladybug') or 'snapshots.dataset_' in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", daemon + told], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
