@@ -7,6 +7,8 @@ The mapping:
   it has none, again in that of its folder. `MATCH (n:Person)` finds the nodes of that table.
 - Where a node of a table has several labels, the table has a property `labels` with all of them:
   `MATCH (n) WHERE 'Employee' IN n.labels`. What is a second label only is no table, and `MATCH (n:Employee)` says so.
+  Where a label is the table of some nodes and a second one of others, `MATCH (n:Employee)` finds the former only; the
+  counts of the port have both.
 - The key of a table is the id column and keeps its name; whole numbers are INT64, text is STRING, all tables alike.
 - A relationship's table is its type's; the labels of its ends are found by id (`dataset_ends.py`).
 
