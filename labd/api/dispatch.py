@@ -22,9 +22,11 @@ from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import answer_error, answer_unexpected
 from labd.api.gate import ANONYMOUS, SAFE_METHODS, Gate, check_scope
 from labd.api.query import QueryReader
-from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotAuthenticated, NotFound, OriginRefused
+from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotAuthenticated, NotFound, OriginRefused, WingOff
+from labd.settings import KNOWN_WINGS
 
 log = structlog.get_logger()
+V1 = "/api/v1/"
 SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
 
 
@@ -75,6 +77,7 @@ class Dispatcher:
             if endpoint.method in methods:
                 raise ValueError(f"two endpoints for {endpoint.method} {endpoint.path}")
             methods[endpoint.method] = Route(endpoint, gate, max_body_bytes, body_timeout_s)
+        self._off = {name for name in KNOWN_WINGS if not any(path.startswith(f"{V1}{name}") for path in patterns)}
         for path, methods in patterns.items():
             if "{" in path:
                 self._open.append((_pattern_of(path), methods))
@@ -113,6 +116,9 @@ class Dispatcher:
             match = pattern.fullmatch(path)
             if match is not None:
                 return methods, {name: _plain(text) for name, text in match.groupdict().items()}
+        wing = path.removeprefix(V1).partition("/")[0]
+        if wing in self._off and path.startswith(V1):
+            raise WingOff(f"wing {wing} is off: `labctl status` says why; [{wing}] in labd.toml turns it on", wing=wing)
         raise NotFound(f"no route {path[:200]}; GET /api/v1/openapi.json lists all", path=path[:200])
 
 
