@@ -64,6 +64,8 @@ class SnapshotService:
     async def start(self) -> None:
         """Read the records, hold loads until the store has been asked, and begin to watch."""
         await self.book.open()
+        if self._scanner.base.is_relative_to(self._host.state_dir):  # labd's own; anybody else's is not made here
+            self._scanner.base.mkdir(parents=True, exist_ok=True)
         self.engine.limit_resource(LOADING, self.settings.orchestrator.max_concurrent_loads)
         self.engine.add_gate(LOADING, self.cause)
         self._beside(self._watch_health(), "snapshot health")

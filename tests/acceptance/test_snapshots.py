@@ -31,6 +31,7 @@ def people(daemon: Daemon, customer: str) -> int:
 
 def test_a_dropped_snapshot_comes_to_serve_and_the_next_takes_over(daemon: Daemon) -> None:
     labctl = daemon.labctl
+    assert "0 new under" in labctl.ok("snapshot", "scan")
     out = labctl.ok("snapshot", "simulate", "--customer", "customer1", "--rows", "100", "--wait")
     first = serving(daemon, "customer1")
     assert first is not None
