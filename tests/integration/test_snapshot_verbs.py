@@ -69,6 +69,55 @@ async def test_load_without_a_name_takes_all_that_is_new(house: SnapshotHouse, l
     assert (await labctl("load"))[:2] == (0, "nothing new; `labctl snapshot list` shows all\n")
 
 
+async def test_the_worst_end_of_several_loads_is_the_exit_code_and_json_is_one_document(
+    house: SnapshotHouse, labctl: Labctl
+) -> None:
+    await house.take("acme", "100", nodes=100)
+    lay_down(house.base, "acme", "200", nodes=60)
+    lay_down(house.base, "beta", "1")
+    code, out, _ = await labctl("load", "--json")
+    assert code == 6
+    assert [(job["args"]["customer"], job["state"]) for job in json.loads(out)["jobs"]] == [
+        ("acme", "succeeded"), ("beta", "succeeded"),
+    ]  # fmt: skip
+    house.graph.heap_percent = 99.0
+    await house.service.ask_health()
+    lay_down(house.base, "beta", "2")
+    code, out, _ = await labctl("load", "--timeout", "0.1")
+    assert code == 5
+    assert out.startswith("beta/2: job ")
+    house.graph.heap_percent = 10.0
+    await house.service.ask_health()
+    await house.settled("beta", "2")
+
+
+async def test_verify_and_switch_say_what_they_find(house: SnapshotHouse, labctl: Labctl) -> None:
+    await house.take("acme", "100")
+    await house.take("acme", "200")
+    code, out, _ = await labctl("verify", "acme", "200")
+    assert (code, out.startswith("acme/200: it is what the snapshot says after ")) == (0, True)
+    state = house.graph._read()
+    state["databases"]["acme-v200"]["nodes"] = 7
+    house.graph._write(state)
+    code, out, _ = await labctl("verify", "acme", "200")
+    assert code == 6
+    assert "  ! nodes: expected 20 as the parquet footers say, found 7" in out
+    assert (await house.record("acme", "200")).state is State.ACTIVE
+    assert (await labctl("switch", "acme", "100"))[0] == 0
+    assert await house.graph.aliases() == {"acme": "acme-v100"}
+    await labctl("drop", "acme", "200")
+    code, _, err = await labctl("switch", "acme", "300")
+    assert (code, "no snapshot acme/300 is known" in err) == (4, True)
+
+
+async def test_a_drop_of_what_serves_or_is_the_way_back_is_refused(house: SnapshotHouse, labctl: Labctl) -> None:
+    await house.take("acme", "100")
+    await house.take("acme", "200")
+    for timestamp in ("100", "200"):
+        code, _, err = await labctl("drop", "acme", timestamp)
+        assert (code, f"acme/{timestamp} is not dropped: " in err) == (4, True), timestamp
+
+
 async def test_load_without_a_switch_leaves_the_alias_until_it_is_asked_for(
     house: SnapshotHouse, labctl: Labctl
 ) -> None:
