@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from labd import credentials
+from labd.errors import WingOff
 from labd.snapshots.port import GraphStore
 from labd.snapshots.settings import SnapshotSettings
 from labd.wing import Host
@@ -13,7 +16,11 @@ def store_of(settings: SnapshotSettings, host: Host) -> GraphStore:
 
     Raises:
         SettingsFault: The password is not where the settings say.
+        WingOff: The store's package is not installed.
     """
+    package, extra = ("ladybug", "graph") if settings.engine == "embedded" else ("neo4j", "neo4j")
+    if importlib.util.find_spec(package) is None:
+        raise WingOff(f"snapshots: {package} is not installed; pip install 'labd[{extra}]'", package=package)
     if settings.engine == "embedded":
         from labd.snapshots.embedded import EmbeddedStore
 
