@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from labctl import exits, render
+from labctl import exits, render, stock_words
 from labctl.terminal import say, tell
 from labd.errors import LabdError
 
@@ -90,6 +90,8 @@ class Invocation:
 def tell_error(error: LabdError) -> int:
     """Print an error and its next step; returns the exit code."""
     tell(f"labctl: {render.printable(error.message or error.code)}")
+    for line in stock_words.shortages(error.details):
+        tell(f"  {line}")
     step = _NEXT_STEPS.get(str(error.details.get("code", error.code)))
     if step and "`labctl " not in error.message:
         tell(f"  next: {step}")

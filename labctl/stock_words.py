@@ -144,6 +144,19 @@ def fit(answer: Json) -> str:
     return printable_lines(text.splitlines())
 
 
+def shortages(details: Json) -> list[str]:
+    """Why a job was refused although the available volume may look like enough: the threshold counts too."""
+    lines = []
+    for one in details.get("short") or []:
+        if "missing_ul" in one:
+            most_ul = max(0.0, one["available_ul"] - one["threshold_ul"])
+            lines.append(
+                f"{one['reservoir']}: {shown(one['threshold_ul'])} must remain, so at most {shown(most_ul)} can be "
+                f"taken; {shown(one['missing_ul'])} are missing"
+            )
+    return [printable(line) for line in lines]
+
+
 def verified(answer: Json) -> str:
     """`labctl inventory verify`."""
     if answer["ok"]:

@@ -48,7 +48,7 @@ def where(which: MovementFilter) -> tuple[str, tuple[Any, ...]]:
 
 
 def insufficient(short: Sequence[Shortage]) -> tuple[str, dict[str, Any]]:
-    """The seed's message, and the facts beside it."""
+    """The seed's message, and the facts beside it: what must remain (`threshold_ul`), and what is missing with that."""
     parts = ", ".join(
         f"{one.color} (available: {to_ul(one.available_pl):.1f} ul, required: {to_ul(one.required_pl):.1f} ul)"
         for one in short
@@ -57,6 +57,7 @@ def insufficient(short: Sequence[Shortage]) -> tuple[str, dict[str, Any]]:
         {
             "reservoir": one.reservoir, "color": one.color, "available_ul": to_ul(one.available_pl),
             "required_ul": to_ul(one.required_pl), "threshold_ul": to_ul(one.threshold_pl),
+            "missing_ul": to_ul(one.required_pl + one.threshold_pl - one.available_pl),
         }
         for one in short
     ]  # fmt: skip

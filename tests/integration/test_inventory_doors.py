@@ -135,6 +135,7 @@ async def test_too_little_stock_is_refused_alike_at_every_door(
             "available_ul": 45.0,
             "required_ul": 150.0,
             "threshold_ul": 100.0,
+            "missing_ul": 205.0,
         }
     ]
     assert await house.get("/history") == before
@@ -147,7 +148,20 @@ async def test_labctl_says_it_in_the_same_words_and_ends_with_4(
 ) -> None:
     capsys.readouterr()
     assert await asyncio.to_thread(answer, [*words, TASK, "R=120", "Y=150"]) == 4
-    assert MESSAGE in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert MESSAGE in err
+    assert "yellow: 100.0 ul must remain, so at most 0.0 ul can be taken; 205.0 ul are missing" in err
+
+
+async def test_labctl_says_what_must_remain_where_the_available_volume_would_do(
+    house: InventoryHouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await house.post("/initialize", {"volumes_ul": {"yellow": 120.0}, "reset": True, "reason": "less"})
+    capsys.readouterr()
+    assert await asyncio.to_thread(answer, ["task", "run", TASK, "R=120", "Y=50"]) == 4
+    err = capsys.readouterr().err
+    assert "yellow (available: 120.0 ul, required: 50.0 ul)" in err
+    assert "yellow: 100.0 ul must remain, so at most 20.0 ul can be taken; 30.0 ul are missing" in err
 
 
 async def test_a_reservoir_that_was_never_set_up_is_named_at_the_doors(house: InventoryHouse) -> None:

@@ -55,6 +55,7 @@ async def test_a_refusal_has_the_seeds_words_and_the_numbers(state_dir: Path) ->
                 "available_ul": 45.0,
                 "required_ul": 150.0,
                 "threshold_ul": 100.0,
+                "missing_ul": 205.0,
             }
         ]
         with pytest.raises(
