@@ -94,7 +94,16 @@ EVENTS: dict[str, str] = {
     "alert.outlet_back": "an outlet takes alerts again",
     "alert.outlet_failed": "an unexpected exception reached the supervisor of an outlet",
     "alert.look_failed": "what needs a person could not be looked at; it is tried again",
-    # graph server
+    # snapshots
+    "graph.changed": "the graph store answers, or no longer does",
+    "snapshot.discovered": "a complete snapshot was found",
+    "snapshot.changed": "a snapshot stands elsewhere on its way",
+    "snapshot.pinned": "a version is kept whatever its age",
+    "snapshot.unpinned": "it is kept no longer",
+    "snapshot.canary_failed": "a canary failed and there is no version to go back to",
+    "snapshot.skipped": "a folder cannot be a snapshot; the others go on",
+    "snapshot.not_queued": "a snapshot has no job yet; the next scan tries again",
+    "snapshot.watch_ended": "an unexpected exception reached the watch over the folder or the store",
     "snapshot.slow_loader": "the graph server has no Arrow; a load goes over Bolt, which is slower",
     "snapshot.half_made_stays": "what a failed load had begun could not be taken back; the next try does so",
     # systemd
