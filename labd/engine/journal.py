@@ -161,13 +161,13 @@ class Journal:
         """A named statement, in the order of the calls; written until it lands."""
         self._open_group().statements.append(Statement(name, parameters))
 
-    def insert(self, table: str, row: tuple[Any, ...]) -> None:
-        """A row for a table of a wing, `wing.table`; written until it lands, before the statements of its group.
+    def insert(self, table: str, *new: tuple[Any, ...]) -> None:
+        """Rows for a table of a wing, `wing.table`; written until they land, before the statements of their group.
 
         Why beside `execute`: the rows of a group go in with one statement, which hundreds of single ones on the
         writer's thread would not bear beside a busy loop.
         """
-        self._open_group().rows.setdefault(table, []).append(row)
+        self._open_group().rows.setdefault(table, []).extend(new)
 
     def landed(self) -> asyncio.Future[None]:
         """Resolves when everything staged so far is on disk; on a full disk that may take until there is space."""

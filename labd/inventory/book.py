@@ -7,11 +7,10 @@ before it; so a write that memory did not see, or the other way round, cannot st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
-from msgspec.structs import astuple
 
 from labd.clock import Clock
 from labd.inventory.claims import JobClaims
@@ -29,8 +28,8 @@ class Statements(Protocol):
         """Stage a statement; written in order until it lands."""
         ...
 
-    def insert(self, table: str, row: tuple[Any, ...]) -> None:
-        """Stage a row; those of a commit go in together, before its statements."""
+    def insert(self, table: str, *new: tuple[Any, ...]) -> None:
+        """Stage rows; those of a commit go in together, before its statements."""
         ...
 
     async def read(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -77,7 +76,6 @@ class Book:
         self.last_id = 0
         self.last_measurement_id = 0
         self.drift_pl: dict[str, int] = {}
-        self.on_entries: list[Callable[[list[Entry]], None]] = []
 
     def there(self) -> list[Shelf]:
         """The reservoirs in use, in their order."""
@@ -116,7 +114,10 @@ class Book:
 
 
 class Act:
-    """Movements that belong together; the first one's id names them all."""
+    """Movements that belong together; the first one's id names them all.
+
+    Why rows and no entries: most movements are reservations, which nobody looks at before they are on the disk.
+    """
 
     def __init__(self, book: Book, actor: str, cause: str, job_id: int | None) -> None:
         self._book = book
@@ -124,9 +125,9 @@ class Act:
         self._cause = cause
         self._job_id = job_id
         self._operation = book.last_id + 1
-        self._now_s = book.clock.now_s()
+        self.now_s = book.clock.now_s()
         self._at = book.clock.wall()
-        self.entries: list[Entry] = []
+        self._rows: list[tuple[Any, ...]] = []
 
     def begin(self, cause: str, job_id: int | None) -> None:
         """What follows is an act of its own that shares the statement."""
@@ -135,38 +136,53 @@ class Act:
     def post(
         self, shelf: Shelf, kind: Kind, volume_pl: int = 0, reserve_pl: int = 0, *, step: str | None = None,
         cause: str | None = None, details: dict[str, Any] | None = None,
-    ) -> Entry:  # fmt: skip
+    ) -> None:  # fmt: skip
         """One movement, applied to its shelf; what evaporated meanwhile is written before a level changes."""
         if volume_pl and kind != "evaporation":
             self.settle(shelf)
         book = self._book
         book.last_id += 1
         shelf.ordinal += 1
-        entry = Entry(
-            book.last_id, shelf.spec.key, shelf.ordinal, kind, self._at, self._now_s, volume_pl, shelf.level_pl,
-            shelf.level_pl + volume_pl, reserve_pl, shelf.reserved_pl, shelf.reserved_pl + reserve_pl, self._actor,
-            self._cause if cause is None else cause, None if kind == "evaporation" else self._job_id, step,
-            self._operation, "{}" if not details else _encode(details).decode(),
-        )  # fmt: skip
-        shelf.level_pl, shelf.reserved_pl = entry.level_after_pl, entry.reserved_after_pl
+        level_pl, reserved_pl = shelf.level_pl, shelf.reserved_pl
+        shelf.level_pl += volume_pl
+        shelf.reserved_pl += reserve_pl
         if volume_pl:
             shelf.updated_at = self._at
-        self.entries.append(entry)
-        return entry
+        self._rows.append((
+            book.last_id, shelf.spec.key, shelf.ordinal, kind, self._at, self.now_s, volume_pl, level_pl,
+            shelf.level_pl, reserve_pl, reserved_pl, shelf.reserved_pl, self._actor,
+            self._cause if cause is None else cause, None if kind == "evaporation" else self._job_id, step,
+            self._operation, "{}" if not details else _encode(details).decode(),
+        ))  # fmt: skip
+
+    def reserve(self, volumes_pl: Mapping[str, int]) -> None:
+        """`post` of a reservation for each reservoir; of its own, as it makes up half of the price of admission."""
+        book, staged = self._book, self._rows
+        for key, pl in volumes_pl.items():
+            shelf = book.shelves[key]
+            book.last_id += 1
+            shelf.ordinal += 1
+            level_pl, reserved_pl = shelf.level_pl, shelf.reserved_pl
+            shelf.reserved_pl = after_pl = reserved_pl + pl
+            staged.append((
+                book.last_id, key, shelf.ordinal, "reservation", self._at, self.now_s, 0, level_pl, level_pl, pl,
+                reserved_pl, after_pl, self._actor, self._cause, self._job_id, None, self._operation, "{}",
+            ))  # fmt: skip
 
     def settle(self, shelf: Shelf) -> None:
         """Write what has evaporated since the last time."""
-        gone_pl, carried_pl = shelf.evaporated_pl(self._now_s)
-        shelf.carried_pl, shelf.settled_s = carried_pl, self._now_s
+        gone_pl, carried_pl = shelf.evaporated_pl(self.now_s)
+        shelf.carried_pl, shelf.settled_s = carried_pl, self.now_s
         if gone_pl:
             details = {"rate_ul_per_hour": shelf.spec.rate_in_force_ul_per_hour, "lid": shelf.spec.lid}
             self.post(shelf, "evaporation", -gone_pl, cause="evaporation", details=details)
 
-    def stage(self) -> list[Entry]:
-        """Hand everything posted to the journal."""
-        if self.entries:
-            for entry in self.entries:
-                self._book.journal.insert("inventory.movement", astuple(entry))
-            for told in self._book.on_entries:
-                told(self.entries)
-        return self.entries
+    def stage(self) -> list[tuple[Any, ...]]:
+        """Hand everything posted to the journal.
+
+        Returns:
+            The movements, each in the order of `Entry`.
+        """
+        if self._rows:
+            self._book.journal.insert("inventory.movement", *self._rows)
+        return self._rows

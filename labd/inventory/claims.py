@@ -21,7 +21,7 @@ class Shortage(msgspec.Struct, frozen=True):
     threshold_pl: int
 
 
-class Claim(msgspec.Struct):
+class Claim(msgspec.Struct, gc=False):
     """What a job may still take from one reservoir; `needed_pl` is what a whole attempt takes."""
 
     reservoir: str

@@ -90,8 +90,10 @@ class StockLedger:
 
     def threshold_pl(self, shelf: Shelf, threshold_ul: float | None = None) -> int:
         """What a job must leave there."""
-        own = self.settings.threshold_ul if shelf.spec.threshold_ul is None else shelf.spec.threshold_ul
-        return round((own if threshold_ul is None else threshold_ul) * PL_PER_UL)
+        if threshold_ul is not None:
+            return round(threshold_ul * PL_PER_UL)
+        own_pl = shelf.figures.threshold_pl
+        return round(self.settings.threshold_ul * PL_PER_UL) if own_pl is None else own_pl
 
     # questions
 
@@ -129,10 +131,10 @@ class StockLedger:
             to_pl(threshold_ul, "threshold")
         self.refuse_short({self.find(name): pl for name, pl in all_to_pl(required).items()}, threshold_ul=threshold_ul)
 
-    def free_pl(self, key: str) -> int:
+    def free_pl(self, key: str, now_s: float) -> int:
         """What a job may take without leaving less than the threshold; -1 where nobody said how much is there."""
         shelf = self.book.shelves[key]
-        return shelf.available_at(self.book.clock.now_s()) - self.threshold_pl(shelf) if shelf.initialized else -1
+        return shelf.available_at(now_s) - self.threshold_pl(shelf) if shelf.initialized else -1
 
     def refuse_short(
         self, required_pl: Mapping[str, int], promised_pl: Mapping[str, int] | None = None,
@@ -442,7 +444,7 @@ class StockLedger:
             raise BadRequest(text, field="expires_at", value=spec.expires_at) from None
 
     def _done(self, act: Act) -> list[MovementView]:
-        return [view_of(entry, self.book.shelves[entry.reservoir].spec.color) for entry in act.stage()]
+        return [view_of(Entry(*row), self.book.shelves[row[1]].spec.color) for row in act.stage()]
 
 
 def _person(name: str, problem: str = "an act on the stock needs a name: who does it") -> str:

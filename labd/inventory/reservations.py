@@ -18,7 +18,7 @@ from labd.inventory.book import Act, Book
 from labd.inventory.claims import Claim, JobClaims, is_short_at_start, taken_pl
 from labd.inventory.ledger import StockLedger
 from labd.inventory.shelf import Shelf
-from labd.inventory.volumes import PL_PER_UL, all_to_pl, to_ul
+from labd.inventory.volumes import LARGEST_UL, PL_PER_UL, all_to_pl, to_ul
 
 END = "end"
 
@@ -38,43 +38,36 @@ class Reservations:
 
     def admit(self, jobs: list[Job]) -> None:
         """As `Attendant.admit`."""
+        book = self._book
+        act = book.act("labd")
         wanted: list[tuple[Job, dict[str, int]]] = []
-        promised: dict[str, int] = {}
-        free: dict[str, int] = {}  # above the threshold, by reservoir: found once for the whole list
+        left: dict[str, int] = {}  # above the threshold, by reservoir: found once for the whole list
         for job in jobs:
-            needs = self._resolved(job) if job.simulated is self._book.simulated else {}
-            if needs:
-                if self.fault is not None:
-                    raise WingOff(f"inventory: {self.fault}; nothing can be reserved, see `labctl status`")
-                if job.override is None:
-                    self._check(needs, promised, free)
-                for key, pl in needs.items():
-                    promised[key] = promised.get(key, 0) + pl
-            wanted.append((job, needs))
-        act = self._book.act("labd")
-        owners: list[JobClaims] = []
-        for job, needs in wanted:
-            job.needs = {key: pl / PL_PER_UL for key, pl in needs.items()} or None
-            if not needs:
-                continue
-            owner = JobClaims(job.id, {}, is_overridden=job.override is not None)
-            owners.append(owner)
-            self._book.claims[job.id] = owner
-            act.begin(_why(job), job.id)
+            needs = self._resolved(job) if job.simulated is book.simulated else {}
+            if needs and self.fault is not None:
+                raise WingOff(f"inventory: {self.fault}; nothing can be reserved, see `labctl status`")
+            is_short = False
             for key, pl in needs.items():
-                self._raise_claim(act, owner, key, pl)
+                there_pl = left[key] if key in left else self._ledger.free_pl(key, act.now_s)
+                is_short = is_short or there_pl < pl
+                left[key] = there_pl - pl
+            if is_short and job.override is None:
+                self._ledger.refuse_short(needs, _promised(wanted))
+            wanted.append((job, needs))
+        overridden: list[JobClaims] = []
+        for job, needs in wanted:
+            if not needs:
+                job.needs = None
+                continue
+            job.needs = {key: pl / PL_PER_UL for key, pl in needs.items()}
+            owner = book.claims[job.id] = JobClaims(job.id, {key: Claim(key, pl, pl) for key, pl in needs.items()})
+            if job.override is not None:
+                owner.is_overridden = True
+                overridden.append(owner)
+            act.begin(_why(job), job.id)
+            act.reserve(needs)
         act.stage()
-        self._book.put_claims(owner for owner in owners if owner.is_overridden)
-
-    def _check(self, needs: dict[str, int], promised: dict[str, int], free: dict[str, int]) -> None:
-        """The rule of admission for one job of a list."""
-        for key, pl in needs.items():
-            found = free.get(key)
-            if found is None:
-                found = free[key] = self._ledger.free_pl(key)
-            if found - promised.get(key, 0) < pl:
-                self._ledger.refuse_short(needs, promised)
-                return
+        book.put_claims(overridden)
 
     def forget(self, job: Job) -> None:
         """As `Attendant.forget`: the reservation is on its way to the disk already, so it is undone by a release."""
@@ -182,6 +175,16 @@ class Reservations:
     # what a job asks for
 
     def _resolved(self, job: Job) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name, volume_ul in (job.needs or {}).items():
+            shelf = self._book.shelves.get(name)
+            is_plain = type(volume_ul) is float and 0 < volume_ul <= LARGEST_UL
+            if shelf is None or shelf.removed_at is not None or not is_plain:
+                return self._resolved_by_name(job)
+            found[name] = round(volume_ul * PL_PER_UL)
+        return found if all(found.values()) else self._resolved_by_name(job)
+
+    def _resolved_by_name(self, job: Job) -> dict[str, int]:
         try:
             return self._volumes(all_to_pl(job.needs or {}), asked=True)
         except LabdError as fault:
@@ -284,6 +287,15 @@ class Reservations:
         owner.is_going = going
         for claim in owner.claims.values():
             self._book.shelves[claim.reservoir].going_pl += claim.remaining_pl if going else -claim.remaining_pl
+
+
+def _promised(wanted: list[tuple[Job, dict[str, int]]]) -> dict[str, int]:
+    """What jobs of the same submission take before the one that is looked at."""
+    sums: dict[str, int] = {}
+    for _, needs in wanted:
+        for key, pl in needs.items():
+            sums[key] = sums.get(key, 0) + pl
+    return sums
 
 
 def _why(job: Job) -> str:

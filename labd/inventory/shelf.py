@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from labd.clock import iso
 from labd.inventory.evaporation import evaporated_pl
 from labd.inventory.reservoir import ReservoirSpec, ReservoirView
 from labd.inventory.volumes import PL_PER_UL, to_ul
+
+
+class Figures(NamedTuple):
+    """A set-up in whole picolitres, and the set-up it was worked out from."""
+
+    spec: ReservoirSpec
+    dead_pl: int
+    capacity_pl: int
+    threshold_pl: int | None
 
 
 @dataclass(slots=True)
@@ -33,16 +43,27 @@ class Shelf:
     updated_at: float | None = None
     configured: str | None = None
     removed_at: float | None = None
+    _figures: Figures | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def figures(self) -> Figures:
+        """Dead volume, capacity and own threshold; worked out once for each set-up, as every admission asks."""
+        known, spec = self._figures, self.spec
+        if known is None or known.spec is not spec:
+            own_pl = None if spec.threshold_ul is None else round(spec.threshold_ul * PL_PER_UL)
+            dead_pl, capacity_pl = round(spec.dead_volume_ul * PL_PER_UL), round(spec.capacity_ul * PL_PER_UL)
+            known = self._figures = Figures(spec, dead_pl, capacity_pl, own_pl)
+        return known
 
     @property
     def dead_pl(self) -> int:
         """What no tip reaches."""
-        return round(self.spec.dead_volume_ul * PL_PER_UL)
+        return self.figures.dead_pl
 
     @property
     def capacity_pl(self) -> int:
         """What it holds."""
-        return round(self.spec.capacity_ul * PL_PER_UL)
+        return self.figures.capacity_pl
 
     def evaporated_pl(self, now_s: float) -> tuple[int, float]:
         """What has evaporated and stands in no movement yet, and the fraction carried."""
@@ -55,7 +76,7 @@ class Shelf:
 
     def available_at(self, now_s: float) -> int:
         """What a new job could have: the level without the dead volume and without what is reserved."""
-        return self.level_at(now_s) - self.dead_pl - self.reserved_pl
+        return self.level_at(now_s) - self.figures.dead_pl - self.reserved_pl
 
     def view(self, now_s: float, threshold_ul: float, low_ul: float, *, simulated: bool) -> ReservoirView:
         """As shown to people.
