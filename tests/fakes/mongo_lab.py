@@ -94,7 +94,7 @@ class Lab:
             self.levels[key] = (ordinal + 1, level + volume)
             rows.append([
                 self.last, key, ordinal + 1, kind, self.clock.wall(), 0.0, volume, level, level + volume, promised, 0,
-                promised, actor, "", None, None, operation, msgspec.json.encode(details).decode(),
+                promised, actor, "", 1 if promised else None, None, operation, msgspec.json.encode(details).decode(),
             ])  # fmt: skip
         for row in rows:
             self.engine.journal.insert("inventory.movement", tuple(row))
