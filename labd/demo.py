@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from labd.demo_reader import CUSTOMER, DemoReader
 from labd.engine import interpreters
 from labd.tour import TOUR, Step
 
@@ -125,6 +126,8 @@ class Tour:
         self.without: dict[str, str] = {}
         self._host = host
         self._job = ""
+        self._version = ""
+        self._reader: DemoReader | None = None
 
     def take(self) -> None:
         """All steps; one that fails does not end it."""
@@ -135,7 +138,7 @@ class Tour:
                 continue
             if step.title:
                 _say(step.title)
-            command = step.command.format(protocols=_shipped("protocols"), job=self._job)
+            command = step.command.format(protocols=_shipped("protocols"), job=self._job, version=self._version)
             print(f"  $ labctl {command}", flush=True)
             if step.makes and not _has_installer():
                 self.without[step.makes] = f"environment {step.makes} needs uv, or venv with pip"
@@ -147,6 +150,9 @@ class Tour:
 
     def _type(self, step: Step, command: str) -> None:
         code, told = _labctl(command, self._host, MAKE_S if step.makes else STEP_S)
+        dropped = re.search(rf"^{CUSTOMER}/(\d+): ", told, re.MULTILINE)
+        if dropped:
+            self._version = dropped[1]
         made = re.match(r"job (\d+) ", told)
         if made and "--no-wait" in command:
             self._job = made[1]
@@ -160,10 +166,19 @@ class Tour:
     def _until(self, word: str) -> bool:
         from labctl import Client
 
+        if word == "@reads":
+            self._reader = DemoReader(self._host)
+            self._reader.start()
+            return True
+        if word == "@read" and self._reader is not None:
+            print(f"    {self._reader.stop()}", flush=True)
+            return not self._reader.fault and len(self._reader.seen) > 1
         client = Client(self._host)
         deadline = time.monotonic() + STEP_S
         while time.monotonic() < deadline:
             if word == "@moving" and client.resort_status().get("moving"):
+                return True
+            if word == "@served" and client.snapshots(customer=CUSTOMER, state="active").get("snapshots"):
                 return True
             if word == "@asked" and client.job(int(self._job)).get("asks"):
                 return True

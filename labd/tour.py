@@ -14,7 +14,8 @@ class Step:
     Args:
         title: What it shows; empty where it belongs to the step before.
         command: What is typed; `{protocols}` is the folder of protocols, `{job}` the job of the last `--no-wait`.
-            With `@` it is nothing typed: `@moving` waits for the carousel to turn, `@asked` for that job's question.
+            `{version}` is the snapshot laid down last. With `@` it is nothing typed: `@moving` waits for the carousel
+            to turn, `@asked` for that job's question, `@served` for a graph; from `@reads` to `@read` somebody reads it.
         code: The exit code that means success.
         makes: The environment that it makes; where it cannot, the steps that need it are left out.
         needs: The environment without which it is left out.
@@ -68,6 +69,22 @@ TOUR = (
     ),
     Step("Restock, by name", "inventory restock 0 10 0 --operator demo"),
     Step("When each paint runs out", "inventory forecast"),
+    Step("Customers with graphs: a first snapshot for each lies down, and is found", "snapshot demo-data --rows 5000"),
+    Step("", "@served"),
+    Step("Who serves", "snapshot list"),
+    Step("", "@reads"),
+    Step(
+        "A newer snapshot: loaded, verified, and the alias moves under a reader that asks all the time",
+        "snapshot simulate --customer customer1 --wait",
+    ),
+    Step("", "@read"),
+    Step(
+        "One that lost half of its people is held, the old one goes on serving (exit code 6)",
+        "snapshot simulate --customer customer1 --rows 2500 --wait", code=6,
+    ),
+    Step("Somebody takes it all the same", 'snapshot approve customer1 {version} --reason "half of them moved away"'),
+    Step("And goes back again", 'snapshot rollback customer1 --reason "they did not"'),
+    Step("Real Cypher on what serves", 'snapshot query customer1 "MATCH (p:Person) RETURN count(p) AS people"'),
     Step(
         "Look after the motor each working day at six",
         'schedule add morning resort.get_motor_health --cron "0 6 * * 1-5" --timezone Europe/Vienna',
