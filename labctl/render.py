@@ -62,7 +62,7 @@ def cell(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, float):
-        return f"{value:g}"
+        return _float(value)
     if isinstance(value, list | tuple) and all(isinstance(one, str | int | float) for one in value):
         return ",".join(map(str, value))
     if isinstance(value, list | dict):
@@ -130,6 +130,11 @@ def progress_text(job: Mapping[str, Any]) -> str:
         if progress.get("text"):
             text += f" {progress['text']}"
     return text
+
+
+def _float(value: float) -> str:
+    """Six digits, as a reading has; a large number in full, since its digits are a count or an instant."""
+    return f"{value:.3f}".rstrip("0").rstrip(".") if 1e5 <= abs(value) < 1e15 else f"{value:g}"
 
 
 def _number(value: float) -> str:

@@ -87,6 +87,8 @@ def ended(job: Json, seconds: float | None = None) -> str:
         text += f" after {duration(seconds)}"
     if job.get("simulated"):
         text += " (simulated)"
+    if job.get("cached_from"):
+        text += f", with the recorded result of job {job['cached_from']}; `--no-cache` runs it anew"
     error = job.get("error")
     if error:
         text += f"\n{_message(error)}"
@@ -95,8 +97,8 @@ def ended(job: Json, seconds: float | None = None) -> str:
         text += f"\nheld: {hold.get('reason') or hold.get('code')}; let it go with `labctl job release {job['id']}`"
     asks = job.get("asks")
     if asks:
-        choices = f" ({' | '.join(asks['choices'])})" if asks.get("choices") else ""
-        text += printable(f"\nit asks: {asks['question']}{choices}; `labctl job answer {job['id']} VALUE`")
+        kinds = f" ({answers(asks)})" if answers(asks) else ""
+        text += printable(f"\nit asks: {asks['question']}{kinds}; `labctl job answer {job['id']} VALUE`")
     if job["state"] == "interrupted":
         text += f"\nit was cut off; look at the device, then `labctl job retry {job['id']}` or `job cancel`"
     result = job.get("result")
@@ -107,6 +109,17 @@ def ended(job: Json, seconds: float | None = None) -> str:
     elif result is not None:
         text += f"\n  {printable(cell(result))}"
     return text
+
+
+def answers(asks: Json) -> str:
+    """What may be answered to a question, in the words that `labctl job answer` takes; empty: any text."""
+    if asks.get("kind") == "yes_no":
+        return "yes | no"
+    if asks.get("kind") != "number":
+        return " | ".join(asks.get("choices") or [])
+    low = "" if asks.get("minimum") is None else f"{cell(asks['minimum'])} <= "
+    high = "" if asks.get("maximum") is None else f" <= {cell(asks['maximum'])}"
+    return f"{low}number{high} {asks.get('unit') or ''}".rstrip()
 
 
 def duration(seconds: float | None) -> str:

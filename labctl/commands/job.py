@@ -27,6 +27,7 @@ COLUMNS = [
     "args",
 ]
 SHOWN = ["id", "task", "state", "queue", "created_at", "tags", "args"]
+NESTED = ("code", "asks", "progress", "hold")
 STATES = ["queued", "running", "waiting", "cancelling", "succeeded", "failed", "cancelled", "interrupted"]
 Json = dict[str, Any]
 
@@ -262,7 +263,7 @@ def _row(job: Json) -> list[str]:
 def _page(job: Json) -> str:
     error = cast("Json", job.get("error") or {})
     facts = {key: value for key, value in job.items() if value not in (None, [], {}, "") and key != "error"}
-    text = render.pairs(facts)
+    text = "\n".join(_fact(key, value) for key, value in facts.items())
     if error:
         text += f"\nerror: {error.get('code')}: {render.printable(str(error.get('message', '')))}"
         if error.get("details"):
@@ -270,6 +271,13 @@ def _page(job: Json) -> str:
         trace = str(error.get("traceback") or "").rstrip()
         text += "".join(f"\n  {render.printable(line)}" for line in trace.splitlines())
     return text
+
+
+def _fact(key: str, value: Any) -> str:
+    if key not in NESTED or not isinstance(value, dict):
+        return render.pairs({key: value})
+    inner = {name: one for name, one in value.items() if one not in (None, [], "")}
+    return f"{key}:\n{render.pairs(inner, '  ')}"
 
 
 def _causes(answer: Json) -> str:

@@ -41,7 +41,7 @@ def list_(call: Invocation, wing: str | None) -> int:
 def show(call: Invocation, name: str) -> int:
     """One task, its policy and its arguments."""
     task = call.client.task(name)
-    call.emit(task, lambda: _page(task))
+    call.emit(task, lambda: page(task))
     return exits.DONE
 
 
@@ -116,19 +116,60 @@ def _cell(task: Json, key: str) -> str:
     return render.cell(task.get(key)).partition("\n")[0]
 
 
-def _page(task: Json) -> str:
-    facts = {key: value for key, value in task.items() if key != "schema" and value not in (None, [], "")}
+def page(task: Json) -> str:
+    """`labctl task show`."""
+    facts = {key: value for key, value in task.items() if key not in ("schema", "code") and value not in (None, [], "")}
+    code = task.get("code") or {}
+    for key, name in (("environment", "env"), ("file", "file"), ("sha256", "sha256"), ("commit", "commit")):
+        if code.get(key):
+            facts[name] = code[key]
     lines = [render.pairs(facts), "arguments:"]
     schema = task.get("schema") or {}
-    needed = schema.get("required") or []
+    needed, shapes = schema.get("required") or [], schema.get("$defs") or {}
     for name, kind in (schema.get("properties") or {}).items():
-        told = "needed" if name in needed else f"else {render.cell(kind.get('default')) or 'none'}"
-        lines.append(f"  {name} ({_kind(kind)}, {told}) {render.cell(kind.get('description'))}".rstrip())
+        told = "needed" if name in needed else _default(kind)
+        text = f"  {name} ({_kind(kind, shapes)}, {told}) {render.cell(kind.get('description'))}"
+        lines.append(render.printable(text.rstrip()))
     return "\n".join(lines if len(lines) > 2 else [lines[0], "arguments: none"])
 
 
-def _kind(schema: Json) -> str:
+def _default(schema: Json) -> str:
+    if "default" not in schema:
+        return "may be left out"  # JSON schema has no word for a default that is made anew each time
+    return f"else {render.cell(schema['default']) or ('none' if schema['default'] is None else 'empty')}"
+
+
+def _kind(schema: Json, shapes: Json, depth: int = 0) -> str:
+    """In words: the kind, what it holds, its limits.
+
+    Args:
+        schema: Of one argument.
+        shapes: The dataclasses that it may name.
+        depth: Around it; a dataclass within a dataclass is told by its name.
+    """
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
-    kinds = [one.get("type", "any") for one in schema.get("anyOf", [])] or [schema.get("type", "any")]
-    return " or ".join(render.cell(kind) for kind in kinds if kind != "null")
+    if "anyOf" in schema:
+        return " or ".join(_kind(one, shapes, depth) for one in schema["anyOf"] if one.get("type") != "null") or "null"
+    if "$ref" in schema:
+        name = str(schema["$ref"]).rpartition("/")[2]
+        fields = {} if depth else (shapes.get(name) or {}).get("properties") or {}
+        inner = ", ".join(f"{key}: {_kind(one, shapes, depth + 1)}" for key, one in fields.items())
+        return f"object with {inner}" if inner else name
+    kind = render.cell(schema.get("type", "any"))
+    if kind == "array" and schema.get("items"):
+        kind = f"array of {_kind(schema['items'], shapes, depth + 1)}"
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+        kind = f"object of {_kind(schema['additionalProperties'], shapes, depth + 1)}"
+    return kind + _limits(schema)
+
+
+def _limits(schema: Json) -> str:
+    low = schema.get("minimum", schema.get("minLength", schema.get("minItems")))
+    high = schema.get("maximum", schema.get("maxLength", schema.get("maxItems")))
+    if low is None and high is None:
+        return ""
+    what = "" if "minimum" in schema or "maximum" in schema else " long"
+    if low is None or high is None:
+        return f" at most {render.cell(high)}{what}" if low is None else f" at least {render.cell(low)}{what}"
+    return f" {render.cell(low)} to {render.cell(high)}{what}"

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 class TaskView(msgspec.Struct):
     """One task; `stop` says that the name means stop and never queues, `code` which file a worker runs, `consumes`
-    what it takes from stock: reservoir or colour -> argument, or microlitres.
+    what it takes from stock: reservoir or colour -> argument, or microlitres. `idempotency` is the template of the key
+    of jobs that bring none, `retry_delay_s` the wait before the second try of a task that has one.
     """
 
     name: str
@@ -32,6 +33,11 @@ class TaskView(msgspec.Struct):
     schema: dict[str, Any]
     code: dict[str, Any] | None = None
     consumes: dict[str, str | float] | None = None
+    retry_delay_s: float | None = None
+    tags: tuple[str, ...] = ()
+    idempotency: str | None = None
+    cached: bool = False
+    cache_ttl_s: float | None = None
 
 
 class TaskList(msgspec.Struct):
@@ -73,6 +79,11 @@ def task_view(registry: Registry, spec: TaskSpec | StopSpec) -> TaskView:
         registry.schema(spec),
         spec.code,
         None if spec.consumes is None else dict(spec.consumes),
+        spec.retry_delay_s if spec.max_attempts > 1 else None,
+        spec.tags,
+        spec.idempotency,
+        spec.cached,
+        spec.cache_ttl_s,
     )
 
 

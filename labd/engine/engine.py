@@ -283,8 +283,8 @@ class Engine:
     async def _why_waiting(self, job: Job) -> list[Cause]:
         question = self.waiting.question_of(job.id)
         if question is not None:
-            choices = question.question.choices if question.question is not None else ()
-            kinds = f" ({' | '.join(choices)})" if choices else ""
+            answers = question.question.answers if question.question is not None else ""
+            kinds = f" ({answers})" if answers else ""
             text = f"it asks: {question.what}{kinds} - `labctl job answer {job.id} VALUE`"
             return [Cause("question", text, {"question": job.asks})]
         children = [await self._book.find(child_id) for child_id in self.waiting.open_children(job.id)]

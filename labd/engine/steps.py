@@ -40,6 +40,17 @@ class Question(msgspec.Struct, frozen=True):
     deadline_s: float | None = None
     on_deadline: Literal["fail", "default", "hold"] = "hold"
 
+    @property
+    def answers(self) -> str:
+        """What may be answered, in the words that `labctl job answer` takes; empty: any text."""
+        if self.kind == "yes_no":
+            return "yes | no"
+        if self.kind != "number":
+            return " | ".join(self.choices)
+        low = "" if self.minimum is None else f"{self.minimum:g} <= "
+        high = "" if self.maximum is None else f" <= {self.maximum:g}"
+        return f"{low}number{high} {self.unit}".rstrip()
+
 
 class StepError(msgspec.Struct, frozen=True):
     """Why a step has no result."""

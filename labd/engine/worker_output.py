@@ -13,6 +13,8 @@ HEAD_SIZE_BYTES = 256 * 1024
 TAIL_SIZE_BYTES = 32 * 1024
 LINE_LIMIT_BYTES = 8192
 LAST_LINES = 5
+DUMP_LINES = 40  # the stack of a crash is told from its inmost call, and below that are only the worker's own
+DUMP_HEAD = "(most recent call first):"
 LEVELS = {"stdout": "info", "stderr": "warning"}
 Emit = Callable[[str, str], None]
 
@@ -30,7 +32,7 @@ class JobOutput:
         self._emit = emit
         self._left = HEAD_SIZE_BYTES
         self._open: dict[str, bytes] = {}
-        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._last: deque[str] = deque(maxlen=DUMP_LINES)
         self._tail = b""
         self._skipped_bytes = 0
         self._skipped_lines = 0
@@ -76,8 +78,10 @@ class JobOutput:
         self._tail = b""
 
     def last_lines(self) -> list[str]:
-        """The last lines that were seen, for the message about a worker that died."""
-        return list(self._last)
+        """The last lines that were seen, for the message about a worker that died; of a crash its inmost calls."""
+        lines = list(self._last)
+        dumps = [at for at, line in enumerate(lines) if line.endswith(DUMP_HEAD)]
+        return lines[dumps[-1] :][:LAST_LINES] if dumps else lines[-LAST_LINES:]
 
     def _line(self, level: str, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")

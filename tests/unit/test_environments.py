@@ -206,6 +206,15 @@ def test_output_beyond_its_bound_keeps_the_first_and_the_last_part_and_counts_th
     assert output.last_lines()[-1] == "the end"
 
 
+def test_the_last_lines_of_a_crash_are_its_inmost_calls() -> None:
+    output = JobOutput(lambda level, text: None)
+    dump = ["Current thread 0x1 (most recent call first):", '  File "lab.py", line 10 in grip']
+    dump += [f'  File "main.py", line {line} in serve' for line in range(9)]
+    output.feed("stderr", "\n".join(["Fatal Python error: Segmentation fault", "", *dump, ""]).encode())
+    output.finish()
+    assert output.last_lines() == dump[:5]
+
+
 def test_a_line_without_an_end_is_cut_not_collected() -> None:
     lines: list[str] = []
     output = JobOutput(lambda level, text: lines.append(text))

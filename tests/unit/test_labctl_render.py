@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import pytest
 
 from labctl import carousel_words, render, summaries
+from labctl.commands import task
+from labd.engine.steps import Question
 from tests.fakes.fake_daemon import RESORT, STATUS, STOPPED, new_job
 
 
@@ -138,3 +141,55 @@ def test_health_in_words(facts: dict[str, object], lines: list[str]) -> None:
     text = carousel_words.health({"device": "main", "temperature_celsius": 30, "voltage_v": 11.1, **facts})
     assert all(line in text for line in lines), text
     assert text.count("overload") <= 1
+
+
+def test_a_result_keeps_the_digits_of_a_large_number() -> None:
+    assert render.cell(1795233137.905977) == "1795233137.906"
+    assert render.cell(123456.0) == "123456"
+    assert render.cell(0.1 + 0.2) == "0.3"
+
+
+def test_a_recorded_result_is_told_as_one() -> None:
+    text = summaries.ended({"id": 10, "task": "t", "state": "succeeded", "cached_from": 9, "result": 1}, 0.0)
+    assert text == "job 10 t: succeeded after 0.0 s, with the recorded result of job 9; `--no-cache` runs it anew\n  1"
+
+
+ARGUMENTS = {
+    "required": ["wells"],
+    "properties": {
+        "wells": {"type": "array", "items": {"type": "string"}},
+        "R": {"type": "integer", "minimum": 0, "maximum": 300, "default": 3},
+        "speed": {"anyOf": [{"type": "number", "maximum": 2.5}, {"type": "null"}], "default": None},
+        "spot": {"$ref": "#/$defs/Spot", "description": "Where it goes."},
+    },
+    "$defs": {"Spot": {"properties": {"row": {"type": "string"}, "next": {"$ref": "#/$defs/Spot"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wells (array of string, needed)",
+        "R (integer 0 to 300, else 3)",
+        "speed (number at most 2.5, else none)",
+        "spot (object with row: string, next: Spot, may be left out) Where it goes.",
+    ],
+)
+def test_a_task_shows_kind_limits_and_default_of_each_argument(line: str) -> None:
+    assert f"  {line}" in task.page({"name": "t", "schema": ARGUMENTS}).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("asks", "text"),
+    [
+        ({"kind": "choice", "choices": ["l", "r"]}, "l | r"),
+        ({"kind": "number", "unit": "ul", "minimum": 0.0, "maximum": 10.0}, "0 <= number <= 10 ul"),
+        ({"kind": "number", "maximum": 2.5}, "number <= 2.5"),
+        ({"kind": "yes_no"}, "yes | no"),
+        ({"kind": "text"}, ""),
+    ],
+)
+def test_a_question_says_what_may_be_answered_as_the_daemon_does(asks: dict[str, object], text: str) -> None:
+    assert summaries.answers(asks) == text
+    question = msgspec.convert({"ordinal": 0, "question": "Q?", "hash": "h", **asks}, Question)
+    assert question.answers == text
