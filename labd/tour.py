@@ -15,7 +15,8 @@ class Step:
         title: What it shows; empty where it belongs to the step before.
         command: What is typed; `{protocols}` is the folder of protocols, `{job}` the job of the last `--no-wait`.
             `{version}` is the snapshot laid down last. With `@` it is nothing typed: `@moving` waits for the carousel
-            to turn, `@asked` for that job's question, `@served` for a graph; from `@reads` to `@read` somebody reads it.
+            to turn, `@asked` for that job's question, `@served` for a graph; `@reads` and `@read` are a reader's begin
+            and end.
         code: The exit code that means success.
         makes: The environment that it makes; where it cannot, the steps that need it are left out.
         needs: The environment without which it is left out.
