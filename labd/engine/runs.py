@@ -119,11 +119,15 @@ class Runs:
             self._leave(run)
             self._book.forget(run.job)
             return
+        if self._abandoned:
+            return  # given up while the start was on its way to the disk: the next daemon settles it
         self._launching.append(partial(self._begin, run))
         if len(self._launching) == 1:
             baton.carry(self._launching)
 
     def _begin(self, run: Run, carrier: asyncio.Task[None]) -> Coroutine[Any, Any, None] | None:
+        if self._abandoned:
+            return None
         if run.end_reason is not None:
             self._finish(run, Outcome(cancelled=True))
             return None
@@ -314,6 +318,7 @@ class Runs:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # carriers that had nothing to begin end here
 
     def hold(self, job: Job, hold: Hold) -> None:
         """Let a queued job wait for a person."""
