@@ -120,6 +120,10 @@ def progress_text(job: Mapping[str, Any]) -> str:
     text = f"job {job['id']} {job['task']}: {job['state']}"
     if job["state"] == "queued" and job.get("attempt"):
         text += f" (attempt {job['attempt']} of {job['max_attempts']} failed, another follows)"
+    asks = job.get("asks")
+    if asks and job["state"] == "waiting":
+        kinds = f" ({answers(asks)})" if answers(asks) else ""
+        return f"{text}: {asks['question']}{kinds}; `labctl job answer {job['id']} VALUE`"
     progress = job.get("progress")
     if progress and job["state"] in ("running", "cancelling", "waiting"):
         done, total = progress.get("done"), progress.get("total")
@@ -135,6 +139,17 @@ def progress_text(job: Mapping[str, Any]) -> str:
 def _float(value: float) -> str:
     """Six digits, as a reading has; a large number in full, since its digits are a count or an instant."""
     return f"{value:.3f}".rstrip("0").rstrip(".") if 1e5 <= abs(value) < 1e15 else f"{value:g}"
+
+
+def answers(asks: Mapping[str, Any]) -> str:
+    """What may be answered to a question, in the words that `labctl job answer` takes; empty: any text."""
+    if asks.get("kind") == "yes_no":
+        return "yes | no"
+    if asks.get("kind") != "number":
+        return " | ".join(asks.get("choices") or [])
+    low = "" if asks.get("minimum") is None else f"{cell(asks['minimum'])} <= "
+    high = "" if asks.get("maximum") is None else f" <= {cell(asks['maximum'])}"
+    return f"{low}number{high} {asks.get('unit') or ''}".rstrip()
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from labctl.carousel_words import degrees
-from labctl.render import cell, pairs, plain_table, printable
+from labctl.render import answers, cell, pairs, plain_table, printable
 
 Json = Mapping[str, Any]
 
@@ -109,17 +109,6 @@ def ended(job: Json, seconds: float | None = None) -> str:
     elif result is not None:
         text += f"\n  {printable(cell(result))}"
     return text
-
-
-def answers(asks: Json) -> str:
-    """What may be answered to a question, in the words that `labctl job answer` takes; empty: any text."""
-    if asks.get("kind") == "yes_no":
-        return "yes | no"
-    if asks.get("kind") != "number":
-        return " | ".join(asks.get("choices") or [])
-    low = "" if asks.get("minimum") is None else f"{cell(asks['minimum'])} <= "
-    high = "" if asks.get("maximum") is None else f" <= {cell(asks['maximum'])}"
-    return f"{low}number{high} {asks.get('unit') or ''}".rstrip()
 
 
 def duration(seconds: float | None) -> str:

@@ -57,6 +57,12 @@ def test_progress_shows_a_bar_where_the_total_is_known() -> None:
     assert render.progress_text(job) == "job 3 resort.go_home: running [##########..........] 45/90 deg"
 
 
+def test_a_job_that_is_waited_for_shows_its_question_and_how_to_answer() -> None:
+    asks = {"kind": "yes_no", "question": "Plate loaded?"}
+    job = {"id": 4, "task": "t", "state": "waiting", "asks": asks}
+    assert render.progress_text(job) == "job 4 t: waiting: Plate loaded? (yes | no); `labctl job answer 4 VALUE`"
+
+
 def test_progress_in_a_pipe_is_one_line_a_change() -> None:
     out = io.StringIO()
     line = render.ProgressLine(out)
@@ -190,6 +196,6 @@ def test_a_task_shows_kind_limits_and_default_of_each_argument(line: str) -> Non
     ],
 )
 def test_a_question_says_what_may_be_answered_as_the_daemon_does(asks: dict[str, object], text: str) -> None:
-    assert summaries.answers(asks) == text
+    assert render.answers(asks) == text
     question = msgspec.convert({"ordinal": 0, "question": "Q?", "hash": "h", **asks}, Question)
     assert question.answers == text
