@@ -598,7 +598,7 @@ async def test_a_newer_database_is_refused_and_left_as_it_is(bench: Bench, state
     opened = sqlite3.connect(state_dir / "labd.db")
     opened.execute("PRAGMA user_version = 99")
     opened.close()
-    with pytest.raises(StoreNewer, match="has schema 99, this labd knows up to \\d+"):
+    with pytest.raises(StoreNewer, match=r"has schema 99, this labd knows up to \d+"):
         async with bench.engine(state_dir):
             pass
 

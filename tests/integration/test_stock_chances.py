@@ -1,6 +1,6 @@
 """Whatever happens in whatever order, no volume is lost or invented and no job starts short.
 
-A few hundred operations here; `python -m tests.bench.stock_chances` does ten thousand, or repeats a seed that was printed.
+A few hundred operations here; `python -m tests.bench.stock_chances` does ten thousand, or repeats a printed seed.
 """
 
 from __future__ import annotations
