@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labd.clock import from_iso
-from labd.inventory.reservoir import ReservoirView
+from labd.inventory.reservoir import ReservoirView, expiry
 
 
 def of(
@@ -28,9 +27,8 @@ def of(
         if abs(missed_ul) > drift_limit_ul:
             side = "more" if missed_ul > 0 else "less"
             text = f"{one.key}: the last measurement found {abs(missed_ul):.1f} ul {side} than computed"
-            lines.append(
-                _line("stock_drift", one, f"{text}; see `labctl inventory forecast`, set its evaporation rate", side)
-            )
+            text += f"; `labctl inventory measure {one.key}` shows the evaporation rate that fits"
+            lines.append(_line("stock_drift", one, text, side))
     return lines
 
 
@@ -52,7 +50,8 @@ def _of(one: ReservoirView, now: float) -> list[dict[str, Any]]:
             f"{one.key}: {one.reserved_ul:.1f} ul are reserved, {one.level_ul - one.dead_volume_ul:.1f} ul can be had"
         )
         lines.append(_line("stock_short", one, f"{text}; some jobs will wait; {_restock(one)}", "short"))
-    if one.expires_at and from_iso(one.expires_at if "T" in one.expires_at else f"{one.expires_at}T00:00:00Z") <= now:
+    expires_s = expiry(one.expires_at)
+    if expires_s is not None and expires_s <= now:
         lot = f" (lot {one.lot})" if one.lot else ""
         lines.append(
             _line("stock_expired", one, f"{one.key}{lot} expired on {one.expires_at}", f"expired {one.expires_at}")

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from labd.clock import Clock, from_iso, iso
+from labd.clock import Clock, iso
 from labd.errors import BadRequest, BadVolume, Conflict, InsufficientStock
-from labd.inventory import names
+from labd.inventory import names, wells
 from labd.inventory.book import Act, Book, Entry, Statements
 from labd.inventory.claims import Shortage, shortage
 from labd.inventory.movements import insufficient, view_of, where
@@ -46,6 +46,11 @@ class StockLedger:
     def simulated(self) -> bool:
         """This stock is a simulator's."""
         return self.book.simulated
+
+    @property
+    def last_movement(self) -> int:
+        """The newest movement's number, on disk or on its way; 0 before the first."""
+        return self.book.last_id
 
     @property
     def drift_ul(self) -> dict[str, float]:
@@ -302,7 +307,7 @@ class StockLedger:
         """A new reservoir, not initialized; one that was removed comes back under the same key, empty.
 
         Raises:
-            Conflict: It is there.
+            Conflict: It is there, or another one stands in its well.
         """
         _person(actor)
         there = {key.lower(): shelf for key, shelf in self.book.shelves.items()}
@@ -312,7 +317,7 @@ class StockLedger:
                 f"reservoir {old.spec.key} is there already; change it with `labctl inventory reservoir edit`",
                 reservoir=old.spec.key,
             )
-        self._check_expiry(spec)
+        self._check_place(spec)
         place = 1 + max((shelf.place for shelf in self.book.shelves.values()), default=-1)
         if old is None:
             shelf = self.book.shelves[spec.key] = Shelf(spec, place)
@@ -329,6 +334,7 @@ class StockLedger:
 
         Raises:
             BadRequest: An unknown key, a wrong value, or less capacity than there is liquid.
+            Conflict: Another one stands in that well.
         """
         shelf = self._find(name)
         known = {field.name for field in msgspec.structs.fields(ReservoirSpec)}
@@ -342,7 +348,7 @@ class StockLedger:
             spec = msgspec.convert({**msgspec.to_builtins(shelf.spec), **changes}, ReservoirSpec)
         except msgspec.ValidationError as fault:
             raise BadRequest(f"reservoir {shelf.spec.key}: {fault}", reservoir=shelf.spec.key) from None
-        self._check_expiry(spec)
+        self._check_place(spec)
         level_pl = shelf.level_at(self.book.clock.now_s())
         if spec.capacity_ul < shelf.spec.capacity_ul and level_pl > round(spec.capacity_ul * PL_PER_UL):
             raise BadVolume(
@@ -433,15 +439,10 @@ class StockLedger:
         if not shelf.initialized:
             raise names.not_initialized(names.label(shelf, self.book.shelves.values()))
 
-    @staticmethod
-    def _check_expiry(spec: ReservoirSpec) -> None:
-        if not spec.expires_at:
-            return
-        try:
-            from_iso(spec.expires_at if "T" in spec.expires_at else f"{spec.expires_at}T00:00:00Z")
-        except ValueError:
-            text = f"reservoir {spec.key}: expires_at {spec.expires_at} is no date such as 2027-03-31"
-            raise BadRequest(text, field="expires_at", value=spec.expires_at) from None
+    def _check_place(self, spec: ReservoirSpec) -> None:
+        problem = wells.taken_by(spec, [shelf.spec for shelf in self.book.there()])
+        if problem is not None:
+            raise Conflict(f"reservoir {problem}", reservoir=spec.key)
 
     def _done(self, act: Act) -> list[MovementView]:
         return [view_of(Entry(*row), self.book.shelves[row[1]].spec.color) for row in act.stage()]

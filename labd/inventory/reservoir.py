@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from labd.clock import from_iso
+
 Kind = Literal["restock", "consumption", "evaporation", "adjustment", "reservation", "release"]
 Lid = Literal["open", "closed"]
 KEY = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}", re.IGNORECASE)
@@ -159,7 +161,20 @@ def _problems_of(spec: ReservoirSpec) -> list[str]:
     if spec.dead_volume_ul >= spec.capacity_ul:
         text = f"{spec.dead_volume_ul:g} ul of reservoir {spec.key} leaves nothing of its capacity"
         return [f"dead_volume_ul: {text} of {spec.capacity_ul:g} ul"]
+    try:
+        expiry(spec.expires_at)
+    except ValueError:
+        return [f"expires_at: {spec.expires_at!r} of reservoir {spec.key} is no date such as 2027-03-31"]
     return []
+
+
+def expiry(text: str) -> float | None:
+    """Seconds since 1970 of a date (its first moment, UTC) or an instant; None for empty: it never expires.
+
+    Raises:
+        ValueError: Neither.
+    """
+    return from_iso(text if "T" in text else f"{text}T00:00:00Z") if text else None
 
 
 _NUMBERS = (

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from labd.inventory import wells
 from labd.inventory.reservoir import (
     DEFAULT_CLOSED_RATE_UL_PER_HOUR,
     DEFAULT_RATE_UL_PER_HOUR,
@@ -64,22 +65,29 @@ class InventorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         for name in self.reservoir:
             if not KEY.fullmatch(name):
                 raise ValueError(f"reservoir: {name!r} is no name; letters, digits, _ . and -, at most 64")
-        try:
-            specs = self.reservoirs()
-        except ValueError as fault:
-            raise ValueError(f"reservoir: {fault}") from None
-        seen: dict[str, str] = {}
-        for spec in specs:
-            if spec.key.lower() in seen:
-                raise ValueError(f"reservoir: {spec.key} and {seen[spec.key.lower()]} differ only in case")
-            seen[spec.key.lower()] = spec.key
+        specs: list[ReservoirSpec] = []
+        problems: list[str] = []
+        for name, table in self._tables().items():
+            try:
+                spec = self._spec(name, table)
+            except ValueError as fault:
+                problems.append(str(fault))
+                continue
+            alike = [one.key for one in specs if one.key.lower() == name.lower()]
+            problems += [f"{name} and {other} differ only in case" for other in alike]
+            problems += filter(None, [wells.taken_by(spec, specs)])
+            specs.append(spec)
+        if problems:
+            raise ValueError(f"reservoir: {'; '.join(problems)}")
 
     def reservoirs(self) -> list[ReservoirSpec]:
-        """Every configured reservoir, in order; raises `ValueError` for rules over several keys."""
-        tables = self.reservoir or {
+        """Every configured reservoir, in order."""
+        return [self._spec(name, table) for name, table in self._tables().items()]
+
+    def _tables(self) -> dict[str, ReservoirSettings]:
+        return self.reservoir or {
             color: ReservoirSettings(position=well, slot=DEFAULT_SLOT, well=well) for color, well in DEFAULT_COLOURS
         }
-        return [self._spec(name, table) for name, table in tables.items()]
 
     def _spec(self, name: str, table: ReservoirSettings) -> ReservoirSpec:
         return ReservoirSpec(

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from labd.clock import from_iso
-from labd.errors import BadRequest, BadVolume
+from labd.errors import BadRequest, BadVolume, Conflict
+from labd.inventory import wells
 from labd.inventory.reservoir import ReservoirSpec, ReservoirView
 
 FORMAT = "labd-inventory"
@@ -48,7 +48,6 @@ class Transfer:
             raise BadRequest(f"import: reservoirs[{place}]: {fault}") from None
         if any(spec.key.lower() == other.key.lower() for other in self.specs):
             raise BadRequest(f"import: reservoir {spec.key} stands twice in the document")
-        _check_expiry(spec)
         self.specs.append(spec)
         if not one.get("initialized"):
             return
@@ -67,6 +66,7 @@ class Transfer:
         Raises:
             BadRequest: Levels of a simulation for real stock, or the other way round.
             BadVolume: More than a reservoir that is there already holds.
+            Conflict: A reservoir to add stands where another one does.
         """
         if self.simulated is not simulated:
             kinds = ("real", "simulated")
@@ -78,7 +78,12 @@ class Transfer:
         for key, level in levels.items():
             if key in known and level > known[key].capacity_ul:
                 raise _too_much(key, level, known[key].capacity_ul)
-        return [spec for spec in self.specs if spec.key.lower() not in there], levels
+        fresh = [spec for spec in self.specs if spec.key.lower() not in there]
+        for spec in fresh:
+            problem = wells.taken_by(spec, [*known.values(), *fresh])
+            if problem is not None:
+                raise Conflict(f"import: reservoir {problem}", reservoir=spec.key)
+        return fresh, levels
 
 
 def head(views: Sequence[ReservoirView], now: str, simulated: bool) -> dict[str, Any]:
@@ -86,14 +91,6 @@ def head(views: Sequence[ReservoirView], now: str, simulated: bool) -> dict[str,
     return {
         "format": FORMAT, "version": VERSION, "exported_at": now, "simulated": simulated, "reservoirs": list(views),
     }  # fmt: skip
-
-
-def _check_expiry(spec: ReservoirSpec) -> None:
-    try:
-        if spec.expires_at:
-            from_iso(spec.expires_at if "T" in spec.expires_at else f"{spec.expires_at}T00:00:00Z")
-    except ValueError:
-        raise BadRequest(f"import: {spec.key}: expires_at {spec.expires_at} is no date such as 2027-03-31") from None
 
 
 def _too_much(key: str, level: float, capacity_ul: float) -> BadVolume:

@@ -175,6 +175,22 @@ async def test_an_export_taken_elsewhere_gives_the_same_levels(stocked: Inventor
         assert await house.get("/history?limit=1000") == before
 
 
+async def test_two_reservoirs_never_stand_in_one_well(stocked: InventoryHouse) -> None:
+    taken = "green and red both stand in slot 3, well B1; give each its own"
+    place = {"slot": "3", "well": "B1"}
+    told = await stocked.post("/reservoirs", {"key": "green", "color": "green", **place}, 409)
+    assert told["message"] == f"reservoir {taken}"
+    await stocked.post("/reservoirs", {"key": "green", "color": "green"}, 201)
+    put = await stocked.client.ask("PUT", "/api/v1/inventory/reservoirs/green", place)
+    assert (put.status, put.json["message"]) == (409, f"reservoir {taken}")
+    document = {key: value for key, value in (await stocked.get("/export")).items() if key != "movements"}
+    document["reservoirs"][-1].update(key="cyan", **place)
+    body = {"document": document, "operator": "anna", "reason": "moved"}
+    told = await stocked.post("/import", body, 409)
+    assert told["message"] == "import: reservoir cyan and red both stand in slot 3, well B1; give each its own"
+    assert [one["key"] for one in (await stocked.get(""))["reservoirs"]] == ["red", "yellow", "blue", "green"]
+
+
 async def test_a_reservoir_that_is_added_is_an_argument_of_the_tasks(stocked: InventoryHouse) -> None:
     await stocked.post("/reservoirs", {"key": "dark-green", "color": "dark green", "capacity_ul": 2000.0}, 201)
     schema = (await stocked.client.ask("GET", "/api/v1/tasks/restock-maintenance")).json["schema"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labd.errors import BadVolume, InventoryNotInitialized, UnknownReservoir
-from labd.inventory import attention, names
+from labd.inventory import attention, names, wells
 from labd.inventory.book import Entry
 from labd.inventory.claims import JobClaims, is_short_at_start, shortage, taken_pl
 from labd.inventory.clock import LedgerClock
@@ -185,6 +185,12 @@ def test_without_tables_there_are_the_three_of_the_seed() -> None:
         ({"reservoir": {"red": {"capacity_ul": 100.0, "dead_volume_ul": 100.0}}},
          "inventory.reservoir: dead_volume_ul: 100 ul of reservoir red leaves nothing of its capacity of 100 ul"),
         ({"reservoir": {"red": {}, "RED": {}}}, "inventory.reservoir: RED and red differ only in case"),
+        ({"reservoir": {"red": {"expires_at": "tomorrow"}}},
+         "inventory.reservoir: expires_at: 'tomorrow' of reservoir red is no date such as 2027-03-31"),
+        ({"reservoir": {"red": {"dead_volume_ul": 15000.0}, "blue": {"slot": "3", "well": "B1"},
+                        "cyan": {"slot": "3", "well": "b1", "device": "left"}}},
+         "inventory.reservoir: dead_volume_ul: 15000 ul of reservoir red leaves nothing of its capacity of 15000 ul; "
+         "cyan and blue both stand in slot 3, well b1 of left; give each its own"),
         ({"reservoir": {"r d": {}}}, "inventory.reservoir: 'r d' is no name; letters, digits, _ . and -, at most 64"),
     ],
 )  # fmt: skip
@@ -192,6 +198,14 @@ def test_faults_of_the_settings(table: dict[str, object], problem: str) -> None:
     problems = Problems()
     assert parse(table, "labd.toml", problems) is None
     assert problems.lines() == [f"labd.toml: {problem}"]
+
+
+def test_the_same_well_of_two_robots_is_two_places() -> None:
+    left = ReservoirSpec(key="red", color="red", device="left", slot="3", well="B1")
+    right = ReservoirSpec(key="blue", color="blue", device="right", slot="3", well="B1")
+    assert wells.taken_by(left, [left, right]) is None
+    any_robot = ReservoirSpec(key="cyan", color="cyan", slot="3", well="B1")
+    assert wells.taken_by(any_robot, [left]) is not None
 
 
 def test_a_reservoir_without_a_device_is_that_well_of_any_device() -> None:
