@@ -113,8 +113,13 @@ class MongoOutlet:
             "since": iso(connection.since),
             "last_error": connection.last_error,
             "sent": self._outbox.sent,
-            "pending": self._outbox.pending,
+            "pending": self._pending(),
         }
+
+    def _pending(self) -> int:
+        """How many movements wait: as the outbox counted, or more where the ledger has moved since."""
+        newest = 0 if self._ledger is None else self._ledger.last_movement
+        return max(self._outbox.pending, newest - self._outbox.sent)
 
     def attention(self) -> list[dict[str, Any]]:
         """What needs a person: a MongoDB that is away, or turns labd away."""
@@ -122,7 +127,7 @@ class MongoOutlet:
         if connection.last_error is None:
             return []
         code = "not_connected" if connection.state == "away" else connection.state
-        waiting = f"{self._outbox.pending} movements wait; {NEXT_STEPS[connection.state]}"
+        waiting = f"{self._pending()} movements wait; {NEXT_STEPS[connection.state]}"
         return [{"code": code, "message": f"{connection.last_error}; {waiting}", "subject": "mongo"}]
 
     def endpoints(self) -> list[Endpoint]:

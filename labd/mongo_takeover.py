@@ -30,6 +30,11 @@ class Ledger(Protocol):
         """Whether it counts a simulator's stock."""
         ...
 
+    @property
+    def last_movement(self) -> int:
+        """The newest movement's number, on disk or on its way; 0 before the first."""
+        ...
+
     def views(self) -> Sequence[Any]:
         """All reservoirs: `key`, `color`, `capacity_ul`, `evaporation_rate_ul_per_hour`."""
         ...

@@ -240,15 +240,16 @@ def _failed(alert: Alert | None, task: str, job_id: int, event: Event) -> Act:
 def _interrupted(alert: Alert | None, task: str, job_id: int, event: Event) -> Act:
     key = key_of(INTERRUPTED, "jobs")
     reason = f"job {job_id} ({task}) was cut off: {event.data.get('message', '')}"
-    hint = f"look, then `labctl job retry {job_id}` or `labctl job cancel {job_id}`"
+    if f"`labctl job retry {job_id}`" not in reason:
+        reason += f"; look, then `labctl job retry {job_id}` or `labctl job cancel {job_id}`"
     if alert is None or not alert.is_open:
-        return Raise(Sighting(key, INTERRUPTED, "jobs", one_line(f"{reason}; {hint}"), "", 1, (job_id,)))
+        return Raise(Sighting(key, INTERRUPTED, "jobs", one_line(reason), "", 1, (job_id,)))
     if job_id in alert.jobs:
         return Reword(_as_it_stands(alert))
     # The count of interrupted jobs may have been seen before this event: then the alert is of this very job.
     is_known = not alert.jobs and abs(event.at - alert.raised_at) < SAME_S
     count = alert.count if is_known else alert.count + 1
-    text = f"{reason}; {hint}" if count == 1 else f"{count} jobs were cut off; the last, {reason}; {hint}"
+    text = reason if count == 1 else f"{count} jobs were cut off; the last, {reason}"
     seen = Sighting(key, INTERRUPTED, "jobs", one_line(text), "", count, (*alert.jobs, job_id)[-JOBS_KEPT:])
     return Reword(seen) if is_known else Raise(seen)
 

@@ -27,6 +27,7 @@ class BareLedger:
 
     def __init__(self, simulated: bool = False) -> None:
         self.simulated = simulated
+        self.last_movement = 0  # the tests stage their movements past it
 
     def views(self) -> list[Any]:
         return []
@@ -58,13 +59,15 @@ class Lab:
         self.levels: dict[str, tuple[int, int]] = {}
         self.last = 0
         self.engine: Engine
+        self.ledger: BareLedger
         self.outlet: MongoOutlet
 
     async def open(self) -> None:
         self.engine = Engine(self.folder, Registry(), self.clock, Random(1), schemas=[SCHEMA])
         await self.engine.open()
+        self.ledger = BareLedger(self.simulated)
         self.outlet = MongoOutlet(
-            msgspec.convert(self.settings, MongoSettings), self.engine, BareLedger(self.simulated), self.clock,
+            msgspec.convert(self.settings, MongoSettings), self.engine, self.ledger, self.clock,
             Random(len(self.levels)), self.environ, self.make,
         )  # fmt: skip
         await self.outlet.start()

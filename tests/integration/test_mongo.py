@@ -116,6 +116,19 @@ async def test_after_two_days_away_everything_arrives_once_and_in_order(lab: Lab
 
 
 @owned
+async def test_what_waits_is_told_at_once_not_at_the_next_try(lab: Lab, server: MongoTestServer) -> None:
+    await lab.reservoir("red")
+    await lab.act("restock", {"red": 100}, initialize=True)
+    await lab.delivered()
+    server.kill()
+    await lab.act("consumption", {"red": -1})
+    await until(lambda: lab.outlet.attention() != [])
+    lab.ledger.last_movement = lab.last + 3  # since the outlet looked
+    assert lab.outlet.status()["pending"] == 4
+    assert "; 4 movements wait; " in lab.outlet.attention()[0]["message"]
+
+
+@owned
 async def test_a_server_that_dies_within_a_batch_has_everything_once_when_it_is_back(
     lab: Lab, server: MongoTestServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,6 +147,9 @@ def test_the_messages_of_jobs_name_them_and_the_next_step() -> None:
     assert act.seen.message == (
         "job 7 (t) was cut off: the daemon ended; look, then `labctl job retry 7` or `labctl job cancel 7`"
     )
+    (act,) = rules.of_event({}, event("interrupted", message="look at the arm, then `labctl job retry 7` or cancel"))
+    assert isinstance(act, Raise)
+    assert act.seen.message == "job 7 (t) was cut off: look at the arm, then `labctl job retry 7` or cancel"
     (act,) = rules.of_event({ONE.key: ONE}, event("failed"))
     assert isinstance(act, Reword)
     assert act.seen.message == "2 jobs of t have failed; the last, job 7: no"
