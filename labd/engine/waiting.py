@@ -114,8 +114,11 @@ class Waiting:
                 else []
             )
         except LabdError as fault:
+            tasks = list(dict.fromkeys(call.task for call in calls))
+            named = fault.details.get("task")  # several are refused together, for the sake of one
+            called = named if named in tasks else ", ".join(tasks)
             self._fail(
-                job, JobError(fault.code, f"job {job.id} called {calls[0].task}: {fault.message}", type(fault).__name__)
+                job, JobError(fault.code, f"job {job.id} called {called}: {fault.message}", type(fault).__name__)
             )
             return
         for call, child in zip(calls, children, strict=True):

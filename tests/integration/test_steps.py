@@ -16,6 +16,7 @@ from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import Caller, Job, Submission
 from labd.engine.registry import JobContext, Registry, TaskSpec
 from labd.engine.steps import Call, Question, Suspended
+from labd.engine.views import JobFilter
 from labd.errors import BadRequest, Conflict, DeviceFault, JobStateConflict
 
 ANNA = Caller("unix:anna", frozenset({"read", "operate"}))
@@ -71,12 +72,16 @@ class Lab:
                 raise Suspended(calls=[Call(n, "lab.mix", {"n": n}, f"h{n}") for n in range(4)])
             return [step.result for step in ctx.steps]
 
+        async def careless_fan(ctx: JobContext) -> None:
+            raise Suspended(calls=[Call(0, "lab.flow", {}, "h0"), Call(1, "lab.mix", {"n": "two"}, "h1")])
+
         async def physical_flow(ctx: JobContext) -> None:
             raise Suspended(calls=[Call(0, "lab.mix", {}, "h")])
 
         registry.add(TaskSpec("lab.mix", mix, effect="physical", resources=("ot2",)))
         registry.add(TaskSpec("lab.flow", flow, resources=("ot2",), origin="test", max_attempts=2, retry_delay_s=0.001))
         registry.add(TaskSpec("lab.fan", fan, resources=("ot2",), origin="test"))
+        registry.add(TaskSpec("lab.careless_fan", careless_fan, origin="test"))
         registry.add(TaskSpec("lab.physical_flow", physical_flow, effect="physical", origin="test"))
         return registry
 
@@ -230,6 +235,16 @@ async def test_a_physical_task_may_not_call(lab: Lab, state_dir: Path) -> None:
         assert done.error is not None
         assert done.state == "failed"
         assert "physical acts are child jobs of a repeatable task" in done.error.message
+
+
+async def test_several_calls_that_are_refused_make_no_child_and_name_the_one_at_fault(
+    lab: Lab, state_dir: Path
+) -> None:
+    async with lab.engine(state_dir) as engine:
+        done = await engine.wait((await submit(engine, "lab.careless_fan")).id, 10)
+        assert done.error is not None
+        assert done.error.message.startswith(f"job {done.id} called lab.mix: lab.mix: argument n = 'two'")
+        assert [job.id for job in await engine.jobs(JobFilter())] == [done.id]
 
 
 async def test_a_job_that_asks_nothing_cannot_be_answered(lab: Lab, state_dir: Path) -> None:
