@@ -97,5 +97,7 @@ def tell_error(error: LabdError) -> int:
         tell(f"  next: {step}")
     problems = error.details.get("problems")
     for problem in problems if isinstance(problems, list) else []:
+        if str(problem) in error.message:
+            continue
         tell(f"  {render.printable(str(problem))}")
     return exits.of_error(error)

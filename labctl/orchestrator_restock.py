@@ -12,7 +12,7 @@ waits for it, as this script does when it is run.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from labctl import exits, orchestrator, render
@@ -28,6 +28,7 @@ USAGE = """usage:
   python -m labctl.orchestrator_restock maintenance [OPERATOR]"""
 LOW_ML = 5.0
 MAINTENANCE_ML = 10.0
+STEP_UL = 100.0
 FULL_ML = 15.0
 
 
@@ -63,18 +64,28 @@ def submit_initialize_inventory_job(
 
 
 def run_maintenance_workflow(operator: str = "maintenance_workflow") -> list[Run]:
-    """Check, restock 10 ml of each, check again: each step when the one before has ended; a failed one ends it."""
-    steps: list[Callable[[], Run]] = [
-        lambda: submit_check_inventory_job(LOW_ML),
-        lambda: submit_restock_job(MAINTENANCE_ML, MAINTENANCE_ML, MAINTENANCE_ML, operator=operator),
-        lambda: submit_check_inventory_job(LOW_ML),
-    ]
-    runs: list[Run] = []
-    for step in steps:
-        runs.append(step())
+    """Check, restock 10 ml of each, check again: each step when the one before has ended; a failed one ends it.
+
+    Where 10 ml do not fit, as much as does; where all are full, nothing is restocked.
+    """
+    runs = [submit_check_inventory_job(LOW_ML)]
+    checked = orchestrator.wait(runs[-1])
+    if not checked.is_completed():
+        return runs
+    volumes = _that_fit(checked.result())
+    if volumes:
+        runs.append(orchestrator.submit("restock-maintenance/restock-maintenance", volumes=volumes, operator=operator))
         if not orchestrator.wait(runs[-1]).is_completed():
-            break
+            return runs
+        runs.append(submit_check_inventory_job(LOW_ML))
     return runs
+
+
+def _that_fit(found: dict[str, Any]) -> dict[str, float]:
+    """Microlitres by reservoir, in whole tenths of a millilitre: what a person fills in."""
+    room_ul = {one["key"]: one["capacity_ul"] - one["level_ul"] for one in found["reservoirs"]}
+    volumes = {key: min(MAINTENANCE_ML * 1000.0, room // STEP_UL * STEP_UL) for key, room in room_ul.items()}
+    return {key: volume_ul for key, volume_ul in volumes.items() if volume_ul > 0}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from labctl.refusals import error_of
 from labctl.routes import Request, get, given, part, post, put
+from labctl.volumes import MOST_UL
 from labd.errors import BadVolume
 
 ROOT = "/inventory"
@@ -25,25 +27,26 @@ def initialize(
     evaporation_rate_ul_per_hour: float | None,
 ) -> Request:
     """First filling, or a reset."""
-    body = {"volumes_ul": dict(volumes_ul), "reset": reset, "reason": reason}
+    body = {"volumes_ul": finite(volumes_ul), "reset": reset, "reason": reason}
     more = given(operator=operator, evaporation_rate_ul_per_hour=evaporation_rate_ul_per_hour)
     return post(f"{ROOT}/initialize", {**body, **more})
 
 
 def restock(volumes_ul: Mapping[str, float], operator: str, cause: str, lot: str) -> Request:
     """More of it."""
-    body = {"volumes_ul": dict(volumes_ul), "operator": operator, "cause": cause, "lot": lot}
+    body = {"volumes_ul": finite(volumes_ul), "operator": operator, "cause": cause, "lot": lot}
     return post(f"{ROOT}/restock", body)
 
 
 def measure(reservoir: str, level_ul: float, operator: str | None) -> Request:
     """A level that was read."""
+    level_ul = finite({reservoir: level_ul})[reservoir]
     return post(f"{ROOT}/measure", {"reservoir": reservoir, "level_ul": level_ul, **given(operator=operator)})
 
 
 def adjust(reservoir: str, change_ul: float, reason: str, operator: str | None) -> Request:
     """A correction."""
-    body = {"reservoir": reservoir, "change_ul": change_ul, "reason": reason}
+    body = {"reservoir": reservoir, "change_ul": finite({reservoir: change_ul})[reservoir], "reason": reason}
     return post(f"{ROOT}/adjust", {**body, **given(operator=operator)})
 
 
@@ -59,7 +62,9 @@ def check(low_threshold_ul: float | None) -> Request:
 
 def availability(required_ul: Mapping[str, float], threshold_ul: float | None) -> Request:
     """Whether a job with these volumes would be accepted."""
-    return post(f"{ROOT}/availability", {"required_ul": dict(required_ul), **given(threshold_ul=threshold_ul)})
+    limits = finite({} if threshold_ul is None else {"threshold": threshold_ul})
+    body = {"required_ul": finite(required_ul), **given(threshold_ul=limits.get("threshold"))}
+    return post(f"{ROOT}/availability", body)
 
 
 def history(
@@ -101,6 +106,20 @@ def remove_reservoir(reservoir: str, reason: str, operator: str | None) -> Reque
 def import_document(document: Mapping[str, Any], operator: str, reason: str) -> Request:
     """Bring all reservoirs to the levels of an export."""
     return post(f"{ROOT}/import", {"document": dict(document), "operator": operator, "reason": reason})
+
+
+def finite(volumes_ul: Mapping[str, float]) -> dict[str, float]:
+    """The volumes as they are: JSON has no word for those that are no number, so they are refused here.
+
+    Raises:
+        BadVolume: NaN or infinite.
+    """
+    for name, volume_ul in volumes_ul.items():
+        if not math.isfinite(volume_ul):
+            raise BadVolume(
+                f"{name} {volume_ul} ul: must be a finite number, at most {MOST_UL:g} ul", value=str(volume_ul)
+            )
+    return dict(volumes_ul)
 
 
 def required(volumes: Mapping[str, float]) -> dict[str, float]:

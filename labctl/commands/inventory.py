@@ -14,7 +14,7 @@ from labctl.commands.inventory_records import export, history, import_
 from labctl.commands.inventory_reservoir import reservoir
 from labctl.commands.root import LabGroup
 from labctl.invocation import Invocation
-from labd.errors import BadRequest
+from labd.errors import BadRequest, BadVolume
 
 F = TypeVar("F", bound=Callable[..., Any])
 NEGATIVE = {"ignore_unknown_options": True}  # -0.2 is a volume
@@ -83,6 +83,8 @@ def show(call: Invocation, form: str) -> int:
 def check(call: Invocation, threshold: str | None) -> int:
     """Tell what is below THRESHOLD (else below the configured level); exit code 6 if anything is."""
     threshold_ul = None if threshold is None else volumes.microlitres(threshold, "threshold")
+    if threshold_ul is not None and threshold_ul < 0:
+        raise BadVolume(f"threshold {threshold}: {threshold_ul:g} ul is negative; give 0 or more", value=threshold)
     answer = call.client.check_inventory(threshold_ul)
     call.emit(answer, lambda: stock_words.check(answer))
     return exits.ATTENTION if answer["warnings"] else exits.DONE

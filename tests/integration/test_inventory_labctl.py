@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from labctl import AsyncClient, Client, inventory_utils, orchestrator, orchestrator_restock
 from labctl.__main__ import answer
 from labctl.commands import inventory_maintenance
-from labd.errors import BadRequest, InsufficientStock
+from labd.errors import BadRequest, BadVolume, InsufficientStock
 from tests.fakes.inventory_house import InventoryHouse, open_inventory
 
 Labctl = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -317,6 +318,32 @@ async def test_the_old_script_tells_what_is_wrong(
 
 async def test_the_old_scripts_lines_do_what_they_did(house: InventoryHouse) -> None:
     for words in (["initialize", "1", "2", "3"], ["restock", "4", "4", "4", "anna"], ["check", "4.5"], ["maintenance"]):
-        code = await asyncio.to_thread(orchestrator_restock.main, words)
-        assert code == (2 if words == ["maintenance"] else 0), words  # 7 ml and 10 more do not go into 15
-    assert await levels(house) == {"red": 5000.0, "yellow": 6000.0, "blue": 7000.0}
+        assert await asyncio.to_thread(orchestrator_restock.main, words) == 0, words
+    assert await levels(house) == {"red": 15000.0, "yellow": 15000.0, "blue": 15000.0}  # 7 ml take 8, not 10
+    moved = await movements(house)
+    assert await asyncio.to_thread(orchestrator_restock.main, ["maintenance", "anna"]) == 0  # all full
+    assert await movements(house) == moved
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+async def test_what_is_no_number_is_refused_by_the_client_with_its_name(stocked: Labctl, number: float) -> None:
+    def script() -> None:
+        with Client() as lab:
+            for act in (
+                lambda: lab.restock_inventory({"red": number}, "anna"),
+                lambda: lab.initialize_inventory({"red": number}),
+                lambda: lab.measure_reservoir("red", number),
+                lambda: lab.adjust_reservoir("red", number, "spilt"),
+                lambda: lab.check_stock_availability(red_volume=number),
+            ):
+                with pytest.raises(BadVolume, match=f"red {number} ul: must be a finite number, at most 1e.09 ul"):
+                    act()
+            with pytest.raises(BadVolume, match="threshold"):
+                lab.check_stock_availability(number, red_volume=1)
+
+    await asyncio.to_thread(script)
+
+
+async def test_a_threshold_below_nothing_is_refused(stocked: Labctl) -> None:
+    code, _, err = await stocked("inventory", "check", "-1")
+    assert (code, err) == (2, "labctl: threshold -1: -1000 ul is negative; give 0 or more\n")
