@@ -79,7 +79,7 @@ class MQTTDeviceServer:
     """Serves the tasks of one file through a broker until it is ended.
 
     Args:
-        broker: `host` or `host:port`; beyond this host it is spoken to with TLS, unless `plaintext`.
+        broker: `host`, `host:port` or `mqtts://host[:port]`; beyond this host it must be TLS, unless `plaintext`.
         device_id: The name that clients ask for.
         username: labd's own at the broker. Its password is the variable MQTT_PASSWORD.
         users: Who of the broker's users may ask; with a broker that asks nobody for a name that is `anonymous`.
@@ -97,6 +97,10 @@ class MQTTDeviceServer:
     ) -> None:  # fmt: skip
         if username is not None and not users:
             raise ValueError("users: name the users of the broker who may ask, such as users=['alice']")
+        scheme, _, broker = broker.rpartition("://")
+        if scheme not in ("", "mqtt", "mqtts"):
+            raise ValueError(f"broker: {scheme}:// is not spoken; give host, host:port or mqtts://host[:port]")
+        tls = tls or scheme == "mqtts" or ca_file is not None
         host, _, port = broker.rpartition(":") if broker.rpartition(":")[2].isdigit() else (broker, "", "")
         self.file = _script(file)
         self.state_dir = _state_folder(state_dir, self.file)
@@ -105,7 +109,7 @@ class MQTTDeviceServer:
         self._table: Dict[str, Any] = {
             "broker": host, "port": int(port) if port else None, "device_id": device_id, "username": username,
             "password": "env:MQTT_PASSWORD" if username is not None else None,
-            "tls": tls or ca_file is not None, "ca_file": ca_file, "plaintext": plaintext,
+            "tls": tls, "ca_file": ca_file, "plaintext": plaintext,
             "users": dict.fromkeys(users or [NOBODY], SCOPES),
         }  # fmt: skip
 
