@@ -45,14 +45,6 @@ CREATE UNIQUE INDEX inventory_movement_step ON inventory_movement (job_id, step,
 CREATE INDEX inventory_movement_job ON inventory_movement (job_id) WHERE job_id IS NOT NULL;
 CREATE INDEX inventory_movement_kind ON inventory_movement (kind, id) WHERE kind IN ('restock', 'adjustment');
 
-CREATE TRIGGER inventory_movement_follows BEFORE INSERT ON inventory_movement
-WHEN CASE NEW.ordinal WHEN 1 THEN NEW.level_before_pl <> 0 OR NEW.reserved_before_pl <> 0
-    ELSE NOT EXISTS (
-        SELECT 1 FROM inventory_movement AS last
-        WHERE last.reservoir = NEW.reservoir AND last.ordinal = NEW.ordinal - 1
-        AND last.level_after_pl = NEW.level_before_pl AND last.reserved_after_pl = NEW.reserved_before_pl
-    ) END
-BEGIN SELECT RAISE(ABORT, 'a movement does not follow the one before it'); END;
 CREATE TRIGGER inventory_movement_keeps_rows BEFORE DELETE ON inventory_movement
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER inventory_movement_keeps_values BEFORE UPDATE ON inventory_movement
@@ -61,7 +53,7 @@ BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 -- What jobs may still take: the working set of the open reservations.
 CREATE TABLE inventory_claim (
     job_id INTEGER NOT NULL,
-    reservoir TEXT NOT NULL REFERENCES inventory_reservoir (key) DEFERRABLE INITIALLY DEFERRED,
+    reservoir TEXT NOT NULL,  -- its reservation has been checked
     needed_pl INTEGER NOT NULL CHECK (needed_pl >= 0),
     remaining_pl INTEGER NOT NULL CHECK (remaining_pl BETWEEN 0 AND needed_pl),
     overridden INTEGER NOT NULL CHECK (overridden IN (0, 1)),
@@ -70,10 +62,20 @@ CREATE TABLE inventory_claim (
     PRIMARY KEY (job_id, reservoir)
 ) WITHOUT ROWID;
 
--- A first reservation is its claim; what becomes of a claim afterwards, and what is special about it, is put there whole.
-CREATE TRIGGER inventory_movement_claims AFTER INSERT ON inventory_movement WHEN NEW.kind = 'reservation'
-BEGIN INSERT OR IGNORE INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
-VALUES (NEW.job_id, NEW.reservoir, NEW.reserve_pl, NEW.reserve_pl, 0, 0, 0); END;
+-- Every movement follows the one before it. A first reservation is its claim; what becomes of a claim afterwards, and
+-- what is special about it, is put there whole. One trigger, as it runs for every row of an admission.
+CREATE TRIGGER inventory_movement_follows AFTER INSERT ON inventory_movement
+BEGIN
+    SELECT RAISE(ABORT, 'a movement does not follow the one before it')
+    WHERE CASE NEW.ordinal WHEN 1 THEN NEW.level_before_pl <> 0 OR NEW.reserved_before_pl <> 0
+        ELSE NOT EXISTS (
+            SELECT 1 FROM inventory_movement AS last
+            WHERE last.reservoir = NEW.reservoir AND last.ordinal = NEW.ordinal - 1
+            AND last.level_after_pl = NEW.level_before_pl AND last.reserved_after_pl = NEW.reserved_before_pl
+        ) END;
+    INSERT OR IGNORE INTO inventory_claim (job_id, reservoir, needed_pl, remaining_pl, overridden, told, life)
+    SELECT NEW.job_id, NEW.reservoir, NEW.reserve_pl, NEW.reserve_pl, 0, 0, 0 WHERE NEW.kind = 'reservation';
+END;
 
 CREATE TABLE inventory_measurement (
     id INTEGER PRIMARY KEY,
