@@ -63,6 +63,7 @@ class Attendance:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self.attendant: Attendant | None = None
+        self._fixed: dict[str, tuple[TaskSpec, dict[str, float] | None]] = {}  # needs that no argument changes
 
     async def needs_of(self, spec: TaskSpec, args: dict[str, Any]) -> dict[str, float] | None:
         """Microlitres that a job with these arguments takes, by reservoir; None: nothing, or nobody keeps account."""
@@ -72,7 +73,11 @@ class Attendance:
             return await spec.needs(args)
         if spec.consumes is None:
             return None
-        return declared(spec, self._registry.values(spec, args))
+        known = self._fixed.get(spec.name)
+        if known is None or known[0] is not spec:
+            is_fixed = not any(isinstance(source, str) for source in spec.consumes.values())
+            known = self._fixed[spec.name] = (spec, declared(spec, {}) if is_fixed else None)
+        return known[1] or declared(spec, self._registry.values(spec, args))
 
     def admit(self, jobs: list[Job]) -> None:
         """As `Attendant.admit`, for those that need something."""

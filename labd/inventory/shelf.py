@@ -15,6 +15,7 @@ class Figures(NamedTuple):
     """A set-up in whole picolitres, and the set-up it was worked out from."""
 
     spec: ReservoirSpec
+    rate_ul_per_hour: float
     dead_pl: int
     capacity_pl: int
     threshold_pl: int | None
@@ -47,12 +48,12 @@ class Shelf:
 
     @property
     def figures(self) -> Figures:
-        """Dead volume, capacity and own threshold; worked out once for each set-up, as every admission asks."""
+        """Rate in force, dead volume, capacity, threshold; worked out once for each set-up, every admission asks."""
         known, spec = self._figures, self.spec
         if known is None or known.spec is not spec:
             own_pl = None if spec.threshold_ul is None else round(spec.threshold_ul * PL_PER_UL)
             dead_pl, capacity_pl = round(spec.dead_volume_ul * PL_PER_UL), round(spec.capacity_ul * PL_PER_UL)
-            known = self._figures = Figures(spec, dead_pl, capacity_pl, own_pl)
+            known = self._figures = Figures(spec, spec.rate_in_force_ul_per_hour, dead_pl, capacity_pl, own_pl)
         return known
 
     @property
@@ -67,8 +68,7 @@ class Shelf:
 
     def evaporated_pl(self, now_s: float) -> tuple[int, float]:
         """What has evaporated and stands in no movement yet, and the fraction carried."""
-        elapsed_s = now_s - self.settled_s
-        return evaporated_pl(self.level_pl, self.spec.rate_in_force_ul_per_hour, elapsed_s, self.carried_pl)
+        return evaporated_pl(self.level_pl, self.figures.rate_ul_per_hour, now_s - self.settled_s, self.carried_pl)
 
     def level_at(self, now_s: float) -> int:
         """The level at an instant, not before `settled_s`."""
@@ -76,7 +76,9 @@ class Shelf:
 
     def available_at(self, now_s: float) -> int:
         """What a new job could have: the level without the dead volume and without what is reserved."""
-        return self.level_at(now_s) - self.figures.dead_pl - self.reserved_pl
+        figures = self.figures
+        gone_pl, _ = evaporated_pl(self.level_pl, figures.rate_ul_per_hour, now_s - self.settled_s, self.carried_pl)
+        return self.level_pl - gone_pl - figures.dead_pl - self.reserved_pl
 
     def view(self, now_s: float, threshold_ul: float, low_ul: float, *, simulated: bool) -> ReservoirView:
         """As shown to people.
