@@ -142,6 +142,7 @@ EVENTS: dict[str, str] = {
     "connection.failed": "an unexpected exception reached the connection supervisor",
     # stock
     "stock.opened": "the ledger was read, evaporation of the time away is written",
+    "stock.forecast_failed": "what runs out soon could not be worked out; it is tried again within a minute",
     "stock.clock_stepped": "the wall clock jumped; the ledger's own time goes on",
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import sqlite3
 from typing import Any
 
 import structlog
@@ -11,7 +13,7 @@ import structlog
 from labd.clock import iso
 from labd.engine.registry import StopSpec, TaskSpec
 from labd.errors import LabdError, StoreFull
-from labd.inventory import attention
+from labd.inventory import attention, run_out
 from labd.inventory.desk import StockDesk
 from labd.inventory.ledger import StockLedger
 from labd.inventory.opening import open_book
@@ -22,7 +24,8 @@ from labd.inventory.tasks import inventory_tasks
 from labd.wing import Host
 
 LOOK_S = 5.0
-LIVE = frozenset({"threshold_ul", "low_ul", "tick_s", "drift_ul"})
+LOOK_AHEAD_S = 60.0
+LIVE = frozenset({"threshold_ul", "low_ul", "tick_s", "drift_ul", "run_out_h"})
 
 log = structlog.get_logger("inventory")
 
@@ -39,6 +42,8 @@ class InventoryService:
         self.reservations = Reservations(self.ledger, host.engine.wake)
         self.desk = StockDesk(self.ledger, host)
         self.started_at: float | None = None
+        self._run_out: list[dict[str, Any]] = []
+        self._looked = (-math.inf, -1)
 
     # Wing
 
@@ -103,8 +108,11 @@ class InventoryService:
                     "simulated": self.ledger.simulated, "reservoirs": len(self.ledger.book.there()),
                 }
             ],
-            "attention": attention.of(self.ledger.views(), self.ledger.drift_ul, self._settings.drift_ul,
-                                      self._host.clock.wall()),
+            "attention": [
+                *attention.of(self.ledger.views(), self.ledger.drift_ul, self._settings.drift_ul,
+                              self._host.clock.wall()),
+                *self._run_out,
+            ],
         }  # fmt: skip
 
     def change(self, settings: InventorySettings) -> list[str]:
@@ -121,6 +129,21 @@ class InventoryService:
 
     # time
 
+    async def _look_ahead(self) -> None:
+        """See what runs out soon: each minute, and at once when something has moved."""
+        now_s, newest = self._host.clock.monotonic(), self.ledger.last_movement
+        is_fresh = now_s - self._looked[0] < LOOK_AHEAD_S and newest == self._looked[1]
+        if is_fresh or self._host.engine.store_full:
+            return
+        self._looked = (now_s, newest)
+        try:
+            found = await self.desk.outlook.forecast()
+        except (LabdError, sqlite3.Error) as fault:
+            log.warning("stock.forecast_failed", problem=str(fault))
+            return
+        warned = {str(line["reservoir"]) for line in self._run_out}
+        self._run_out = run_out.warnings(found, self._settings.run_out_h, warned)
+
     async def _tick(self) -> None:
         """Write evaporation every `tick_s`; save the ledger's time at once when the wall clock has jumped.
 
@@ -134,6 +157,7 @@ class InventoryService:
             if stepped_s:
                 log.info("stock.clock_stepped", by_s=round(stepped_s, 3))
             is_due = clock.monotonic() - since >= self._settings.tick_s
+            await self._look_ahead()
             if not (stepped_s or is_due) or self._host.engine.store_full:
                 continue
             if is_due:

@@ -59,6 +59,7 @@ class InventorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     evaporation_rate_ul_per_hour: VolumeUl = DEFAULT_RATE_UL_PER_HOUR
     closed_rate_ul_per_hour: VolumeUl = DEFAULT_CLOSED_RATE_UL_PER_HOUR
     drift_ul: VolumeUl = 500.0
+    run_out_h: Annotated[float, Meta(ge=0, le=8760)] = 12.0
     reservoir: dict[str, ReservoirSettings] = {}
 
     def __post_init__(self) -> None:

@@ -312,6 +312,25 @@ async def test_a_reset_compensates_and_deletes_nothing(state_dir: Path) -> None:
         await house.proof()
 
 
+async def test_what_runs_out_soon_is_told_until_it_is_filled_up(state_dir: Path) -> None:
+    def told(house: StockHouse) -> list[str]:
+        return [one["message"] for one in house.service.status()["attention"] if one["code"] == "run_out"]
+
+    settings = still(evaporation_rate_ul_per_hour=100.0, run_out_h=6.0)
+    async with StockHouse(state_dir, settings).open() as house:
+        await house.fill(red=700.0, yellow=15000.0)
+        house.clock.advance(5.0)
+        await until(lambda: house.service._looked[1] == house.ledger.last_movement)
+        assert told(house) == []
+        house.clock.advance(2 * 3600.0)
+        await until(lambda: told(house) != [])
+        assert told(house)[0].startswith("red runs out in about 5.0 h; `labctl inventory restock red=VOLUME")
+        house.ledger.restock({"red": 5000.0}, "anna")
+        house.clock.advance(5.0)
+        await until(lambda: told(house) == [])
+        await house.proof()
+
+
 async def test_a_measurement_corrects_the_level_and_is_kept(state_dir: Path) -> None:
     async with StockHouse(state_dir).open() as house:
         await house.fill(yellow=9000.0)
