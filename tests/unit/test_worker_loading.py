@@ -109,11 +109,15 @@ def test_a_file_that_raises_is_told_by_its_own_line(tmp_path: Path, source: str,
     assert loaded["faults"][0]["message"].startswith(message)
 
 
-def test_the_example_of_the_readme_loads(tmp_path: Path) -> None:
+def test_the_examples_of_the_readme_load(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    block = next(part for part in readme.split("```python\n")[1:] if "@task" in part).split("```")[0]
-    loaded = Loader().load([written(tmp_path / "readme.py", block)], [])
-    assert ([task["name"] for task in loaded["tasks"]], loaded["faults"]) == (["mix_color", "series"], [])
+    blocks = [part.split("```")[0] for part in readme.split("```python\n")[1:] if "@task" in part.split("```")[0]]
+    files = [written(tmp_path / f"readme{at}.py", block) for at, block in enumerate(blocks)]
+    loaded = Loader().load(files, [])
+    assert ([task["name"] for task in loaded["tasks"]], loaded["faults"]) == (
+        ["mix", "mix_color", "series", "mix_colors"],
+        [],
+    )
 
 
 def test_odd_annotations_and_defaults_are_faults_of_their_task(tmp_path: Path) -> None:
