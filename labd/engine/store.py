@@ -25,7 +25,7 @@ T = TypeVar("T")
 CHECK_DEADLINE_S = 0.5
 FREE_PAGES_PER_BITE = 2000
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 192, 256, 384, 512, 768, 1024)  # 24 columns x 1024 < 32,766 parameters
-PIECES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+PIECES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)  # as above
 RowWriter = Callable[[sqlite3.Connection, list[tuple[Any, ...]]], None]
 HEADER = b"SQLite format 3\x00"
 
