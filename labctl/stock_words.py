@@ -39,6 +39,8 @@ def state(one: Json) -> str:
         return "not initialized"
     if one["deficit_ul"] > 0:
         return f"DEFICIT of {shown(one['deficit_ul'])}"
+    if one["level_ul"] - one["dead_volume_ul"] <= 0:
+        return "EMPTY"
     words = ["low"] if one["low"] else []
     if one["lid"] == "closed":
         words.append("lid closed")

@@ -266,6 +266,8 @@ def _mongo(table: Mapping[str, Any], where: str, problems: Problems) -> MongoSet
     mongo = _table(MongoSettings, table, "mongo", where, problems) if "mongo" in table else None
     if mongo is not None and mongo.ca_file is not None and not Path(mongo.ca_file).is_file():
         problems.add(where, "mongo.ca_file", f"no file {mongo.ca_file}")
+    if "mongo" in table and "inventory" not in table:
+        problems.add(where, "mongo", "shows the inventory; the table [inventory] is missing")
     return mongo
 
 

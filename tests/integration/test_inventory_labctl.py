@@ -344,6 +344,13 @@ async def test_what_is_no_number_is_refused_by_the_client_with_its_name(stocked:
     await asyncio.to_thread(script)
 
 
+async def test_an_empty_reservoir_is_called_empty(stocked: Labctl) -> None:
+    await stocked("inventory", "measure", "red", "0")
+    await stocked("inventory", "measure", "yellow", "1")
+    lines = (await stocked("inventory", "show"))[1].splitlines()
+    assert [line.split()[-1] for line in lines[-3:]] == ["EMPTY", "low", "ok"]
+
+
 async def test_a_threshold_below_nothing_is_refused(stocked: Labctl) -> None:
     code, _, err = await stocked("inventory", "check", "-1")
     assert (code, err) == (2, "labctl: threshold -1: -1000 ul is negative; give 0 or more\n")

@@ -19,7 +19,7 @@ SEED = {
 
 def read(folder: Path, table: str) -> MongoSettings:
     config = folder / "labd.toml"
-    config.write_text(f"[mongo]\n{table}\n")
+    config.write_text(f"[mongo]\n{table}\n[inventory]\n")
     mongo = load({}, config=config, environ={}, uid=0).mongo
     assert mongo is not None
     return mongo
@@ -28,6 +28,12 @@ def read(folder: Path, table: str) -> MongoSettings:
 def test_it_is_off_unless_it_is_configured(tmp_path: Path) -> None:
     (tmp_path / "labd.toml").write_text("")
     assert load({}, config=tmp_path / "labd.toml", environ=SEED, uid=0).mongo is None
+
+
+def test_without_an_inventory_there_is_nothing_to_show(tmp_path: Path) -> None:
+    (tmp_path / "labd.toml").write_text("[mongo]\n")
+    with pytest.raises(SettingsFault, match=r"mongo: shows the inventory; the table \[inventory\] is missing"):
+        load({}, config=tmp_path / "labd.toml", environ=SEED, uid=0)
 
 
 @pytest.mark.parametrize(
