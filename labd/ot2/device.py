@@ -16,7 +16,7 @@ from labd.ot2.latch import StopLatch
 from labd.ot2.own_run import OwnRun, OwnRunRecord, never_played
 from labd.ot2.reading import RunReading
 from labd.ot2.rest import bring_to_rest
-from labd.ot2.robot import RECOVERING, Robot, RunStatus, RunView
+from labd.ot2.robot import RECOVERING, VIRTUAL_SERIAL, Robot, RunStatus, RunView
 from labd.ot2.settings import OT2Settings
 from labd.ot2.watch import Watch
 from labd.wing import Host
@@ -38,7 +38,6 @@ class OT2Device:
         self.settings = settings
         self.robot = robot
         self.resource = f"ot2:{name}"
-        self.simulated = settings.driver == "simulated"
         self.clock = host.clock
         self.engine = host.engine
         self.latch = StopLatch(name, host.engine, host.clock, host.engine.wake)
@@ -53,6 +52,12 @@ class OT2Device:
         host.engine.add_gate(self.resource, self.gate)  # closed until the latch was read
 
     # what is so
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing real moves: a virtual robot in the daemon, or one on the network that says it is one."""
+        health = self.watch.health
+        return self.settings.driver == "simulated" or (health is not None and health.serial == VIRTUAL_SERIAL)
 
     @property
     def keeps_account(self) -> bool:

@@ -56,6 +56,9 @@ class Document:
     text: str
 
 
+VIRTUAL_SERIAL = "simulated"  # what `labd simulate ot2` calls itself; a real robot has its number there, or nothing
+
+
 @dataclass(frozen=True, slots=True)
 class RobotHealth:
     """Who the robot is."""

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from aiohttp import BodyPartReader, web
 
-from labd.ot2.robot import Document
+from labd.ot2.robot import VIRTUAL_SERIAL, Document
 from labd.ot2.virtual_robot import Faults, Protocol, Refusal, Run, VirtualRobot
 
 VERSION_HEADER = "Opentrons-Version"
@@ -123,7 +123,7 @@ class VirtualRobotServer:
         return web.json_response({
             "name": self._robot.name, "robot_model": "OT-2 Standard", "api_version": "8.1.0-simulated",
             "fw_version": "v1.1.0-25e5cea", "board_revision": "2.1", "system_version": "simulated",
-            "robot_serial": "simulated", "minimum_protocol_api_version": [2, 0],
+            "robot_serial": VIRTUAL_SERIAL, "minimum_protocol_api_version": [2, 0],
             "maximum_protocol_api_version": [2, 28],
         })  # fmt: skip
 

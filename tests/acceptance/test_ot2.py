@@ -203,6 +203,7 @@ def test_what_a_person_reads_of_a_run_from_status_to_its_end(bench: Bench, robot
     assert code == 0
     assert out.splitlines()[0].startswith("main: ready, OT-2 Standard virtual-ot2, software 8.1.0-simulated")
     assert out.splitlines()[-1] == "allowed now: run, home, lights, stop"
+    assert bench.labctl.json("ot2", "status")["simulated"] is True, "it says so itself, on the network too"
     code, _, err = bench.labctl("ot2", "pause")
     assert code == 4
     assert "no run of labd is going on" in err
@@ -215,7 +216,8 @@ def test_what_a_person_reads_of_a_run_from_status_to_its_end(bench: Bench, robot
     code, _, err = bench.labctl("ot2", "home")
     assert (code, f"run {run} of job {job} is paused on the robot" in err) == (4, True)
     assert re.match(rf"main: run {run} is \w+\n", bench.labctl.ok("ot2", "resume"))
-    assert bench.daemon.ended(job)["state"] == "succeeded"
+    done = bench.daemon.ended(job)
+    assert (done["state"], done["simulated"], done["result"]["simulated"]) == ("succeeded", True, True)
     assert bench.labctl("ot2", "home")[0] == 0
     assert len(robot.moved("home")) == 1
     job, run = bench.run(LONG, "running")

@@ -111,9 +111,8 @@ def test_what_a_robot_moves_after_a_kill_is_debited_for_the_interrupted_job(
 ) -> None:
     robot = RobotProcess(state_dir, python)
     try:
-        # a robot on the network is a real one to labd, so its stock is real too
         table: dict[str, Any] = {"url": robot.url, "python": str(python), "poll_s": 0.05, "look_s": 0.1}
-        settings = toml("ot2", **table) + INVENTORY.replace("simulated = true", "simulated = false")
+        settings = toml("ot2", **table) + INVENTORY
         bench = Bench(daemons(settings), state_dir).start()
         bench.labctl.ok("inventory", "init", "red=1ml", "yellow=1ml")
         job, run = bench.run(PAUSES, "paused")
