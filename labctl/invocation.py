@@ -92,9 +92,9 @@ def tell_error(error: LabdError) -> int:
     tell(f"labctl: {render.printable(error.message or error.code)}")
     for line in stock_words.shortages(error.details):
         tell(f"  {line}")
-    step = _NEXT_STEPS.get(str(error.details.get("code", error.code)))
+    step = error.details.get("next") or _NEXT_STEPS.get(str(error.details.get("code", error.code)))
     if step and "`labctl " not in error.message:
-        tell(f"  next: {step}")
+        tell(f"  next: {render.printable(str(step))}")
     problems = error.details.get("problems")
     for problem in problems if isinstance(problems, list) else []:
         if str(problem) in error.message:

@@ -151,12 +151,18 @@ def shortages(details: Json) -> list[str]:
     lines = []
     for one in details.get("short") or []:
         if "missing_ul" in one:
-            most_ul = max(0.0, one["available_ul"] - one["threshold_ul"])
+            most_ul = _down(max(0.0, one["available_ul"] - one["threshold_ul"]))
             lines.append(
                 f"{one['reservoir']}: {shown(one['threshold_ul'])} must remain, so at most {shown(most_ul)} can be "
-                f"taken; {shown(one['missing_ul'])} are missing"
+                f"taken; {shown(-_down(-one['missing_ul']))} are missing"
             )
     return [printable(line) for line in lines]
+
+
+def _down(volume_ul: float) -> float:
+    """The next lower volume that `shown` shows as it is: by rounding, nothing would be missing of 45.004 in 45.0."""
+    step = 100 if abs(volume_ul) < 1000.0 else 10_000
+    return round(volume_ul * 1000.0) // step * step / 1000.0
 
 
 def verified(answer: Json) -> str:

@@ -51,14 +51,15 @@ def find_for_job(shelves: Iterable[Shelf], name: str) -> Shelf | None:
     except UnknownReservoir as fault:
         if "several" in fault.message:
             raise
-        raise not_initialized(name) from None
+        raise not_initialized(name, is_there=False) from None
 
 
-def not_initialized(name: str) -> InventoryNotInitialized:
-    """In the seed's words."""
-    return InventoryNotInitialized(
-        f"Inventory not initialized for color {name}", color=name, next=f"labctl inventory init {name}=VOLUME"
-    )
+def not_initialized(name: str, is_there: bool = True) -> InventoryNotInitialized:
+    """In the seed's words; the next step is another one where there is no such reservoir."""
+    step = f"labctl inventory init {name}=VOLUME"
+    if not is_there:
+        step = f"labctl inventory reservoir add {name}, then {step}"
+    return InventoryNotInitialized(f"Inventory not initialized for color {name}", color=name, next=step)
 
 
 def label(shelf: Shelf, shelves: Iterable[Shelf]) -> str:

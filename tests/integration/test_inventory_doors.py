@@ -164,6 +164,28 @@ async def test_labctl_says_what_must_remain_where_the_available_volume_would_do(
     assert "yellow: 100.0 ul must remain, so at most 20.0 ul can be taken; 30.0 ul are missing" in err
 
 
+@pytest.mark.parametrize(
+    ("yellow_ul", "words"),
+    [(149.996, "at most 49.9 ul can be taken; 0.1 ul are missing"), (120.0, "at most 20.0 ul can be taken; 30.0 ul")],
+)
+async def test_what_is_missing_is_never_rounded_away(
+    house: InventoryHouse, capsys: pytest.CaptureFixture[str], yellow_ul: float, words: str
+) -> None:
+    await house.post("/initialize", {"volumes_ul": {"yellow": yellow_ul}, "reset": True, "reason": "less"})
+    assert await asyncio.to_thread(answer, ["task", "run", TASK, "R=1", "Y=50"]) == 4
+    assert words in capsys.readouterr().err
+
+
+async def test_the_next_step_for_a_colour_without_a_reservoir_begins_with_one(
+    house: InventoryHouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await house.post("/reservoirs/blue/remove", {"reason": "not used"})
+    assert await asyncio.to_thread(answer, ["task", "run", TASK, "B=5"]) == 4
+    assert (
+        "next: labctl inventory reservoir add blue, then labctl inventory init blue=VOLUME" in capsys.readouterr().err
+    )
+
+
 async def test_a_reservoir_that_was_never_set_up_is_named_at_the_doors(house: InventoryHouse) -> None:
     await house.post("/reservoirs", {"key": "green", "color": "green"}, 201)
     answered = await house.post("/availability", {"required_ul": {"green": 1.0}})
