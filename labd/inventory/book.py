@@ -36,6 +36,10 @@ class Statements(Protocol):
         """Rows of a query; sees commits only."""
         ...
 
+    async def settle(self) -> None:
+        """Return when what is staged now is on disk."""
+        ...
+
 
 class Entry(msgspec.Struct):
     """One movement, in the order of `tables.MOVEMENT`."""

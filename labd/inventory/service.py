@@ -157,13 +157,12 @@ class InventoryService:
             if stepped_s:
                 log.info("stock.clock_stepped", by_s=round(stepped_s, 3))
             is_due = clock.monotonic() - since >= self._settings.tick_s
+            if (stepped_s or is_due) and not self._host.engine.store_full:
+                if is_due:
+                    since = clock.monotonic()
+                    self.ledger.settle()
+                else:
+                    self.ledger.book.save_clock()
+                with contextlib.suppress(StoreFull):
+                    await self._host.engine.journal.commit()
             await self._look_ahead()
-            if not (stepped_s or is_due) or self._host.engine.store_full:
-                continue
-            if is_due:
-                since = clock.monotonic()
-                self.ledger.settle()
-            else:
-                self.ledger.book.save_clock()
-            with contextlib.suppress(StoreFull):
-                await self._host.engine.journal.commit()

@@ -312,6 +312,24 @@ async def test_a_reset_compensates_and_deletes_nothing(state_dir: Path) -> None:
         await house.proof()
 
 
+async def test_verifying_while_things_move_finds_nothing_wrong(state_dir: Path) -> None:
+    async with StockHouse(state_dir).open() as house:
+        await house.fill(red=9000.0, yellow=9000.0)
+
+        async def move() -> None:
+            for _ in range(50):
+                house.ledger.adjust("yellow", -1.0, "anna", "spilt")  # staged, on its way to the disk
+                await asyncio.sleep(0)
+
+        moving = asyncio.create_task(move())
+        while not moving.done():
+            assert (await house.ledger.verify())["problems"] == []
+        await moving
+        house.ledger.adjust("red", -1.0, "anna", "spilt")
+        assert (await house.ledger.verify())["problems"] == []
+        await house.proof()
+
+
 async def test_what_runs_out_soon_is_told_until_it_is_filled_up(state_dir: Path) -> None:
     def told(house: StockHouse) -> list[str]:
         return [one["message"] for one in house.service.status()["attention"] if one["code"] == "run_out"]
