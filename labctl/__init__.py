@@ -1,6 +1,7 @@
 """labctl: the command line and the Python clients of labd.
 
-from labctl import AsyncClient, Client, MQTTOrchestratorClient, OrchestratorClient, orchestrator
+from labctl import AsyncClient, Client, orchestrator
+from labctl import AsyncOrchestratorClient, MQTTOrchestratorClient, OrchestratorClient
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labctl.async_client import AsyncClient as AsyncClient
+    from labctl.async_orchestrator import AsyncOrchestratorClient as AsyncOrchestratorClient
     from labctl.client import Client as Client
     from labctl.mqtt_client import MQTTOrchestratorClient as MQTTOrchestratorClient
     from labctl.orchestrator import OrchestratorClient as OrchestratorClient
@@ -24,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from labctl.async_client import AsyncClient
 
         return AsyncClient
+    if name == "AsyncOrchestratorClient":
+        from labctl.async_orchestrator import AsyncOrchestratorClient
+
+        return AsyncOrchestratorClient
     if name == "OrchestratorClient":
         from labctl.orchestrator import OrchestratorClient
 

@@ -171,6 +171,28 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
             if now() - asked < min(left_s, 0.2):
                 await asyncio.sleep(0.2)  # as in Client.pace
 
+    async def follow(self, job_id: int, timeout_s: float | None = None) -> Json:
+        """As `wait`, but a daemon that is away, such as at a restart, is looked for again for up to two minutes."""
+        now = asyncio.get_running_loop().time
+        deadline = None if timeout_s is None else now() + timeout_s
+        lost_since: float | None = None
+        while True:
+            asked = now()
+            left_s = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - asked)
+            try:
+                job = await self.job(job_id, wait_s=max(0.0, left_s))
+            except DaemonUnreachable:
+                lost_since = asked if lost_since is None else lost_since
+                if left_s <= 0 or now() - lost_since > RECONNECT_FOR_S:
+                    raise
+                await asyncio.sleep(1.0)
+                continue
+            lost_since = None
+            if job["state"] in ENDED or left_s <= 0:
+                return job
+            if now() - asked < min(left_s, 0.2):
+                await asyncio.sleep(0.2)
+
     async def cancel(self, job_id: int, reason: str | None = None) -> Json:
         """Ask a job to end; it is `cancelled` only when its work has ended."""
         return await self._object(post(f"/jobs/{part(job_id)}/cancel", routes.given(reason=reason)))

@@ -180,6 +180,26 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls):
                 return job
             self.pace(asked, left_s)
 
+    def follow(self, job_id: int, timeout_s: float | None = None) -> Json:
+        """As `wait`, but a daemon that is away, such as at a restart, is looked for again for up to two minutes."""
+        deadline = None if timeout_s is None else self._monotonic() + timeout_s
+        lost_since: float | None = None
+        while True:
+            asked = self._monotonic()
+            left_s = LONG_POLL_S if deadline is None else min(LONG_POLL_S, deadline - asked)
+            try:
+                job = self.job(job_id, wait_s=max(0.0, left_s))
+            except DaemonUnreachable:
+                lost_since = asked if lost_since is None else lost_since
+                if left_s <= 0 or self._monotonic() - lost_since > RECONNECT_FOR_S:
+                    raise
+                self._pause(1.0)
+                continue
+            lost_since = None
+            if job["state"] in ENDED or left_s <= 0:
+                return job
+            self.pace(asked, left_s)
+
     def pace(self, asked: float, wait_s: float) -> None:
         """After a long poll that ended early: a daemon that drains answers at once, and must not be asked in a loop."""
         if self._monotonic() - asked < min(wait_s, 0.2):

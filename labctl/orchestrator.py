@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from labctl.client import ENDED, Client
+from labctl.outcome import result_of
 from labctl.refusals import error_of
 
 _TYPES = {
@@ -206,10 +207,14 @@ class OrchestratorClient:
     with OrchestratorClient("http://ot2-device:8000") as client:
         result = client.execute_task("mix_color", R=120, Y=50, B=80)
 
-    Nothing is sent before the first task; leaving the block closes the connection.
+    Nothing is sent before the first task; leaving the block closes the connection. `AsyncOrchestratorClient` is the
+    same for programs on asyncio.
+
+    Args:
+        timeout_s: How long to wait for the end of a task; the job goes on after that. None: until it has ended.
     """
 
-    def __init__(self, url: str | None = None, *, token: str | None = None, timeout_s: float = 3600.0) -> None:
+    def __init__(self, url: str | None = None, *, token: str | None = None, timeout_s: float | None = None) -> None:
         self._client = Client(url, token=token)
         self._timeout_s = timeout_s
 
@@ -226,12 +231,15 @@ class OrchestratorClient:
         self._client.close()
 
     def execute_task(self, task_name: str, /, **args: Any) -> Any:
-        """Run a task, wait, and return its result.
+        """Run a task, follow it to its end, and return its result.
 
         Raises:
             LabdError: The class of the code with which it was refused or failed.
+            TaskTimeout: It has not ended within `timeout_s`; it goes on.
+            DaemonUnreachable: The daemon was away for two minutes; a job that it took goes on when it is back.
         """
-        return self._client.execute(task_name, args, self._timeout_s).get("result")
+        job = self._client.submit(task_name, args)
+        return result_of(job if job["state"] in ENDED else self._client.follow(job["id"], self._timeout_s))
 
     def list_tasks(self) -> list[dict[str, Any]]:
         """All tasks that can be asked for."""

@@ -6,17 +6,20 @@ says while it waits, and what a `kill -9` of the daemon leaves.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from labctl import AsyncOrchestratorClient, OrchestratorClient
 from labctl.routes import Request
-from labd.errors import Conflict, InvalidArguments
+from labd.errors import Conflict, InvalidArguments, TaskTimeout, WorkerDied
 from tests.acceptance.processes import Daemon, toml
 from tests.acceptance.waiting import eventually
 
@@ -213,19 +216,47 @@ def test_a_missing_and_an_unknown_argument_are_named(lab: Daemon) -> None:
 
 
 def test_the_orchestrator_client_and_execute_give_the_result(lab: Daemon) -> None:
-    from labctl import OrchestratorClient
-
     with OrchestratorClient(lab.host) as client:
         assert client.execute_task("mix_color", R=3)["R"] == 3
+        with pytest.raises(WorkerDied, match="ended with exit code 3"):
+            client.execute_task("exits")
+    with OrchestratorClient(lab.host, timeout_s=0.1) as client:
+        with pytest.raises(TaskTimeout, match=r"job \d+ \(sits\) is still running and goes on") as going:
+            client.execute_task("sits")
+        lab.client.cancel(going.value.details["job"])
     answer = lab.client.ask(Request("POST", "/execute/mix_color", {}, {"R": 4}))
     assert (answer["status"], answer["result"]["R"]) == ("success", 4)
+
+
+async def test_tasks_run_side_by_side_through_the_client_for_asyncio(lab: Daemon) -> None:
+    async with AsyncOrchestratorClient(lab.host) as client:
+        done = await asyncio.gather(*(client.execute_task("mix_color", R=red) for red in range(5)))
+        assert [one["R"] for one in done] == [0, 1, 2, 3, 4]
+        with pytest.raises(InvalidArguments, match="argument R = 'x'"):
+            await client.execute_task("mix_color", R="x")
+
+
+def test_the_orchestrator_client_follows_a_task_across_a_killed_daemon(own: Daemon) -> None:
+    (own.folder / "tasks.d" / "gated.py").write_text(GATED)
+    gate = own.folder / "gate"
+    eventually(lambda: own.client.task("gated"), 10.0, "the new file")
+    with ThreadPoolExecutor(1) as threads, OrchestratorClient(own.host) as client:
+        result = threads.submit(client.execute_task, "gated", gate=str(gate))
+        job_id = eventually(lambda: own.client.jobs()["jobs"], 10.0, "the job")[0]["id"]
+        went(own, job_id)
+        own.kill()
+        gate.touch()
+        own.start()
+        assert result.result(30.0) == "VERSION"
+        assert [job["id"] for job in own.client.jobs()["jobs"]] == [job_id]
 
 
 def test_a_flow_waits_for_its_calls_and_answers_and_says_so(lab: Daemon) -> None:
     labctl = lab.labctl
     job_id = labctl.json("task", "run", "workflow", "colour=red", "--no-wait")["id"]
     asks(lab, job_id, "How much red?")
-    assert f"It asks: How much red? - `labctl job answer {job_id} VALUE`" in labctl.ok("job", "why", job_id)
+    why = labctl.ok("job", "why", job_id)
+    assert f"It asks: How much red? (1 <= number <= 300 ul) - `labctl job answer {job_id} VALUE`" in why
     code, _, err = labctl("job", "answer", job_id, "301")
     assert (code, "300" in err) == (2, True)
     labctl.ok("job", "answer", job_id, "120")

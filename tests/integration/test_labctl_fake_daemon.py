@@ -496,7 +496,8 @@ def test_the_orchestrator_s_stop_has_already_happened(daemon: FakeDaemon) -> Non
 
 def test_execute_task_returns_the_result(daemon: FakeDaemon) -> None:
     with orchestrator.OrchestratorClient(daemon.url) as client:
-        assert client.execute_task("mix_color", R=120) == {"echo": {"R": 120}}
+        assert client.execute_task("mix_color", R=120) == {"hotel": "B"}
+    assert daemon.jobs[1]["args"] == {"R": 120}
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
