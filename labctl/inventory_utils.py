@@ -34,11 +34,7 @@ class NotInitialized(InventoryNotInitialized, ValueError):
 
 
 def get_current_inventory() -> Json:
-    """Levels now, evaporation taken off.
-
-    Raises:
-        NotInitialized: No reservoir was ever set up.
-    """
+    """Levels now, evaporation taken off; empty where nobody ever said how much is there."""
     with _seed_errors():
         return orchestrator.client().get_current_inventory()
 
