@@ -123,7 +123,7 @@ def progress_text(job: Mapping[str, Any]) -> str:
     asks = job.get("asks")
     if asks and job["state"] == "waiting":
         kinds = f" ({answers(asks)})" if answers(asks) else ""
-        return f"{text}: {asks['question']}{kinds}; `labctl job answer {job['id']} VALUE`"
+        return printable(f"{text}: {asks['question']}{kinds}; `labctl job answer {job['id']} VALUE`")
     progress = job.get("progress")
     if progress and job["state"] in ("running", "cancelling", "waiting"):
         done, total = progress.get("done"), progress.get("total")
@@ -133,7 +133,7 @@ def progress_text(job: Mapping[str, Any]) -> str:
             text += f" {_number(done)}"
         if progress.get("text"):
             text += f" {progress['text']}"
-    return text
+    return printable(text)
 
 
 def _float(value: float) -> str:

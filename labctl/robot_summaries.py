@@ -74,7 +74,8 @@ def analysis(found: Json) -> str:
     lines = [", ".join([f"{found['file']}: {'ok' if found['ok'] else 'FAULTY'}", *known])]
     for error in found["errors"]:
         where = f"line {error['line']}: " if error.get("line") else ""
-        lines.append(f"  {where}{error['message']}")
+        first, *more = [line for line in str(error["message"]).splitlines() if line.strip()] or [""]
+        lines += [f"  {where}{first}", *(f"    {line}" for line in more)]
     if found["command_count"]:
         text = f"{found['command_count']} commands, about {duration(found['duration_s'])}"
         pauses = f", {found['pauses']} pauses for a person" if found["pauses"] else ""
@@ -93,7 +94,7 @@ def analysis(found: Json) -> str:
         left = len(log) - LOG_LINES + int(found["run_log_left_out"])
         if left > 0:
             lines.append(f"... and {left} lines more, with --json")
-    return "\n".join(printable(line) if "\n" not in line else line for line in lines)
+    return "\n".join(printable(part) for line in lines for part in line.split("\n"))
 
 
 def _volumes(found: Json, kind: str) -> list[list[str]]:

@@ -22,7 +22,10 @@ def daemon(status: Json) -> str:
         + (" (simulated devices)" if status.get("simulated") else "")
     ]
     jobs = status.get("jobs") or {}
-    lines.append("jobs: " + (", ".join(f"{count} {state}" for state, count in jobs.items() if count) or "none"))
+    counted = [f"{count} {state}" for state, count in jobs.items() if count and state != "succeeded"]
+    if jobs.get("succeeded"):
+        counted.append(f"{jobs['succeeded']} succeeded since it started")
+    lines.append("jobs: " + (", ".join(counted) or "none"))
     store = status.get("store") or {}
     if store:
         size = f"{(store.get('size_bytes') or 0) / 1e6:.1f} MB"

@@ -8,7 +8,7 @@ import json
 import msgspec
 import pytest
 
-from labctl import carousel_words, render, summaries
+from labctl import carousel_words, render, robot_summaries, summaries
 from labctl.commands import task
 from labd.engine.steps import Question
 from tests.fakes.fake_daemon import RESORT, STATUS, STOPPED, new_job
@@ -58,7 +58,7 @@ def test_progress_shows_a_bar_where_the_total_is_known() -> None:
 
 
 def test_a_job_that_is_waited_for_shows_its_question_and_how_to_answer() -> None:
-    asks = {"kind": "yes_no", "question": "Plate loaded?"}
+    asks = {"kind": "yes_no", "question": "Plate\x1bloaded?"}
     job = {"id": 4, "task": "t", "state": "waiting", "asks": asks}
     assert render.progress_text(job) == "job 4 t: waiting: Plate loaded? (yes | no); `labctl job answer 4 VALUE`"
 
@@ -84,6 +84,7 @@ def test_progress_on_a_terminal_writes_over_itself() -> None:
 def test_status_names_paused_queues_missing_wings_and_attention() -> None:
     text = summaries.daemon(STATUS)
     assert text.splitlines()[0] == "labd 0.1.0 on bench: serving, up 1 h 2 min, pid 4711 (simulated devices)"
+    assert "jobs: 1 queued, 7 succeeded since it started" in text
     assert "yes by unix:alice: maintenance" in text
     assert "wing ot2: off (not configured); install: pip install labd[ot2]" in text
     assert "attention: queue standard is paused" in text
@@ -199,3 +200,13 @@ def test_a_question_says_what_may_be_answered_as_the_daemon_does(asks: dict[str,
     assert render.answers(asks) == text
     question = msgspec.convert({"ordinal": 0, "question": "Q?", "hash": "h", **asks}, Question)
     assert question.answers == text
+
+
+def test_the_error_of_a_protocol_is_told_in_full_and_never_drives_the_terminal() -> None:
+    error = {"line": 3, "message": "first\x1b[31m\n\n  File x\r\n    def run(:\n"}
+    found = {"file": "p.py", "ok": False, "errors": [error]}
+    empty = {"command_count": 0, "pipettes": [], "labware": [], "aspirated": [], "dispensed": [], "run_log_left_out": 0}
+    text = robot_summaries.analysis({**empty, **found, "run_log": [{"level": 0, "text": "one\x1b[2J\ntwo"}]})
+    assert text.splitlines() == [
+        "p.py: FAULTY", "  line 3: first [31m", "      File x", "        def run(:", "", "one [2J", "two",
+    ]  # fmt: skip
