@@ -94,15 +94,19 @@ def _take_off(source: Source, loaded: Mapping[str, Loaded], found: Catalogue) ->
     for environment, names in (source.names or {}).items():
         there = loaded.get(environment)
         off = None if there is None else there.off
-        reason = off
-        if reason is None:
-            fault = next((fault for fault in found.faults if fault.file == source.place), None)
-            reason = None if fault is None else f"{fault.file}:{fault.line or 0}: {fault.message}"
-        if reason is None:
+        faults = [fault for fault in found.faults if fault.file == source.place]
+        if off is None and not faults:
             continue
         for name in names:
             if name not in found.taken and name not in found.specs:
+                reason = _own_fault(name, faults) if off is None else off
                 found.specs[name] = off_spec(name, reason, is_environment=off is not None)
+
+
+def _own_fault(name: str, faults: list[Fault]) -> str:
+    """Why a task of a file cannot be used: its own fault if it has one, else what is wrong with the file."""
+    fault = next((fault for fault in faults if fault.message.startswith(f"task {name}: ")), faults[0])
+    return f"{fault.file}:{fault.line or 0}: {fault.message}"
 
 
 def source_of(task: FoundTask, sources: list[Source]) -> Source | None:

@@ -60,6 +60,14 @@ async def test_a_file_that_cannot_be_imported_is_left_out(house: TaskHouse, text
         await house.submit("lost")
 
 
+async def test_each_task_that_cannot_be_used_is_refused_with_its_own_fault(house: TaskHouse) -> None:
+    await house.load("@task(bounds={'y': (0, 1)})\ndef bounded(x: int): pass\n\n@task\ndef starred(*wells): pass\n")
+    with pytest.raises(TaskOff, match=r"bounded is off: .*: task bounded: @task\(bounds=\.\.\.\) names y"):
+        await house.submit("bounded")
+    with pytest.raises(TaskOff, match=r"starred is off: .*: task starred: \*wells cannot be checked"):
+        await house.submit("starred")
+
+
 async def test_a_name_that_is_taken_is_a_fault_of_the_later_file(house: TaskHouse) -> None:
     house.write(VERSION.format(1), "a.py")
     report = await house.load(VERSION.format(2), "b.py")
