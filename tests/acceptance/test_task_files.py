@@ -47,7 +47,7 @@ def test_a_task_file_is_run_changed_pinned_and_mended(daemon: Daemon) -> None:
     assert '"R": 120' in labctl.ok("--json", "task", "run", "mix_color", "R=120", "mix_well=B2")
     code, _, err = labctl("task", "run", "mix_color", "R=301")
     assert (code, "argument R = 301: Expected `int` <= 300" in err) == (2, True)
-    assert "R (integer, needed)" in labctl.ok("task", "show", "mix_color")
+    assert "R (integer 0 to 300, needed)" in labctl.ok("task", "show", "mix_color")
     assert "mix_color is pinned to" in labctl.ok("task", "pin", "mix_color")
     assert "mix_color" in labctl.ok("task", "pin")
 
