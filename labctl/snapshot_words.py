@@ -52,6 +52,7 @@ def snapshot(one: Json) -> str:
         "loaded in": None if one["load_s"] is None else duration(one["load_s"]),
         "pinned": "yes" if one["pinned"] else None,
         "approved by": one["approved_by"],
+        "approved because": one.get("approved_reason"),
         "problem": one["problem"],
         "job": one["job_id"],
         "found": instant(one["discovered_at"]),

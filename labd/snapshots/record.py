@@ -63,6 +63,8 @@ class Body(msgspec.Struct, omit_defaults=True):
     job_id: int | None = None
     no_switch: bool = False
     tries: int = 0
+    asked: int = 0
+    """How often a person, or a mended file, has asked for another job."""
 
 
 class Record(msgspec.Struct):
@@ -138,6 +140,7 @@ class SnapshotView(msgspec.Struct):
     load_s: float | None
     differences: list[Difference]
     approved_by: str | None
+    approved_reason: str | None
     problem: str | None
     job_id: int | None
     discovered_at: str
@@ -151,6 +154,6 @@ def view(record: Record, alias: str, simulated: bool) -> SnapshotView:
     return SnapshotView(
         record.customer, record.timestamp, record.state, alias, record.database, record.pinned, body.path, body.files,
         body.size_bytes, body.nodes, body.relationships, body.labels, body.types, body.load_s, body.differences,
-        body.approved_by, body.problem, body.job_id, iso(record.discovered_at) or "", iso(record.changed_at) or "",
-        simulated,
+        body.approved_by, body.approved_reason, body.problem, body.job_id, iso(record.discovered_at) or "",
+        iso(record.changed_at) or "", simulated,
     )  # fmt: skip

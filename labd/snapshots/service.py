@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
@@ -13,21 +12,24 @@ import structlog
 from labd.clock import iso
 from labd.engine.job import INTERNAL, Caller, Cause, Job, Submission
 from labd.engine.registry import StopSpec, TaskSpec
-from labd.errors import JobStateConflict, LabdError, Refused, StoreFull
+from labd.errors import JobStateConflict, LabdError, Refused
 from labd.snapshots import names
+from labd.snapshots.alias_watch import AliasWatch
 from labd.snapshots.book import SnapshotBook
 from labd.snapshots.desk import SnapshotDesk
+from labd.snapshots.folder_watch import FolderWatch, Mending, first_of
 from labd.snapshots.gate import Limits, Reason, reasons
 from labd.snapshots.pipeline import Pipeline
 from labd.snapshots.port import GraphStore, Health
 from labd.snapshots.record import WANTED, WHOLE, Body, Record, SnapshotView, State, view
-from labd.snapshots.scan import Findings, Oddity, Scanner, Sighting, SnapshotKey
+from labd.snapshots.scan import Findings, Oddity, Scanner, Sighting, SnapshotKey, sight
 from labd.snapshots.settings import SnapshotSettings
 from labd.snapshots.stores import store_of
 from labd.wing import Host
 
 LOADING = "snapshots/load"
 DISK_FACTOR = 3.0  # of the parquet size, as long as no load has told better
+OF_TASKS = ("max_retries", "retry_backoff_base", "load_timeout_s")  # taken when the tasks are made
 LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset", "watch"})
 
 log = structlog.get_logger("snapshots")
@@ -58,6 +60,9 @@ class SnapshotService:
         self._looking = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._scanner = self._make_scanner()
+        self._folder = FolderWatch(self, host.clock)
+        self._mending = Mending(host.clock)
+        self._aliases = AliasWatch()
 
     # Wing
 
@@ -69,7 +74,8 @@ class SnapshotService:
         self.engine.limit_resource(LOADING, self.settings.orchestrator.max_concurrent_loads)
         self.engine.add_gate(LOADING, self.cause)
         self._beside(self._watch_health(), "snapshot health")
-        self._beside(self._watch_folder(), "snapshot scan")
+        self._beside(self._folder.scans(), "snapshot scan")
+        self._beside(self._folder.events(), "snapshot file events")
 
     async def drain(self) -> None:
         """Nothing moves here."""
@@ -103,7 +109,10 @@ class SnapshotService:
             self._scanner = self._make_scanner()
         self.engine.limit_resource(LOADING, settings.orchestrator.max_concurrent_loads)
         self.look()
-        return [f"snapshots.{name}" for name in fields if name not in LIVE]
+        self._folder.hurry()
+        rules, were = settings.orchestrator, old.orchestrator
+        later = [f"orchestrator.{name}" for name in OF_TASKS if getattr(rules, name) != getattr(were, name)]
+        return [f"snapshots.{name}" for name in [*later, *(name for name in fields if name not in LIVE)]]
 
     def status(self) -> dict[str, Any]:
         """The store as a device, and what a person should see to."""
@@ -134,6 +143,10 @@ class SnapshotService:
             found.append({"code": "snapshot_load_waits", "message": text, "subject": "graph store"})
         if self.scan_problem:
             found.append({"code": "snapshot_scan", "message": self.scan_problem, "subject": "snapshot folder"})
+        if self._folder.problem:
+            found.append({"code": "snapshot_events", "message": self._folder.problem, "subject": "snapshot folder"})
+        for customer, text in self._aliases.differing.items():
+            found.append({"code": "snapshot_alias", "message": f"{customer}: {text}", "subject": customer})
         return found
 
     # health
@@ -147,13 +160,23 @@ class SnapshotService:
         while True:
             self._looking.clear()
             await self.ask_health()
-            pause = asyncio.ensure_future(self._host.clock.sleep(self.settings.orchestrator.health_interval_s))
-            hurry = asyncio.ensure_future(self._looking.wait())
-            try:
-                await asyncio.wait({pause, hurry}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                pause.cancel()
-                hurry.cancel()
+            await self._look_at_aliases()
+            pause_s = self.settings.orchestrator.health_interval_s
+            await first_of(self._host.clock.sleep(pause_s), self._looking.wait())
+
+    async def _look_at_aliases(self) -> None:
+        """Tell aliases that somebody else has moved; not while labd may be about to move them itself."""
+        moving = any(record.state in WANTED for record in self.book.live.values())
+        if moving or self.health is None or not self.health.reachable:
+            return
+        try:
+            aliases = await self.store.aliases()
+        except LabdError:
+            return  # the next look at its health tells
+        for customer in self._aliases.look(self.book.customers.values(), aliases):
+            text = self._aliases.differing[customer]
+            log.warning("snapshot.alias_differs", customer=customer, problem=text)
+            self.engine.publish("snapshot.alias_differs", {"customer": customer, "problem": text})
 
     async def ask_health(self) -> Health:
         """The store's health now; waiting loads are looked at again."""
@@ -206,13 +229,6 @@ class SnapshotService:
         """The folder that is scanned."""
         return str(self._scanner.base)
 
-    async def _watch_folder(self) -> None:
-        while True:
-            if self.settings.watch:
-                with contextlib.suppress(StoreFull):
-                    await self.scan()
-            await self._host.clock.sleep(self.settings.orchestrator.scan_interval)
-
     async def scan(self, caller: Caller = INTERNAL, switch: bool | None = None) -> Findings:
         """Look for new snapshots once and make their jobs; jobs that got lost are made again.
 
@@ -237,7 +253,26 @@ class SnapshotService:
                 self._discover(seen)
             await self.book.commit()
             await self.process_wanted(caller, switch)
+            await self._take_mended(caller, switch)
             return found
+
+    async def _take_mended(self, caller: Caller, switch: bool | None) -> None:
+        """Try damaged snapshots again whose files were repaired; not those that are older than what serves."""
+        dataset = self.settings.dataset
+        there = await self._mending.mended(list(self.book.live.values()), dataset.settle_s, frozenset(dataset.markers))
+        for record, seen in there:
+            serving = self.book.customer(record.customer).active
+            if serving is not None and int(serving) > record.number:
+                continue
+            log.info("snapshot.mended", customer=record.customer, timestamp=record.timestamp)
+            self._as_seen(record, seen)
+            await self.process(record, caller, switch, anew=True)
+
+    def _as_seen(self, record: Record, seen: Sighting) -> None:
+        """Take a snapshot as its files are now, to be loaded anew."""
+        record.fingerprint, record.body.files, record.body.size_bytes = seen.fingerprint, seen.files, seen.size_bytes
+        record.body.problem = None
+        self.book.move(record, State.SETTLED)
 
     def _tell_oddities(self, oddities: list[Oddity]) -> None:
         for oddity in oddities:
@@ -275,9 +310,10 @@ class SnapshotService:
             switch: Whether the alias goes there in the end; the settings' word unless given.
             anew: A person asks for it, whatever an earlier job made of it.
         """
-        if anew:
-            record.body.tries += 1
-        key = f"snapshot:{record.customer}:{record.timestamp}:{record.body.tries if anew else 0}"
+        if anew:  # staged with what made it wanted: a daemon killed before the job is made makes it at its first scan
+            record.body.asked, record.body.job_id = record.body.asked + 1, None
+            self.book.put(record)
+        key = f"snapshot:{record.customer}:{record.timestamp}:{record.body.asked}"
         wanted = self.settings.orchestrator.switch if switch is None else switch
         args = {"customer": record.customer, "timestamp": record.timestamp, "switch": wanted}
         submission = Submission("snapshots.process_snapshot", args, idempotency_key=key, tags=["snapshot"])
@@ -324,11 +360,22 @@ class SnapshotService:
                     )
                 return job
         if record.database is None or record.state not in WHOLE:
-            record.body.problem = None
-            self.book.move(record, State.SETTLED)
+            self._as_seen(record, await self._sight(record))
         elif record.state is State.SUPERSEDED:
             self.book.move(record, State.LOADED)
         return await self.process(record, caller, switch, anew=True)
+
+    async def _sight(self, record: Record) -> Sighting:
+        """Its files as they are now.
+
+        Raises:
+            Refused: They are gone.
+        """
+        try:
+            return await asyncio.to_thread(sight, record.key, record.path, frozenset(self.settings.dataset.markers))
+        except OSError as fault:
+            what = f"{record.customer}/{record.timestamp} cannot be loaded: {record.path}"
+            raise Refused(f"{what}: {fault.strerror or fault}; bring it back, or load another version") from fault
 
     async def approve(self, caller: Caller, customer: str, timestamp: str, reason: str) -> Job:
         """Let a held snapshot go on in spite of its differences."""

@@ -44,6 +44,7 @@ class DatasetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     settle_s: Annotated[float, Meta(ge=0, le=86400)] = 10.0
     markers: tuple[Annotated[str, Meta(pattern=r"^[^/]{1,100}$")], ...] = ("_SUCCESS",)
     full_scan_s: Seconds = 3600.0
+    file_events: bool = False
     roles: dict[Literal["id", "labels", "source", "target", "type"], Annotated[str, Meta(min_length=1)]] = {}
 
 

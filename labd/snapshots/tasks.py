@@ -11,6 +11,7 @@ from labd.engine.inline_steps import InlineSteps, StepFailed
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
 from labd.errors import LabdError
 from labd.snapshots.record import State
+from labd.snapshots.scan import SnapshotKey
 from labd.snapshots.service import LOADING
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def snapshot_tasks(service: SnapshotService) -> list[TaskSpec | StopSpec]:
                  aliases=(*aliases_of("process-snapshot"), *aliases_of("process-single-snapshot")),
                  **{**kept, "timeout_s": None}),
         TaskSpec("snapshots.load_database", jobs.load_database, "Make the database of a snapshot.",
-                 resources=(LOADING,), max_attempts=rules.max_retries + 1, retry_delay_s=rules.retry_backoff_base,
+                 resources=_of_load, max_attempts=rules.max_retries + 1, retry_delay_s=rules.retry_backoff_base,
                  aliases=aliases_of("load-database"), **{**kept, "timeout_s": rules.load_timeout_s}),
         TaskSpec("snapshots.verify_database", jobs.verify_database, "Compare a database with its snapshot.",
                  max_attempts=rules.max_retries + 1, retry_delay_s=rules.retry_backoff_base,
@@ -63,6 +64,11 @@ def snapshot_tasks(service: SnapshotService) -> list[TaskSpec | StopSpec]:
     ]  # fmt: skip
 
 
+def _of_load(args: dict[str, Any]) -> tuple[str, ...]:
+    """A turn among all loads, and the snapshot itself: two jobs never fill one database."""
+    return LOADING, f"{LOADING}.{args['customer']}.{args['timestamp']}"
+
+
 def _of_customer(args: dict[str, Any]) -> tuple[str, ...]:
     return (f"snapshots/alias.{args['customer']}",)
 
@@ -78,6 +84,8 @@ class SnapshotJobs:
         self, ctx: JobContext, customer: Customer, timestamp: Timestamp, switch: bool = True
     ) -> dict[str, Any]:
         """All steps of one snapshot; each is a job of its own, done once."""
+        if not self._service.book.is_known(SnapshotKey(customer, timestamp)):
+            await self._service.scan()
         steps, which = InlineSteps(ctx), {"customer": customer, "timestamp": timestamp}
         record = await self._service.book.find(customer, timestamp)
         try:

@@ -254,7 +254,7 @@ async def test_a_death_at_any_point_ends_as_if_there_had_been_none(
         if dead.is_set():
             await asyncio.Event().wait()  # until the daemon is given up
 
-    yard = Yard(state_dir, orchestrator={"keep": 1})
+    yard = Yard(state_dir, orchestrator={"keep": 1, "health_interval_s": 3600.0})  # its looks are no step of the load
     yard.graph.before = die
     async with yard.open():
         lay_down(yard.base, "acme", "3")

@@ -22,6 +22,7 @@ HEAVY = {
     "opentrons": 3,  # the simulator, the worker on a robot and its runs
     "aiomqtt": 1,
     "apprise": 1,
+    "watchfiles": 1,
 }
 
 

@@ -1,0 +1,189 @@
+"""What the snapshots wing notices by itself: changed and mended files, aliases that somebody moved, long waits."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from labd.engine.job import JobState
+from labd.errors import Refused
+from labd.snapshots.record import State
+from tests.fakes.snapshot_yard import ANNA, Yard, lay_down
+
+
+async def until(claim: Callable[[], bool]) -> None:
+    """Wait for it, under a deadline."""
+    async with asyncio.timeout(20):
+        while not claim():  # noqa: ASYNC110 there is no event for it
+            await asyncio.sleep(0.01)
+
+
+def attention(yard: Yard) -> dict[str, str]:
+    return {item["code"]: item["message"] for item in yard.service.status()["attention"]}
+
+
+def watching(state_dir: Path, **dataset: object) -> Yard:
+    """A yard that scans by itself once an hour, so that what is found sooner was told by an event."""
+    yard = Yard(state_dir, dataset=dataset)
+    yard.table["watch"] = True
+    return yard
+
+
+@pytest.fixture
+def yard(state_dir: Path) -> Yard:
+    return Yard(state_dir)
+
+
+async def test_a_change_of_the_folder_hurries_the_scan_and_what_is_unsettled_the_next_one(state_dir: Path) -> None:
+    yard = watching(state_dir, file_events=True, settle_s=0.3)
+    async with yard.open():
+        await until(lambda: yard.service.scanned_at is not None)
+        lay_down(yard.base, "acme", "100", marker=False)
+
+        def is_served() -> bool:  # until the watch is up, nobody hears of a change
+            (yard.base / "nudge").touch()
+            return yard.service.book.customer("acme").active == "100"
+
+        await until(is_served)
+        await yard.settled("acme", "100")
+        lay_down(yard.base, "acme", "200")
+        await until(lambda: yard.service.book.customer("acme").active == "200")
+        await yard.settled("acme", "200")
+        assert attention(yard) == {}
+
+
+async def test_without_the_library_file_events_are_told_and_the_interval_goes_on(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    yard = watching(state_dir, file_events=True)
+    lay_down(yard.base, "acme", "100")
+    async with yard.open():
+        await until(lambda: yard.service.book.customer("acme").active == "100")
+        await yard.settled("acme", "100")
+        await until(lambda: "snapshot_events" in attention(yard))
+        assert attention(yard)["snapshot_events"] == (
+            "file_events needs watchfiles, `pip install 'labd[graph]'`; "
+            f"{yard.base} is scanned at every interval all the same"
+        )
+
+
+async def test_a_damaged_snapshot_is_tried_again_when_its_files_are_others_and_quiet(state_dir: Path) -> None:
+    yard = Yard(state_dir, dataset={"settle_s": 0.0})
+    async with yard.open():
+        folder = lay_down(yard.base, "acme", "100")
+        part = folder / "nodes" / "Person" / "0.parquet"
+        whole = part.read_bytes()
+        part.write_bytes(b"PAR1 cut short")
+        await yard.service.scan()
+        await yard.settled("acme", "100")
+        first = (await yard.record("acme", "100")).body.job_id
+        await yard.service.scan()
+        assert (await yard.record("acme", "100")).state is State.QUARANTINED
+        part.write_bytes(whole)
+        await yard.service.scan()
+        assert (await yard.settled("acme", "100")).id != first
+        record = await yard.record("acme", "100")
+        assert (record.state, record.body.problem) == (State.ACTIVE, None)
+
+
+async def test_a_mended_snapshot_must_be_quiet_and_an_old_one_is_left_alone(yard: Yard) -> None:
+    async with yard.open():  # it settles for 10 s
+        folder = lay_down(yard.base, "acme", "100")
+        (folder / "nodes" / "Person" / "0.parquet").write_bytes(b"PAR1 cut short")
+        await yard.service.scan()
+        await yard.settled("acme", "100")
+        (folder / "nodes" / "Person" / "0.parquet").write_bytes(b"PAR1 cut elsewhere")
+        await yard.service.scan()
+        assert (await yard.record("acme", "100")).state is State.QUARANTINED
+        await yard.take("acme", "200")
+        shutil.rmtree(folder)
+        lay_down(yard.base, "acme", "100")
+        await yard.service.scan()
+        assert (await yard.record("acme", "100")).state is State.QUARANTINED
+
+
+async def test_a_repaired_snapshot_is_loaded_at_the_first_try_when_a_person_asks(yard: Yard) -> None:
+    async with yard.open():
+        folder = lay_down(yard.base, "acme", "100")
+        (folder / "nodes" / "Person" / "0.parquet").write_bytes(b"PAR1 cut short")
+        await yard.service.scan()
+        await yard.settled("acme", "100")
+        shutil.rmtree(folder)
+        with pytest.raises(Refused, match=r"acme/100 cannot be loaded: .*No such file or directory; bring it back"):
+            await yard.service.load(ANNA, "acme", "100", None)
+        lay_down(yard.base, "acme", "100")
+        job = await yard.service.load(ANNA, "acme", "100", None)
+        assert (await yard.engine.wait(job.id, 20)).state is JobState.SUCCEEDED
+        assert (await yard.record("acme", "100")).state is State.ACTIVE
+        assert (await yard.job_of("snapshots.load_database")).attempt == 1
+
+
+async def test_an_alias_that_somebody_else_moved_is_told_and_a_switch_takes_it_back(yard: Yard) -> None:
+    async with yard.open():
+        await yard.take("acme", "100")
+        await yard.take("acme", "200")
+        await yard.graph.switch("acme", "acme-v100")
+        await until(lambda: "snapshot_alias" in attention(yard))
+        assert attention(yard)["snapshot_alias"] == (
+            "acme: alias acme points at acme-v100, and labd let it point at acme-v200: somebody else changed it; "
+            "`labctl snapshot switch acme 200` lets it point there again"
+        )
+        dry = await yard.run("snapshots.cleanup_old_databases", dry_run=True)
+        assert dry.result["dropped"] == []
+        await yard.run("snapshots.switch_alias", customer="acme", timestamp="200", forced=True)
+        assert await yard.graph.aliases() == {"acme": "acme-v200"}
+        await until(lambda: "snapshot_alias" not in attention(yard))
+        assert yard.service.book.customer("acme").previous == "100"
+
+
+async def test_loads_that_wait_for_long_are_an_alarm_until_they_go_on(state_dir: Path) -> None:
+    yard = Yard(state_dir, orchestrator={"wait_alarm_s": 0.2})
+    async with yard.open():
+        yard.graph.heap_percent = 99.0
+        await yard.service.ask_health()
+        lay_down(yard.base, "acme", "100")
+        await yard.service.scan()
+        assert attention(yard) == {}
+        await until(lambda: "snapshot_load_waits" in attention(yard))
+        assert attention(yard)["snapshot_load_waits"].endswith(
+            "its heap is 99 % full, loads wait from 85 %; the least of several samples, so it is really in use"
+        )
+        yard.graph.heap_percent = 10.0
+        await yard.settled("acme", "100")
+        await until(lambda: attention(yard) == {})
+
+
+async def test_two_jobs_of_one_snapshot_load_it_once_however_many_loads_may_run(state_dir: Path) -> None:
+    yard = Yard(state_dir, orchestrator={"max_concurrent_loads": 4})
+    going, most = 0, 0
+
+    async def count(act: str, name: str) -> None:
+        nonlocal going, most
+        if act in ("half", "loaded"):
+            going += 1 if act == "half" else -1
+            most = max(most, going)
+            await asyncio.sleep(0)
+
+    async with yard.open():
+        yard.graph.before = count
+        lay_down(yard.base, "acme", "100")
+        ended = await yard.run("process-single-snapshot", customer="acme", timestamp="100")
+        assert (ended.state, ended.result["state"]) == (JobState.SUCCEEDED, "active")
+        await yard.settled("acme", "100")
+        assert (most, yard.graph.acts.count("load acme-v100")) == (1, 1)
+
+
+async def test_a_reload_says_which_rules_wait_for_a_restart(yard: Yard) -> None:
+    async with yard.open():
+        old = yard.service.settings
+        rules = msgspec.structs.replace(old.orchestrator, keep=5, max_retries=9)
+        told = yard.service.change(msgspec.structs.replace(old, orchestrator=rules))
+        assert told == ["snapshots.orchestrator.max_retries"]
+        assert yard.service.pipeline.settings.orchestrator.keep == 5
