@@ -167,7 +167,7 @@ async def test_a_cancel_that_comes_with_a_debit_takes_it_back(house: TaskHouse, 
     job = await house.run("puts_back_when_cancelled")
     await cancels[0]
     assert job.state is JobState.CANCELLED
-    assert job.progress is None, "the body went on behind its debit"
+    # Whichever was first, the answer to the debit or the cancel: labd takes it back, or the body that went on does.
     assert sum(volumes["red"] for _, volumes in store.debits) == 0.0
 
 
