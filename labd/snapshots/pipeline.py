@@ -177,9 +177,13 @@ class Pipeline:
                 await self.book.commit()
             return {"switched": False, "reason": f"{newest} is newer", "alias": serving.alias}
         before = await self._active(record)
+        if serving.active != timestamp:
+            record.body.way_back = serving.previous  # of the version that serves now, should it serve again
         await self.store.switch(serving.alias, record.database)
         await self._now_serves(record, before)
         ctx.log(f"alias {serving.alias} points at {record.database}")
+        if before is None and serving.previous is not None:  # a daemon before this one switched, and was killed
+            before = await self.book.find(customer, serving.previous)
         back = await self._watch(ctx, record, before)
         if back is not None:
             return back
@@ -206,7 +210,9 @@ class Pipeline:
         until = self._clock.monotonic() + rules.canary_s
         while rules.canary_s and self._clock.monotonic() < until:
             try:
-                answers = await self._ask(self.settings.canaries, record)
+                approved = record.body.approved_canaries
+                asked = tuple(one for one in self.settings.canaries if one.cypher not in approved)
+                answers = await self._ask(asked, record)
             except LabdError as fault:
                 answers = [Answer("canary", True, None, fault.message)]
             sang = [
@@ -219,7 +225,7 @@ class Pipeline:
             if sang:
                 return await self._go_back(ctx, record, before, sang)
             left_s = until - self._clock.monotonic()
-            ctx.progress(rules.canary_s - left_s, rules.canary_s, "canaries are asked")
+            ctx.progress(round(rules.canary_s - left_s, 1), rules.canary_s, "canaries are asked")
             await self._clock.sleep(max(0.0, min(rules.canary_interval_s, left_s)))
         return None
 
@@ -238,12 +244,19 @@ class Pipeline:
         await self.store.switch(serving.alias, before.database)
         ctx.log(f"a canary failed, alias {serving.alias} points at {before.database} again: {told}", "error")
         self.book.move(record, State.HELD, differences=[found.told() for found in sang])
-        serving.active, serving.previous = before.timestamp, None
+        serving.active, serving.previous = before.timestamp, await self._still_there(record)
         serving.switched_at = self._clock.wall()
         self.book.put_customer(serving)
         self.book.move(before, State.ACTIVE, alias=serving.alias, database=before.database)
         await self.book.commit()
         return {"switched": False, "reason": f"a canary failed: {told}", "alias": serving.alias, "held": True}
+
+    async def _still_there(self, record: Record) -> str | None:
+        """What a rollback went to before this version was switched to, if its database has not gone since."""
+        older = record.body.way_back
+        if older is None or (await self.book.find(record.customer, older)).database is None:
+            return None
+        return older
 
     async def rollback(self, customer: str, by: str, reason: str) -> dict[str, Any]:
         """Let the alias point at the version before.

@@ -381,6 +381,8 @@ class SnapshotService:
         """Let a held snapshot go on in spite of its differences."""
         record = await self._held(customer, timestamp)
         record.body.approved_by, record.body.approved_reason = caller.name, reason
+        sang = [found.what for found in record.body.differences if found.check == "canary"]
+        record.body.approved_canaries = [*record.body.approved_canaries, *sang]  # those are not asked of it again
         self.engine.audit(caller, "snapshot.approve", f"{customer}/{timestamp}", _told(record, reason))
         self.book.move(record, State.VERIFIED, by=caller.name)
         return await self.process(record, caller, anew=True)

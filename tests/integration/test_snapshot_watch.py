@@ -187,3 +187,49 @@ async def test_a_reload_says_which_rules_wait_for_a_restart(yard: Yard) -> None:
         told = yard.service.change(msgspec.structs.replace(old, orchestrator=rules))
         assert told == ["snapshots.orchestrator.max_retries"]
         assert yard.service.pipeline.settings.orchestrator.keep == 5
+
+
+def with_canary(state_dir: Path) -> Yard:
+    canary = {"cypher": "canary", "equals": True}
+    yard = Yard(state_dir, canaries=[canary], orchestrator={"canary_s": 0.3, "canary_interval_s": 0.05, "keep": 3})
+    yard.graph.answers["canary"] = lambda database: database != "acme-v300"
+    return yard
+
+
+async def test_a_canary_that_sings_leaves_the_way_back_as_it_was_and_can_be_approved(state_dir: Path) -> None:
+    yard = with_canary(state_dir)
+    async with yard.open():
+        for timestamp in ("100", "200", "300"):
+            await yard.take("acme", timestamp)
+        serving = yard.service.book.customer("acme")
+        assert (serving.active, serving.previous) == ("200", "100")
+        job = await yard.service.approve(ANNA, "acme", "300", "it is meant to")
+        assert (await yard.engine.wait(job.id, 20)).state is JobState.SUCCEEDED
+        assert await yard.graph.aliases() == {"acme": "acme-v300"}
+        assert (serving.active, serving.previous) == ("300", "200")
+
+
+async def test_a_daemon_killed_while_canaries_are_asked_still_goes_back(state_dir: Path) -> None:
+    yard = with_canary(state_dir)
+    async with yard.open():
+        await yard.take("acme", "200")
+    yard = with_canary(state_dir)
+    asked = asyncio.Event()
+
+    async def hang(act: str, name: str) -> None:
+        if act == "query" and yard.graph._read()["aliases"] == {"acme": "acme-v300"}:
+            asked.set()
+            await asyncio.Event().wait()  # until the daemon is given up
+
+    yard.graph.before = hang
+    async with yard.open():
+        lay_down(yard.base, "acme", "300")
+        await yard.service.scan()
+        async with asyncio.timeout(10):
+            await asked.wait()
+    yard = with_canary(state_dir)
+    async with yard.open():
+        await yard.until_state("acme", "300", State.HELD)
+        await yard.settled("acme", "300")
+        assert await yard.graph.aliases() == {"acme": "acme-v200"}
+        assert yard.service.book.customer("acme").active == "200"
