@@ -56,6 +56,7 @@ class SnapshotService:
         self.scan_problem = ""
         self.scanned_at: float | None = None
         self._waiting_since: float | None = None
+        self._changes = self._seen_changes = 0
         self._scanning = asyncio.Lock()
         self._looking = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -155,6 +156,14 @@ class SnapshotService:
         """Ask the store for its health soon."""
         self._looking.set()
 
+    def store_changed(self) -> None:
+        """A load has ended or something was dropped: what the store said before is old, and the next load waits for it.
+
+        Why: databases and heap grow with each load; several in a row would all pass on the answer before the first.
+        """
+        self._changes += 1
+        self.look()
+
     async def _watch_health(self) -> None:
         """Ask at every interval; what waits for the store goes on by itself when it may."""
         while True:
@@ -180,8 +189,9 @@ class SnapshotService:
 
     async def ask_health(self) -> Health:
         """The store's health now; waiting loads are looked at again."""
-        before = self.health
+        before, changes = self.health, self._changes
         self.health = await self.store.health()
+        self._seen_changes = max(self._seen_changes, changes)
         if before is None or before.reachable != self.health.reachable:
             state = "reachable" if self.health.reachable else "away"
             self.engine.publish("graph.changed", {"state": state, "problem": self.health.problem})
@@ -198,6 +208,8 @@ class SnapshotService:
         """What keeps the next load back."""
         if self.health is None:
             return [Reason("graph_unknown", "the graph store has not been asked yet")]
+        if self._seen_changes != self._changes:
+            return [Reason("graph_unknown", "the graph store is being asked how it is after the last load")]
         rules = self.settings.orchestrator
         limits = Limits(
             rules.heap_threshold_percent, rules.pagecache_threshold_percent, rules.max_databases, rules.gate_on_unknown
@@ -395,6 +407,7 @@ class SnapshotService:
         self.book.move(record, State.REJECTED, by=caller.name)
         await self.book.commit()
         await self.pipeline.drop(record)
+        self.store_changed()
         return self.view(record)
 
     async def _held(self, customer: str, timestamp: str) -> Record:
@@ -425,6 +438,7 @@ class SnapshotService:
             raise Refused(f"{customer}/{timestamp} is not dropped: {mine.reason}", reason=mine.reason)
         self.engine.audit(caller, "snapshot.drop", f"{customer}/{timestamp}", {"database": record.database})
         await self.pipeline.drop(record)
+        self.store_changed()
         return self.view(record)
 
     def view(self, record: Record) -> SnapshotView:

@@ -116,7 +116,10 @@ class SnapshotJobs:
 
     async def load_database(self, ctx: JobContext, customer: Customer, timestamp: Timestamp) -> dict[str, Any]:
         """The database of a snapshot."""
-        return await self._pipeline.load(ctx, customer, timestamp)
+        try:
+            return await self._pipeline.load(ctx, customer, timestamp)
+        finally:
+            self._service.store_changed()
 
     async def verify_database(self, ctx: JobContext, customer: Customer, timestamp: Timestamp) -> dict[str, Any]:
         """Hold it or let it go on."""
@@ -137,6 +140,8 @@ class SnapshotJobs:
     ) -> dict[str, Any]:
         """What goes and what stays, each with its reason."""
         verdicts = await (self._pipeline.plan_cleanup(customer) if dry_run else self._pipeline.cleanup(customer))
+        if not dry_run and any(verdict.drop for verdict in verdicts):
+            self._service.store_changed()
         for verdict in verdicts:
             ctx.log(f"{verdict.database}: {'drop' if verdict.drop else 'keep'}, {verdict.reason}")
         return {

@@ -233,3 +233,22 @@ async def test_a_daemon_killed_while_canaries_are_asked_still_goes_back(state_di
         await yard.settled("acme", "300")
         assert await yard.graph.aliases() == {"acme": "acme-v200"}
         assert yard.service.book.customer("acme").active == "200"
+
+
+async def test_each_load_waits_for_what_the_store_says_after_the_one_before(state_dir: Path) -> None:
+    yard = Yard(state_dir, orchestrator={"max_databases": 2, "health_interval_s": 3600.0})
+    async with yard.open():
+        await until(lambda: yard.service.health is not None)
+        for customer in ("alpha", "beta", "gamma"):
+            lay_down(yard.base, customer, "100")
+        await yard.service.scan()
+        await yard.settled("alpha", "100")
+        await yard.settled("beta", "100")
+        await until(lambda: [reason.code for reason in yard.service.reasons()] == ["databases"])
+        assert sorted(d.name for d in await yard.graph.databases()) == ["alpha-v100", "beta-v100"]
+        assert (await yard.record("gamma", "100")).state is State.GATED
+        await yard.graph.drop_alias("beta")
+        yard.service.book.customer("beta").active = None
+        await yard.service.drop(ANNA, "beta", "100")
+        await yard.settled("gamma", "100")
+        assert (await yard.record("gamma", "100")).state is State.ACTIVE
