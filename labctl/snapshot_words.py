@@ -214,7 +214,7 @@ def health(answer: Json) -> str:
     lines += [f"  ! {answer['scan_problem']}"] if answer["scan_problem"] else []
     lines += [f"  skipped: {one['path']}: {one['reason']}" for one in answer["skipped"]]
     lines += [f"  ! loads wait: {reason}" for reason in answer["waits_for"]] or ["  loads may begin"]
-    return "\n".join(printable(line) if "\n" not in line else line for line in lines)
+    return "\n".join(printable(line) for text in lines for line in text.split("\n"))
 
 
 def _percent(value: float | None, limit: float) -> str:

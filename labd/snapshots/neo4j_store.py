@@ -9,6 +9,7 @@ Source: Neo4j operations manual, "Standard databases" and "Database aliases".
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -108,6 +109,7 @@ class Neo4jStore:
             raise GraphRefused(f"database {name} is being loaded already", database=name)
         self._loading.add(name)
         try:
+            await asyncio.to_thread(importlib.import_module, "labd.snapshots.neo4j_flight")  # pyarrow, off the loop
             with_arrow = await self._has_arrow()
             if name in await self.aliases():
                 raise GraphRefused(f"{name} is an alias; a database cannot have its name", database=name)
