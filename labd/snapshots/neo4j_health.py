@@ -19,7 +19,10 @@ from labd.snapshots.port import Health
 
 HEAP_SAMPLES = 5
 HEAP_INTERVAL_S = 0.2
-COMPONENTS = "CALL dbms.components() YIELD name, versions, edition RETURN versions[0] AS version, edition"
+COMPONENTS = (  # calendar versions list Cypher as a second component
+    "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' "
+    "RETURN versions[0] AS version, edition"
+)
 BEANS = "CALL dbms.queryJmx($query) YIELD name, attributes RETURN name, attributes"
 HEAP_BEAN = "java.lang:type=Memory"
 PAGE_CACHE_BEAN = "neo4j.metrics:name=*page_cache.{ratio}_ratio"  # the prefix is a setting, namespaces came with 5

@@ -6,7 +6,8 @@ Three ways a round, one after the other, into the same emulated server, which is
 - `bare`: pyarrow alone in as many threads: read a row group, rename, write, read the acknowledgement. Nothing else.
 - `load`: labd's import of the same files with its checks, casts, counts, window, progress and token.
 - `fragment`: a new process and a new connection for every file, so many at once as there are streams.
-Then labd's import alone, in a process of its own, of the files once and ten times over: its largest size is to stay (medians).
+Then labd's import alone, in a process of its own, of the files once and ten times over: the median of its largest sizes
+is to stay.
 """
 
 from __future__ import annotations
