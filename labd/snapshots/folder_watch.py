@@ -105,6 +105,8 @@ class Mending:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.unsettled: dict[SnapshotKey, float] = {}
+        """Mended ones that are not quiet for long enough, and for how long they are."""
         self._quiet: dict[SnapshotKey, tuple[str, float]] = {}
 
     async def mended(
@@ -112,6 +114,7 @@ class Mending:
     ) -> list[tuple[Record, Sighting]]:
         """Those that may be tried again; blocking work runs in a thread."""
         found = []
+        self.unsettled = {}
         now_s = self._clock.monotonic()
         for record in [one for one in records if one.state in MENDABLE]:
             try:
@@ -128,6 +131,8 @@ class Mending:
             if now_s - since_s >= settle_s:
                 self._quiet.pop(record.key, None)
                 found.append((record, seen))
+            else:
+                self.unsettled[record.key] = now_s - since_s
         return found
 
 

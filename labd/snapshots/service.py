@@ -272,11 +272,12 @@ class SnapshotService:
         """Try damaged snapshots again whose files were repaired; not those that are older than what serves."""
         dataset = self.settings.dataset
         there = await self._mending.mended(list(self.book.live.values()), dataset.settle_s, frozenset(dataset.markers))
+        self.unsettled.update(self._mending.unsettled)
         for record, seen in there:
             serving = self.book.customer(record.customer).active
             if serving is not None and int(serving) > record.number:
                 continue
-            log.info("snapshot.mended", customer=record.customer, timestamp=record.timestamp)
+            log.info("snapshot.mended", customer=record.customer, version=record.timestamp)
             self._as_seen(record, seen)
             await self.process(record, caller, switch, anew=True)
 

@@ -100,7 +100,7 @@ async def test_a_mended_snapshot_must_be_quiet_and_an_old_one_is_left_alone(yard
         await yard.service.scan()
         await yard.settled("acme", "100")
         (folder / "nodes" / "Person" / "0.parquet").write_bytes(b"PAR1 cut elsewhere")
-        await yard.service.scan()
+        assert list((await yard.service.scan()).unsettled) == [("acme", "100")]
         assert (await yard.record("acme", "100")).state is State.QUARANTINED
         await yard.take("acme", "200")
         shutil.rmtree(folder)
