@@ -19,10 +19,8 @@ from labd.snapshots.port import Health
 
 HEAP_SAMPLES = 5
 HEAP_INTERVAL_S = 0.2
-COMPONENTS = (  # calendar versions list Cypher as a second component
-    "CALL dbms.components() YIELD name, versions, edition WHERE name = 'Neo4j Kernel' "
-    "RETURN versions[0] AS version, edition"
-)
+COMPONENTS = "CALL dbms.components() YIELD name, versions, edition RETURN name, versions[0] AS version, edition"
+KERNEL = "Neo4j Kernel"  # calendar versions list Cypher beside it; `system` takes no WHERE here
 BEANS = "CALL dbms.queryJmx($query) YIELD name, attributes RETURN name, attributes"
 HEAP_BEAN = "java.lang:type=Memory"
 PAGE_CACHE_BEAN = "neo4j.metrics:name=*page_cache.{ratio}_ratio"  # the prefix is a setting, namespaces came with 5
@@ -45,7 +43,7 @@ async def look(
         count = await databases()
     except LabdError as fault:
         return Health(False, fault.message)
-    version, edition = (str(found[0][0]), str(found[0][1])) if found else ("", "")
+    version, edition = next(((str(row[1]), str(row[2])) for row in found if row[0] == KERNEL), ("", ""))
     unknown = ["disk space of the server: Bolt does not tell"]
     heap = [await _bean(bolt, HEAP_BEAN)]
     while len(heap) < samples and heap_percent(heap[-1]) is not None:

@@ -40,7 +40,8 @@ class Statements:
         if statement == "SHOW TRANSACTIONS YIELD database, transactionId":
             return "r", ["database", "transactionId"], [list(row) for row in self.catalogue.transactions]
         if statement.startswith("CALL dbms.components()"):
-            return "s", ["version", "edition"], [[self.catalogue.version, self.catalogue.edition]]
+            rows = [["Cypher", "25", ""], ["Neo4j Kernel", self.catalogue.version, self.catalogue.edition]]
+            return "s", ["name", "version", "edition"], rows
         if statement.startswith("CALL dbms.queryJmx($query)"):
             return "s", ["name", "attributes"], self._beans(parameters["query"])
         if statement.startswith("CALL gds.debug.arrow()"):
