@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,14 +13,8 @@ import pytest
 from labd.engine.job import JobState
 from labd.errors import Refused
 from labd.snapshots.record import State
+from tests.fakes.broker import until
 from tests.fakes.snapshot_yard import ANNA, Yard, lay_down
-
-
-async def until(claim: Callable[[], bool]) -> None:
-    """Wait for it, under a deadline."""
-    async with asyncio.timeout(20):
-        while not claim():  # noqa: ASYNC110 there is no event for it
-            await asyncio.sleep(0.01)
 
 
 def attention(yard: Yard) -> dict[str, str]:
