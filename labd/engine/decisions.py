@@ -86,6 +86,7 @@ class Decisions:
 
         Queued jobs that are only on disk follow in the background; close a gate first so that none starts meanwhile.
         """
+        self._book.sweeps[resource] = self._book.sweeps.get(resource, 0) + 1
         error = cancel_reason(caller, reason, error_code)
         found = [job for job in list(self._book.live.values()) if resource in job.resources and job.state not in ENDED]
         for job in found:
@@ -95,6 +96,7 @@ class Decisions:
 
     def hold_queued(self, resource: str, code: str, reason: str) -> list[int]:
         """Let every queued job of a resource wait for `release`."""
+        self._book.sweeps[resource] = self._book.sweeps.get(resource, 0) + 1
         hold = Hold(code, reason, self._clock.wall())
         found = [
             j

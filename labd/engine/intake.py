@@ -17,7 +17,7 @@ from labd.engine.jobbook import JobBook
 from labd.engine.journal import Journal
 from labd.engine.pump import Pump
 from labd.engine.registry import Registry, StopSpec, TaskSpec
-from labd.errors import BadRequest, Draining, LabdError, ScopeMissing
+from labd.errors import BadRequest, Draining, LabdError, Refused, ScopeMissing
 
 SUBMISSIONS_LIMIT = 1000
 OVERRIDE_LIMIT = 500
@@ -78,9 +78,9 @@ class Intake:
                 return [await self._stop(spec, items[0], caller)]
         if len(items) > SUBMISSIONS_LIMIT:
             raise BadRequest(f"{len(items)} submissions at once; at most {SUBMISSIONS_LIMIT}", limit=SUBMISSIONS_LIMIT)
-        if self._dispatcher.stopped is not None:
-            raise Draining("labd is ending and takes no new jobs; try again when it is back")
+        self._refuse_when_ending()
         self._journal.refuse_if_full()
+        sweeps = dict(self._book.sweeps)
         checked = [self._check(item) for item in items]
         hits = await self._hits(items, checked) if any(spec.cached for spec in checked) else {}
         needs: dict[int, dict[str, float]] = {}
@@ -92,17 +92,35 @@ class Intake:
             there = await self._known_keys(items)
         if known is not None:
             known.update(there)
+        self._refuse_when_ending()
         for place, (item, spec) in enumerate(zip(items, checked, strict=True)):
             # only for new jobs: who asks again for one that is there gets it, whatever has changed since
             if spec.precheck is not None and item.idempotency_key not in there:
                 spec.precheck(item.args)
             if place in refusals and item.idempotency_key not in there:
                 raise refusals[place]
+            if sweeps != self._book.sweeps and item.idempotency_key not in there:
+                self._refuse_what_was_swept(item, spec, sweeps)
         jobs = self._stage(items, checked, there, caller, staged, hits, needs)
         admitted = self._journal.admitted()
         self._journal.push()
         await asyncio.shield(admitted)
         return jobs
+
+    def _refuse_when_ending(self) -> None:
+        if self._dispatcher.stopped is not None:
+            raise Draining("labd is ending and takes no new jobs; try again when it is back")
+
+    def _refuse_what_was_swept(self, item: Submission, spec: TaskSpec, before: dict[str, int]) -> None:
+        """A request that came before a stop must not start after it, however long its analysis took."""
+        own = spec.resources if isinstance(spec.resources, tuple) else spec.resources(item.args)
+        swept = [name for name in own if self._book.sweeps.get(name, 0) != before.get(name, 0)]
+        if spec.effect == "physical" and swept:
+            raise Refused(
+                f"{spec.name}: {swept[0]} was stopped or lost while the request was being looked at; look at it, then "
+                "ask again",
+                resource=swept[0],
+            )
 
     def _check(self, item: Submission) -> TaskSpec:
         spec = self._registry.find(item.task)

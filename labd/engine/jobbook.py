@@ -40,6 +40,7 @@ class JobBook:
         self.delayed: dict[int, Job] = {}
         self.counts: dict[str, int] = {state.value: 0 for state in JobState}
         self.reads_going = 0
+        self.sweeps: dict[str, int] = {}  # how often everything that holds or waits for a resource was ended or held
         self.changed: set[int] = set()
         self.feed: EventFeed | None = None
         self.last_id = 0

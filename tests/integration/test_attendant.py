@@ -17,7 +17,7 @@ from labd.engine import store
 from labd.engine.engine import Engine
 from labd.engine.job import Caller, Job, JobState, Submission
 from labd.engine.registry import JobContext, Registry, TaskSpec
-from labd.errors import BadRequest, InsufficientStock, ScopeMissing, StoreFull, StoreNewer
+from labd.errors import BadRequest, Draining, InsufficientStock, Refused, ScopeMissing, StoreFull, StoreNewer
 from tests.fakes.pantry import SCHEMA, Pantry
 
 ANNA = Caller("unix:anna", frozenset({"read", "operate"}))
@@ -30,6 +30,8 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.gate = asyncio.Event()
+        self.looking = asyncio.Event()
+        self.looked = asyncio.Event()
         self.engine: Engine
         self.pantry: Pantry
 
@@ -46,6 +48,9 @@ class House:
 
         async def analysis(args: dict[str, Any]) -> dict[str, float] | None:
             await asyncio.sleep(0)
+            if args["name"] == "slow":
+                self.looking.set()
+                await self.looked.wait()
             if args["name"] == "unknown":
                 return None
             if args["name"] == "faulty":
@@ -53,7 +58,7 @@ class House:
             return {"main/3/B1": 25.0}
 
         registry.add(TaskSpec("test.mix", mix, consumes={"red": "R", "blue": "blue_ml", "glue": 2}))
-        registry.add(TaskSpec("test.run", protocol, needs=analysis, effect="physical"))
+        registry.add(TaskSpec("test.run", protocol, needs=analysis, effect="physical", resources=("arm",)))
         registry.add(TaskSpec("test.cached", mix, consumes={"red": "R"}, cached=True, code={"sha256": "a"}))
         return registry
 
@@ -147,6 +152,30 @@ async def test_an_analysis_says_what_a_job_needs_or_refuses_it_or_does_not_know(
         assert (await house.submit("test.run", args={"name": "unknown"})).needs is None
         with pytest.raises(InsufficientStock, match="no such well"):
             await house.submit("test.run", args={"name": "faulty"})
+
+
+async def test_a_request_from_before_a_stop_is_not_accepted_after_it_however_long_its_analysis_takes(
+    house: House,
+) -> None:
+    async with house.open():
+        asked = asyncio.create_task(house.submit("test.run", args={"name": "slow"}))
+        await house.looking.wait()
+        house.engine.cancel_holding("arm", ANNA, "stop", "stop_latched")
+        house.looked.set()
+        with pytest.raises(Refused, match="arm was stopped or lost while the request was being looked at"):
+            await asked
+        assert await house.notes() == []
+        assert (await house.submit("test.run", args={"name": "slow"})).needs == {"main/3/B1": 25.0}
+
+
+async def test_a_request_whose_analysis_ends_while_labd_ends_is_refused(house: House) -> None:
+    async with house.open():
+        asked = asyncio.create_task(house.submit("test.run", args={"name": "slow"}))
+        await house.looking.wait()
+        await house.engine.drain(0.0)
+        house.looked.set()
+        with pytest.raises(Draining):
+            await asked
 
 
 async def test_short_stock_holds_a_queued_job_says_so_and_lets_it_go_when_woken(house: House) -> None:
