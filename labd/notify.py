@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import Any
 
 import structlog
 
@@ -152,9 +153,9 @@ class AlertDelivery:
         return None, min(waits, default=None)
 
     async def _pause(self, fresh: asyncio.Event, wait_s: float | None) -> None:
-        waits = [asyncio.ensure_future(fresh.wait())]
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(fresh.wait())]
         if wait_s is not None:
-            waits.append(asyncio.ensure_future(self._clock.sleep(wait_s)))  # type: ignore[arg-type]
+            waits.append(asyncio.ensure_future(self._clock.sleep(wait_s)))
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

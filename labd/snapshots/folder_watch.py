@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from labd.clock import Clock
-from labd.errors import StoreFull
+from labd.errors import LabdError
 from labd.snapshots import file_events
 from labd.snapshots.record import Record, State
 from labd.snapshots.scan import Sighting, SnapshotKey, sight
@@ -49,8 +49,8 @@ class FolderWatch:
             if self._service.settings.watch:
                 try:
                     await self._service.scan()
-                except StoreFull:
-                    pass  # the next one takes in what is new
+                except LabdError as fault:  # such as a full disk; the next one takes in what is new
+                    log.warning("snapshot.not_queued", customer="", problem=fault.message)
             await first_of(self._clock.sleep(self._pause_s()), self._changed.wait())
 
     def _pause_s(self) -> float:

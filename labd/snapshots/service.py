@@ -12,7 +12,7 @@ import structlog
 from labd.clock import iso
 from labd.engine.job import INTERNAL, Caller, Cause, Job, Submission
 from labd.engine.registry import StopSpec, TaskSpec
-from labd.errors import JobStateConflict, LabdError, Refused
+from labd.errors import JobStateConflict, LabdError, Refused, UnknownJob
 from labd.snapshots import names
 from labd.snapshots.alias_watch import AliasWatch
 from labd.snapshots.book import SnapshotBook
@@ -363,8 +363,8 @@ class SnapshotService:
             step = "it serves already" if record.state is State.ACTIVE else "approve or reject it first"
             raise JobStateConflict(f"{customer}/{timestamp} is {record.state}; {step}", state=record.state)
         if record.body.job_id is not None:
-            job = await self.engine.job(record.body.job_id)
-            if job.finished_at is None:
+            job = await self._job(record.body.job_id)
+            if job is not None and job.finished_at is None:
                 if switch is not None and job.args["switch"] is not switch:
                     raise JobStateConflict(
                         f"job {job.id} loads {customer}/{timestamp} already and will {'not ' * switch}switch; "
@@ -377,6 +377,13 @@ class SnapshotService:
         elif record.state is State.SUPERSEDED:
             self.book.move(record, State.LOADED)
         return await self.process(record, caller, switch, anew=True)
+
+    async def _job(self, job_id: int) -> Job | None:
+        """The job, None where its retention is over."""
+        try:
+            return await self.engine.job(job_id)
+        except UnknownJob:
+            return None
 
     async def _sight(self, record: Record) -> Sighting:
         """Its files as they are now.
