@@ -53,6 +53,7 @@ class RemoteRobot:
 
     def __init__(self) -> None:
         self._context: Any = None
+        self._is_halted = False
         self._lock_file: Any = None
         self._protocols: dict[str, list[Json]] = {}
         self._run: Run | None = None
@@ -223,7 +224,7 @@ class RemoteRobot:
             text = f"{type(fault).__name__}: {fault}"[:REASON_LIMIT]
             where = traceback.format_exc()[-4 * REASON_LIMIT :]
             run.errors.append({"errorType": type(fault).__name__, "detail": text, "traceback": where})
-            run.end("failed")
+            run.end("stopped" if self._is_halted else "failed")
         else:
             run.end("succeeded")
 
@@ -233,6 +234,7 @@ class RemoteRobot:
 
     def halt(self) -> None:
         """The motors stand still at once; called while another thread waits for a movement."""
+        self._is_halted = True  # first: the protocol's thread fails at once, and that is the stop, no fault of its own
         if self._context is not None:
             self._hardware().halt()
 
