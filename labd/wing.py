@@ -19,6 +19,14 @@ from labd.engine.worker_start import Worker
 from labd.settings import Problems
 
 
+class WorkerOf(Protocol):
+    """Starts workers for wings."""
+
+    def __call__(self, name: str, module: str, memory_mib: int | None = None) -> Awaitable[Worker]:
+        """A worker of an environment that belongs to the caller; raises `EnvironmentOff`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What a wing may use of the daemon."""
@@ -30,7 +38,7 @@ class Host:
     random: Random
     python_of: Callable[[str], Path] | None = None
     """The interpreter of an environment by its name; blocks, raises `EnvironmentOff`. None before there are any."""
-    worker_of: Callable[[str, str], Awaitable[Worker]] | None = None
+    worker_of: WorkerOf | None = None
     """A worker of an environment for the wing alone, with a module loaded; raises `EnvironmentOff`."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from labd.engine.registry import JobContext
-from labd.engine.steps import Call, Step, Suspended
+from labd.engine.steps import Call, Question, Step, Suspended
 from labd.errors import LabdError, TaskFailed
 
 _encode = msgspec.json.Encoder(order="sorted").encode
@@ -48,23 +48,39 @@ class InlineSteps:
             StepFailed: The child failed or was cancelled; carries its code.
             StepMismatch: The recorded step was another one.
         """
-        ordinal = self._next
-        self._next += 1
         digest = hashlib.sha256(_encode(["call", task, args])).hexdigest()
-        step = self._recorded.get(ordinal)
+        ordinal, step = self._take()
         if step is None or not step.done:
             raise Suspended(calls=[Call(ordinal, task, args, digest)])
         return self._result(step, task, digest)
 
-    def _result(self, step: Step, task: str, digest: str) -> Any:
+    def ask(self, question: str, choices: tuple[str, ...]) -> str:
+        """What a person answered, one of `choices`; the job waits for it without a slot, across restarts.
+
+        Raises:
+            StepFailed: The question was taken back.
+            StepMismatch: The recorded step was another one.
+        """
+        digest = hashlib.sha256(_encode(["ask", question, choices])).hexdigest()
+        ordinal, step = self._take()
+        if step is None or not step.done:
+            raise Suspended(ask=Question(ordinal, question, digest, choices=choices))
+        return str(self._result(step, question, digest))
+
+    def _take(self) -> tuple[int, Step | None]:
+        ordinal, self._next = self._next, self._next + 1
+        return ordinal, self._recorded.get(ordinal)
+
+    def _result(self, step: Step, what: str, digest: str) -> Any:
         if step.hash != digest:
             raise StepMismatch(
-                f"job {self._job_id}: step {step.ordinal} was {step.what} and is {task} with these arguments now; "
+                f"job {self._job_id}: step {step.ordinal} was {step.what} and is {what} with these arguments now; "
                 "submit it anew",
                 step=step.ordinal,
             )
         if step.error is not None:
-            raise StepFailed(f"{task} (job {step.job_id}): {step.error.message}", code=step.error.code, job=step.job_id)
+            told = what if step.job_id is None else f"{what} (job {step.job_id})"
+            raise StepFailed(f"{told}: {step.error.message}", code=step.error.code, job=step.job_id)
         return step.result
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,8 +240,11 @@ class WorkerTasks:
         """The workers of an environment that has tasks."""
         return self._pools[name]
 
-    async def worker_of(self, name: str, module: str) -> Worker:
+    async def worker_of(self, name: str, module: str, memory_mib: int | None = None) -> Worker:
         """A worker that belongs to the caller alone, who ends it; `module` is loaded in it.
+
+        Args:
+            memory_mib: Limit of its data instead of the environment's; 0: none.
 
         Raises:
             EnvironmentOff, UnknownEnvironment: It cannot be started, and why.
@@ -248,6 +252,8 @@ class WorkerTasks:
         if self._loader is None:
             raise EnvironmentOff(f"environment {name}: labd is still starting", environment=name)
         outfit = await self._loader.outfit(name, [Source(module, True)])
+        if memory_mib is not None:
+            outfit = replace(outfit, settings=msgspec.structs.replace(outfit.settings, memory_mib=memory_mib))
         try:
             return await start_worker(outfit, self._ended)
         except StartFailed as fault:
