@@ -18,6 +18,7 @@ LabdError                      internal
 │   ├── UnknownDevice          unknown_device
 │   ├── UnknownReservoir       unknown_reservoir
 │   ├── UnknownSnapshot        unknown_snapshot
+│   ├── UnknownIngestion       unknown_ingestion
 │   └── UnknownEnvironment     unknown_environment
 ├── Conflict                   conflict
 │   ├── IdempotencyConflict    idempotency_conflict
@@ -39,6 +40,9 @@ LabdError                      internal
 │   ├── InventoryNotInitialized  inventory_not_initialized
 │   ├── GraphRefused           graph_refused
 │   ├── DatasetRefused         dataset_refused
+│   ├── SourceRefused          source_refused
+│   ├── TableRefused           table_refused
+│   ├── QualityRefused         quality_refused
 │   ├── WingOff                wing_off
 │   ├── EnvironmentOff         environment_off
 │   ├── TaskOff                task_off
@@ -50,6 +54,9 @@ LabdError                      internal
 │   ├── Draining               draining
 │   ├── GraphUnreachable       graph_unreachable
 │   ├── DatasetChanged         dataset_changed
+│   ├── SourceUnreachable      source_unreachable
+│   ├── TableConflict          table_conflict
+│   ├── ClusterUnreachable     cluster_unreachable
 │   ├── Overloaded             overloaded
 │   └── DaemonUnreachable      daemon_unreachable
 ├── DeviceError                device_error
@@ -202,6 +209,12 @@ class UnknownSnapshot(NotFound):
     code = "unknown_snapshot"
 
 
+class UnknownIngestion(NotFound):
+    """No ingestion of that name or id."""
+
+    code = "unknown_ingestion"
+
+
 class UnknownEnvironment(NotFound):
     """No environment of that name in the settings."""
 
@@ -328,6 +341,24 @@ class DatasetRefused(Refused):
     code = "dataset_refused"
 
 
+class SourceRefused(Refused):
+    """The source of an ingestion says no: credentials, a bucket or folder that is not there, a permission."""
+
+    code = "source_refused"
+
+
+class TableRefused(Refused):
+    """The destination cannot take what was read: a schema that does not fit, a table that somebody dropped."""
+
+    code = "table_refused"
+
+
+class QualityRefused(Refused):
+    """What was read breaks a quality rule of its ingestion; nothing of it was committed."""
+
+    code = "quality_refused"
+
+
 class WingOff(Refused):
     """The wing is not configured or its packages are missing."""
 
@@ -396,6 +427,27 @@ class DatasetChanged(Unavailable):
     """A snapshot is not as it was when it was found complete: somebody writes to it."""
 
     code = "dataset_changed"
+    retryable = True
+
+
+class SourceUnreachable(Unavailable):
+    """The source of an ingestion does not answer."""
+
+    code = "source_unreachable"
+    retryable = True
+
+
+class TableConflict(Unavailable):
+    """Somebody else committed to the table at the same time; nothing of this batch is in."""
+
+    code = "table_conflict"
+    retryable = True
+
+
+class ClusterUnreachable(Unavailable):
+    """The process or cluster that reads and writes does not answer, or was lost."""
+
+    code = "cluster_unreachable"
     retryable = True
 
 

@@ -397,6 +397,10 @@ class Engine:
         """Let `count` jobs use a resource of a wing at once, unless `[engine] resources` says otherwise."""
         self._dispatcher.limit(resource, count)
 
+    def add_queue(self, name: str, priority: int, concurrency: int) -> None:
+        """Make a queue of a wing, unless the settings or somebody else have one of that name."""
+        self._queues.add(name, priority, concurrency)
+
     def add_gate(self, resource: str, gate: Gate) -> None:
         """Hold every job of a resource while `gate` answers a cause; call `wake` when it may have opened."""
         self._dispatcher.add_gate(resource, gate)

@@ -41,8 +41,8 @@ class InlineSteps:
         self._recorded = {step.ordinal: step for step in ctx.steps}
         self._next = 0
 
-    def call(self, task: str, args: dict[str, Any]) -> Any:
-        """The result of another task, as a child job that is never done twice.
+    def call(self, task: str, args: dict[str, Any], queue: str | None = None) -> Any:
+        """The result of another task, as a child job that is never done twice; in its own queue unless one is named.
 
         Raises:
             StepFailed: The child failed or was cancelled; carries its code.
@@ -51,7 +51,7 @@ class InlineSteps:
         digest = hashlib.sha256(_encode(["call", task, args])).hexdigest()
         ordinal, step = self._take()
         if step is None or not step.done:
-            raise Suspended(calls=[Call(ordinal, task, args, digest)])
+            raise Suspended(calls=[Call(ordinal, task, args, digest, queue)])
         return self._result(step, task, digest)
 
     def ask(self, question: str, choices: tuple[str, ...]) -> str:

@@ -52,6 +52,10 @@ class Queues:
             lane.priority, lane.concurrency = priority, concurrency
         self._wake()
 
+    def add(self, name: str, priority: int, concurrency: int) -> None:
+        """Make a queue where there is none of that name."""
+        self._lanes.setdefault(name, Lane(name, priority, concurrency))
+
     def all(self) -> list[QueueView]:
         """All queues, the most urgent first."""
         return [self.view_of(lane) for lane in sorted(self._lanes.values(), key=lambda q: (q.priority, q.name))]

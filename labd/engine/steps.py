@@ -17,12 +17,13 @@ QuestionKind = Literal["choice", "number", "text", "yes_no"]
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A child job that a body wants; `hash` covers task and arguments."""
+    """A child job that a body wants; `hash` covers task and arguments. No `queue` means the task's own."""
 
     ordinal: int
     task: str
     args: dict[str, Any]
     hash: str
+    queue: str | None = None
 
 
 class Question(msgspec.Struct, frozen=True):

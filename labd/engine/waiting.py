@@ -287,6 +287,7 @@ def _submission(job: Job, call: Call) -> Submission:
     return Submission(
         call.task,
         dict(call.args),
+        queue=call.queue,
         parent_id=job.id,
         step=call.ordinal,
         idempotency_key=f"step:{job.id}:{call.ordinal}:{job.attempt}",
