@@ -18,7 +18,8 @@ FormatName = Literal["jsonl", "json", "csv", "parquet", "avro"]
 
 class Column(msgspec.Struct, frozen=True):
     """A column: `type` in Iceberg's words, such as `long`, `double`, `string`, `timestamp`, `decimal(10, 2)`,
-    `list<string>`, `struct<a: long, b: string>`."""
+    `list<string>`, `struct<a: long, b: string>`.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=255)]
     type: Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -67,7 +68,8 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class SchemaRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which columns the table has. `infer`: those of the first files, later new ones go to `_rescued_data`. `fixed`:
     `columns`. `evolve`: those of the files, and `evolution` says what a new column does: it is added (`additive-auto`),
-    a person is asked (`approve`), or the run fails (`freeze`). `hints` are columns whose type is not inferred."""
+    a person is asked (`approve`), or the run fails (`freeze`). `hints` are columns whose type is not inferred.
+    """
 
     mode: Literal["infer", "fixed", "evolve"] = "evolve"
     evolution: Literal["additive-auto", "approve", "freeze"] = "additive-auto"
@@ -96,7 +98,8 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 class Quality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What must hold. The rows of a run (`min_rows`, `max_rows`), checked when it has ended; the share of rescued rows
-    and of quarantined files in a batch, checked before it is committed."""
+    and of quarantined files in a batch, checked before it is committed.
+    """
 
     min_rows: Annotated[int, Meta(ge=0)] | None = None
     max_rows: Annotated[int, Meta(ge=0)] | None = None

@@ -67,7 +67,7 @@ class Page(msgspec.Struct):
 
 
 class CatalogAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """An Iceberg catalogue: its name and the properties that PyIceberg (or Spark) takes; secrets apart, never stored."""
+    """An Iceberg catalogue: its name and the properties for PyIceberg or Spark; secrets apart, never stored."""
 
     name: str
     properties: dict[str, str] = {}
