@@ -314,6 +314,10 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
         """One page of the record of who did what, newest first."""
         return await self._object(get("/audit", before=before, limit=limit))
 
+    async def doctor(self) -> Json:
+        """`{"ok", "at", "findings": [...]}`: databases, audit, devices, disk, clock, environments, schedules."""
+        return await self._object(get("/doctor"), 600.0)
+
     async def verify_audit(self) -> Json:
         """Check the hash chain."""
         return await self._object(get("/audit/verify"), 600.0)

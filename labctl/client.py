@@ -336,6 +336,10 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls):
         """One page of the record of who did what, newest first."""
         return self._object(get("/audit", before=before, limit=limit))
 
+    def doctor(self) -> Json:
+        """`{"ok", "at", "findings": [...]}`: databases, audit, devices, disk, clock, environments, schedules."""
+        return self._object(get("/doctor"), 600.0)
+
     def verify_audit(self) -> Json:
         """Check the hash chain."""
         return self._object(get("/audit/verify"), 600.0)

@@ -17,11 +17,12 @@ import structlog
 
 import labd
 from labd import restore, telemetry
-from labd.api import alerts, environments
+from labd.api import alerts, doctor, environments
 from labd.api.options import ApiOptions
 from labd.api.server import ApiServer, build
 from labd.check import wing_state
 from labd.clock import Clock
+from labd.doctor import Doctor
 from labd.engine.alert_watch import AlertWatch
 from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL
@@ -116,6 +117,7 @@ class App:
             self.engine, _api_options(self.settings),
             [*environments.endpoints(self.engine, self.workers, self._clock),
              *alerts.endpoints(self.engine.alerts, outlets),
+             *doctor.endpoints(self._make_doctor().look, self._clock),
              *(self._mongo.endpoints() if self._mongo is not None else ()),
              *(e for wing in self._wings.values() for e in wing.endpoints())],
             self, self.reload, clock=self._clock, inherited=self._inherited,
@@ -206,6 +208,11 @@ class App:
         )  # fmt: skip
         self._watch, self._outlets = watch, outlets
         return watch, outlets
+
+    def _make_doctor(self) -> Doctor:
+        outlets = {"mqtt": self.mqtt, "mongo": self.mongo}
+        certificate = _credential(self.settings.api.tls_cert)
+        return Doctor(self.engine, self.workers, self.settings.state_dir, self.wings, outlets, certificate, self._clock)
 
     async def drain(self) -> None:
         """Take nothing new, let running work end within the drain time, bring every device to rest."""

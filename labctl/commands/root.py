@@ -33,6 +33,7 @@ COMMANDS: dict[str, str] = {
     "alert": "What needs a person, and who has seen it.",
     "audit": "Who did what.",
     "token": "Tokens for access over TCP.",
+    "doctor": "Is everything as it should be?",
     "host": "Other daemons and their tokens.",
     "shell": "An interactive prompt.",
     "completion": "Completion for bash, zsh and fish.",

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from labd.clock import Clock, iso
-from labd.engine import recovery, rows
+from labd.engine import recovery, rows, store
 from labd.engine.alerts import AlertBook
 from labd.engine.attendant import Attendance, Attendant
 from labd.engine.audit_trail import AuditTrail
@@ -426,6 +426,11 @@ class Engine:
         await self.journal.copy(folder / self.journal.path.name)
         await self.logbook.copy(folder / self.logbook.path.name)
         return [folder / self.journal.path.name, folder / self.logbook.path.name]
+
+    async def check_stores(self) -> dict[str, list[str]]:
+        """Problems of each database file, found by reading all of it beside the work; a large one takes a while."""
+        paths = (self.journal.path, self.logbook.path)
+        return {path.name: await asyncio.to_thread(store.problems, path) for path in paths}
 
     def statistics(self) -> dict[str, float]:
         """Figures for /metrics."""

@@ -156,6 +156,20 @@ def _bring_up_schema(opened: sqlite3.Connection, path: Path, schema: Schema) -> 
         opened.executescript(f"BEGIN IMMEDIATE;\n{script}\n{noted};\nCOMMIT;")
 
 
+def problems(path: Path) -> list[str]:
+    """What a full check of a file finds; empty where it is whole. Blocks, reads everything, changes nothing."""
+    try:
+        opened = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        try:
+            opened.execute("PRAGMA query_only = ON")
+            found = [str(row[0]) for row in opened.execute("PRAGMA quick_check(10)")]
+        finally:
+            opened.close()
+    except sqlite3.Error as fault:
+        return [str(fault)]
+    return [] if found == ["ok"] else found
+
+
 def _check(opened: sqlite3.Connection, path: Path) -> None:
     deadline = time.monotonic() + CHECK_DEADLINE_S
     opened.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
