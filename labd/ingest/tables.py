@@ -1,0 +1,1 @@
+"""Rows of the ledger's tables to values."""
