@@ -1,0 +1,63 @@
+"""The schedules of ingestions: each definition's own, kept by the engine under the origin `ingest`.
+
+Why they are put again only where they differ: a schedule that is put anew forgets what it has missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import structlog
+
+from labd.engine.engine import Engine
+from labd.engine.job import INTERNAL
+from labd.engine.schedules import ScheduleSpec
+from labd.errors import LabdError
+from labd.ingest.record import Record, State
+
+ORIGIN = "ingest"
+RUN = "ingest.run"
+NAME_LIMIT = 50  # of the engine's schedules; names of ingestions may be longer
+log = structlog.get_logger("ingest")
+
+
+def schedule_name(record: Record) -> str:
+    """The name of an ingestion's schedule; long names end in a part of the id."""
+    name = f"ingest.{record.name}"
+    return name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 9]}.{record.id[:8]}"
+
+
+def wanted(record: Record, queue: str) -> ScheduleSpec | None:
+    """The schedule that the definition asks for; None where it runs only when asked."""
+    rule = record.definition.schedule
+    if rule is None or record.state is State.DELETED or (rule.cron is None and rule.interval_s is None):
+        return None
+    return ScheduleSpec(
+        name=schedule_name(record), task=RUN, args={"ingestion": record.id, "trigger": "schedule"}, cron=rule.cron,
+        interval_s=rule.interval_s, timezone=rule.timezone, queue=queue, tags=("ingest",),
+        paused=record.state is State.PAUSED,
+    )  # fmt: skip
+
+
+async def put(engine: Engine, specs: Iterable[ScheduleSpec]) -> dict[str, str]:
+    """Bring the schedules of all ingestions in force; those of none are deleted.
+
+    Returns:
+        By name what could not be put, and why.
+    """
+    there = {view.spec.name: view.spec for view in engine.schedules() if view.origin == ORIGIN}
+    refused: dict[str, str] = {}
+    left = dict(there)
+    for spec in specs:
+        old = left.pop(spec.name, None)
+        if old is not None and msgspec.to_builtins(old) == msgspec.to_builtins(spec):
+            continue
+        try:
+            await engine.put_schedule(spec, INTERNAL, origin=ORIGIN)
+        except LabdError as fault:
+            refused[spec.name] = fault.message
+            log.error("schedule.refused", schedule=spec.name, problem=fault.message)
+    for name in left:
+        await engine.delete_schedule(name, INTERNAL)
+    return refused
