@@ -318,6 +318,10 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
         """`{"ok", "at", "findings": [...]}`: databases, audit, devices, disk, clock, environments, schedules."""
         return await self._object(get("/doctor"), 600.0)
 
+    async def settings(self) -> list[Json]:
+        """Every key that is set, with its value and where it comes from; secrets are references."""
+        return await self._list(get("/settings"), "settings")
+
     async def verify_audit(self) -> Json:
         """Check the hash chain."""
         return await self._object(get("/audit/verify"), 600.0)

@@ -340,6 +340,10 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls):
         """`{"ok", "at", "findings": [...]}`: databases, audit, devices, disk, clock, environments, schedules."""
         return self._object(get("/doctor"), 600.0)
 
+    def settings(self) -> list[Json]:
+        """Every key that is set, with its value and where it comes from; secrets are references."""
+        return _list(self.ask(get("/settings")), "settings")
+
     def verify_audit(self) -> Json:
         """Check the hash chain."""
         return self._object(get("/audit/verify"), 600.0)

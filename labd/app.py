@@ -18,6 +18,7 @@ import structlog
 import labd
 from labd import restore, telemetry
 from labd.api import alerts, doctor, environments
+from labd.api import settings as api_settings
 from labd.api.options import ApiOptions
 from labd.api.server import ApiServer, build
 from labd.check import wing_state
@@ -117,6 +118,7 @@ class App:
             self.engine, _api_options(self.settings),
             [*environments.endpoints(self.engine, self.workers, self._clock),
              *alerts.endpoints(self.engine.alerts, outlets),
+             *api_settings.endpoints(lambda: (self.settings.given, self.settings.origin)),
              *doctor.endpoints(self._make_doctor().look, self._clock),
              *(self._mongo.endpoints() if self._mongo is not None else ()),
              *(e for wing in self._wings.values() for e in wing.endpoints())],
