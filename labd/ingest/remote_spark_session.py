@@ -1,0 +1,238 @@
+"""The session of the Spark engine: `local[*]` in a JVM of its own, or Spark Connect; opened when first asked for, kept.
+
+Settings (`spark` of every call): `url` (`local[*]`, `local[2]` or `sc://host:port`), `conf` (Spark's own names),
+`catalog` (name of a catalogue that the cluster has set up itself), `connect_timeout_s`, `secrets` with `token`.
+
+Why the address is probed and the rest has a deadline: Spark's client tries again for ten minutes, whatever is wrong.
+Why a token over plain text goes to `localhost` only: to any other name the client speaks TLS, and if the server does
+not, it says nothing of it and tries again; here it is refused before a byte of the token has left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import labd
+from labd.ingest.remote_refusal import Refusal
+
+Json = dict[str, Any]
+ICEBERG = "org.apache.iceberg:iceberg-spark-runtime-{spark}_2.13:1.12.0"
+SQLITE = "org.xerial:sqlite-jdbc:3.50.3.0"
+DEFAULT_PORT = 15002
+CONNECT_S = 20.0
+LOST_RETRIES = 5  # of one call, up to half a minute; then the cluster is lost and the batch is tried again
+LENT = ("__init__.py", "ingest/__init__.py", "ingest/remote*.py")
+
+
+class Spark:
+    """One session and what it was opened with.
+
+    Args:
+        given: `spark` of a call.
+        memory_mib: Heap of the JVM where it is ours.
+    """
+
+    def __init__(self, given: Json, memory_mib: int) -> None:
+        self.url = str(given.get("url") or "local[*]")
+        self.conf: dict[str, str] = {str(key): str(value) for key, value in (given.get("conf") or {}).items()}
+        self.cluster_catalog = str(given.get("catalog") or "")
+        self._token = str((given.get("secrets") or {}).get("token") or "")
+        self._connect_s = float(given.get("connect_timeout_s") or CONNECT_S)
+        self._memory_mib = memory_mib
+        self._session: Any = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._catalogs: dict[str, Json] = {}
+        self.opened_s = 0.0
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is a cluster's, by Spark Connect."""
+        return self.url.startswith("sc://")
+
+    def session(self) -> Any:
+        """The session; opened where there is none or the last one was lost.
+
+        Raises:
+            Refusal: `cluster_unreachable`, with the reason.
+        """
+        if self._session is None:
+            begun = time.monotonic()
+            _interpreter()
+            self._session = self._connected() if self.is_remote else self._local()
+            self._session.conf.set("spark.sql.session.timeZone", "UTC")
+            self._lend()
+            self.opened_s = time.monotonic() - begun
+        return self._session
+
+    def lost(self) -> None:
+        """Forget a session that does not answer; the next call opens another."""
+        session, self._session = self._session, None
+        self._catalogs.clear()
+        if session is not None and self.is_remote:
+            threading.Thread(target=_quietly(session.stop), daemon=True).start()
+
+    def close(self) -> None:
+        """Stop the session; a second call does nothing."""
+        session, self._session = self._session, None
+        self._catalogs.clear()
+        if session is not None:
+            session.stop()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def knows(self, name: str, properties: Json) -> bool:
+        """Whether a catalogue is set up as it should be in this session; notes that it is."""
+        same = self._catalogs.get(name) == properties
+        self._catalogs[name] = properties
+        return same
+
+    def _local(self) -> Any:
+        from pyspark import __version__ as version
+        from pyspark.sql import SparkSession
+
+        folder = self._scratch()
+        runtime = ICEBERG.format(spark=".".join(version.split(".")[:2]))
+        conf = {
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.memory": f"{max(512, self._memory_mib)}m",
+            "spark.local.dir": str(folder / "local"),
+            "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),
+            "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+        }
+        if "spark.jars" not in self.conf:
+            conf["spark.jars.packages"] = f"{runtime},{SQLITE}"
+        builder = SparkSession.builder.master(self.url)
+        for key, value in {**conf, **self.conf}.items():
+            builder = builder.config(key, value)
+        try:
+            session = builder.getOrCreate()
+        except Exception as fault:
+            raise Refusal("cluster_unreachable", f"Spark {self.url}: no session: {first_line(fault)}") from fault
+        session.sparkContext.setLogLevel("ERROR")
+        return session
+
+    def _connected(self) -> Any:
+        host, port, url = self._address()
+        try:
+            socket.create_connection((host, port), timeout=self._connect_s).close()
+        except OSError as fault:
+            text = f"Spark Connect at {host}:{port}: {fault}; check `[ingest.spark] url` and that the server runs"
+            raise Refusal("cluster_unreachable", text, host=host, port=port) from fault
+
+        def connect() -> Any:
+            from pyspark.sql.connect.client.retries import DefaultPolicy
+            from pyspark.sql.connect.session import SparkSession
+
+            session = SparkSession.builder.remote(url).create()
+            session.client.set_retry_policies([DefaultPolicy(max_retries=LOST_RETRIES, max_backoff=10_000)])
+            session.range(1).collect()
+            for key, value in self.conf.items():
+                session.conf.set(key, value)
+            return session
+
+        return _within(connect, self._connect_s * 2, f"Spark Connect at {host}:{port}")
+
+    def _address(self) -> tuple[str, int, str]:
+        """Host, port and the URL for Spark's client.
+
+        Raises:
+            Refusal: The token would be sent where it may be read.
+        """
+        place, _, options = self.url.removeprefix("sc://").partition("/")
+        host, _, port = place.rpartition(":") if ":" in place.split("]")[-1] else (place, "", "")
+        host, number = host.strip("[]"), int(port or DEFAULT_PORT)
+        words = [word for word in options.lstrip(";").split(";") if word]
+        given = {word.partition("=")[0] for word in words}
+        if "token" in given:
+            text = (
+                "a token stands in `[ingest.spark] url`; take it out and name it in `token`, such as `env:SPARK_TOKEN`"
+            )
+            raise Refusal("cluster_unreachable", text, host=host, port=number)
+        if self._token and host != "localhost" and "use_ssl=true" not in words:
+            text = (
+                f"Spark Connect at {host}:{number}: a token goes over plain text to `localhost` only; add `;use_ssl=true` "
+                "to the url, or tunnel to it and say `sc://localhost:PORT`"
+            )
+            raise Refusal("cluster_unreachable", text, host=host, port=number)
+        if self._token:
+            words.append(f"token={urllib.parse.quote(self._token, safe='')}")
+        return host, number, f"sc://{place}/;{';'.join(words)}" if words else f"sc://{place}"
+
+    def _scratch(self) -> Path:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="labd-spark-", ignore_cleanup_errors=True)
+        return Path(self._folder.name)
+
+    def _lend(self) -> None:
+        """Give the cluster's workers the readers, as they are here.
+
+        Why under a name made from the content: Spark refuses another content under a name that it has.
+        """
+        package = Path(labd.__file__).parent
+        contents = {
+            str(path.relative_to(package.parent)): path.read_bytes() for one in LENT for path in package.glob(one)
+        }
+        digest = hashlib.sha256(b"".join(contents[name] for name in sorted(contents))).hexdigest()[:16]
+        target = self._scratch() / f"labd_readers_{digest}.zip"
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in sorted(contents.items()):
+                archive.writestr(name, content)
+        self._session.addArtifacts(str(target), pyfile=True)
+
+
+def _interpreter() -> None:
+    """Let the workers of a local session run in this interpreter, which has the packages, not in the host's."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+
+
+def _within(act: Callable[[], Any], limit_s: float, what: str) -> Any:
+    """Its result, if it comes in time; it cannot be ended, so it goes on in its thread and nobody listens."""
+    told: list[Any] = []
+    faults: list[Exception] = []
+
+    def run() -> None:
+        try:
+            told.append(act())
+        except Exception as fault:  # noqa: BLE001 whatever the client raises is told
+            faults.append(fault)
+
+    thread = threading.Thread(target=run, name="spark connect", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if told:
+        return told[0]
+    reason = first_line(faults[0]) if faults else f"no answer within {limit_s:g} s; check TLS, token and proxy"
+    raise Refusal("cluster_unreachable", f"{what}: {reason}") from (faults[0] if faults else None)
+
+
+def _quietly(act: Callable[[], Any]) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            act()
+        except Exception:  # noqa: BLE001, S110 the session is lost, and this is the farewell
+            pass
+
+    return run
+
+
+def first_line(fault: BaseException) -> str:
+    """What Spark says, without the stack traces of its JVM."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    told = next((line for line in lines if "xception: " in line), lines[0] if lines else type(fault).__name__)
+    return told.removeprefix(": ")[:600]
