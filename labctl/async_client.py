@@ -314,6 +314,10 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
         """One page of the record of who did what, newest first."""
         return await self._object(get("/audit", before=before, limit=limit))
 
+    async def runbook(self, code: str) -> Json:
+        """What an alarm means, what labd does meanwhile, and what a person does."""
+        return await self._object(get(f"/runbook/{part(code)}"))
+
     async def doctor(self) -> Json:
         """`{"ok", "at", "findings": [...]}`: databases, audit, devices, disk, clock, environments, schedules."""
         return await self._object(get("/doctor"), 600.0)

@@ -336,6 +336,10 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls):
         """One page of the record of who did what, newest first."""
         return self._object(get("/audit", before=before, limit=limit))
 
+    def runbook(self, code: str) -> Json:
+        """What an alarm means, what labd does meanwhile, and what a person does."""
+        return self._object(get(f"/runbook/{part(code)}"))
+
     def doctor(self) -> Json:
         """`{"ok", "at", "findings": [...]}`: databases, audit, devices, disk, clock, environments, schedules."""
         return self._object(get("/doctor"), 600.0)

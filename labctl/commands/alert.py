@@ -38,8 +38,9 @@ def list_(call: Invocation, everything: bool, form: str) -> int:
 @click.argument("key")
 @click.pass_obj
 def show(call: Invocation, key: str) -> int:
-    """Everything about one alert."""
-    return _show(call, call.client.alert(key))
+    """Everything about one alert, and what to do about it."""
+    alert = call.client.alert(key)
+    return _show(call, alert, call.client.runbook(alert["code"]) if alert.get("runbook") else None)
 
 
 @command.command()
@@ -70,10 +71,17 @@ def test(call: Invocation, outlet: str | None) -> int:
     return exits.DONE if all(one["delivered"] for one in results) else exits.JOB_FAILED
 
 
-def _show(call: Invocation, alert: Json) -> int:
+def _show(call: Invocation, alert: Json, text: Json | None) -> int:
     facts = {key: value for key, value in alert.items() if value not in (None, [], "")}
-    call.emit(alert, lambda: render.pairs(facts))
+    call.emit(alert, lambda: "\n".join([render.pairs(facts), *_runbook(text)]))
     return exits.DONE
+
+
+def _runbook(text: Json | None) -> list[str]:
+    if text is None:
+        return []
+    steps = [f"  {number}. {step}" for number, step in enumerate(text["steps"], 1)]
+    return ["", f"{text['title']}. {text['means']}", f"Meanwhile: {text['meanwhile']}", *steps]
 
 
 def _row(alert: Json) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from labd.api import runbook
 from labd.api.endpoint import Call, Endpoint
 from labd.clock import iso
 from labd.engine.alert_rules import Alert
@@ -64,7 +65,7 @@ class ToldView(msgspec.Struct):
 
 
 class AlertView(msgspec.Struct):
-    """One alert; `id` is another one each time it is raised."""
+    """One alert; `id` is another one each time it is raised, `runbook` the place of its text on this daemon."""
 
     key: str
     id: int
@@ -82,6 +83,7 @@ class AlertView(msgspec.Struct):
     acknowledged_by: str | None
     note: str | None
     told: list[ToldView] = []
+    runbook: str | None = None
 
 
 class AlertList(msgspec.Struct):
@@ -129,6 +131,7 @@ def endpoints(book: AlertBook, outlets: Outlets | None) -> list[Endpoint]:
             alert.key, alert.id, alert.code, alert.subject, alert.severity, alert.message,
             state if alert.is_open else "cleared", alert.count, alert.jobs, iso(alert.raised_at), iso(alert.changed_at),
             iso(alert.cleared_at), iso(alert.acked_at), alert.acked_by, alert.acked_note, told(alert),
+            runbook.address(alert.code),
         )  # fmt: skip
 
     def told(alert: Alert) -> list[ToldView]:

@@ -16,11 +16,13 @@ from labd.api import (
     metrics,
     openapi,
     queues,
+    runbook,
     schedules,
     session,
     status,
     tasks,
     tokens,
+    web,
 )
 from labd.api.bearer import BrowserSessions, TokenBook
 from labd.api.endpoint import Endpoint
@@ -50,7 +52,9 @@ def all_endpoints(parts: Parts, of_wings: list[Endpoint]) -> list[Endpoint]:
     """Every route, in the order in which a path is compared with them."""
     engine, options, source, clock = parts.engine, parts.options, parts.status_source, parts.clock
     found: list[Endpoint] = []
+    found += web.endpoints(source.version)
     found += docs.endpoints(found, source.version)
+    found += runbook.endpoints()
     found += openapi.endpoints(engine, found, source.version)
     found += status.endpoints(engine, options, source, clock)
     found += status.reload_endpoints(engine, parts.reload)
