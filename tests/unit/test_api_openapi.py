@@ -100,6 +100,7 @@ def test_only_these_routes_are_open_to_everybody() -> None:
     assert free == {
         "GET /",
         "GET /docs",
+        "GET /docs/runbook",
         "GET /docs/style.css",
         "GET /healthz",
         "POST /api/v1/session",
