@@ -109,6 +109,15 @@ EVENTS: dict[str, str] = {
     "snapshot.watch_ended": "an unexpected exception reached the watch over the folder or the store",
     "snapshot.slow_loader": "the graph server has no Arrow; a load goes over Bolt, which is slower",
     "snapshot.half_made_stays": "what a failed load had begun could not be taken back; the next try does so",
+    # ingestion
+    "ingestion.run_started": "a run of an ingestion began",
+    "ingestion.run_ended": "a run of an ingestion is over; says how it went",
+    "ingestion.schema_changed": "the files of an ingestion brought other columns and the table has them",
+    "ingestion.silent": "an ingestion has had no new file for longer than its definition says",
+    "ingestion.refused": "an ingestion of the settings cannot be kept; the others go on",
+    "ingest.child_started": "a process that reads files and writes tables is ready",
+    "ingest.child_said": "what such a process printed outside of a job",
+    "ingest.watch_ended": "an unexpected exception reached the watch over the ingestions",
     # systemd
     "systemd.notify_failed": "the service manager did not take a message; it goes with the next one",
     "watchdog.withheld": "the journal does not answer, so systemd's watchdog is not fed",
