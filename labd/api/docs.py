@@ -1,4 +1,4 @@
-"""`/` and `/docs`: the API as one page that needs no script and no other host.
+"""`/docs`: the API as one page that needs no script and no other host.
 
 Why public: it says what stands in labd's source; what this host has (tasks, devices, jobs) is behind a scope.
 """
@@ -103,12 +103,8 @@ def endpoints(all_of_them: list[Endpoint], version: str) -> list[Endpoint]:
     async def style(call: Call) -> web.Response:
         return web.Response(text=STYLE, headers={"Content-Type": "text/css; charset=utf-8", **PAGE_HEADERS})
 
-    async def root(call: Call) -> dict[str, str]:
-        return {"name": "labd", "version": version, "docs": "/docs", "openapi": "/api/v1/openapi.json"}
-
     tags = ("daemon",)
     return [
-        Endpoint("GET", "/", root, "none", "Where to read on", answer=dict[str, str], tags=tags),
         Endpoint("GET", "/docs", docs, "none", "This API as a page", tags=tags),
         Endpoint("GET", "/docs/style.css", style, "none", "Style of the page", tags=tags),
     ]

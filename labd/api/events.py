@@ -37,10 +37,13 @@ class EventView(msgspec.Struct):
 
 
 class EventsQuery(msgspec.Struct):
-    """`after`: everything behind this number; without it from now on. `kind`: prefixes, with commas between them."""
+    """`after`: everything behind this number; without it from now on. `kind`: prefixes, with commas between them.
+    `keepalive_s`: pause after which a comment says that labd is there; for who shows how old its news are.
+    """
 
     after: Annotated[int, Meta(ge=0)] | None = None
     kind: Annotated[str, Meta(max_length=500)] = ""
+    keepalive_s: Annotated[float, Meta(ge=1, le=60)] | None = None
 
 
 def event_view(event: Event) -> EventView:
@@ -75,14 +78,13 @@ def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
         await answer.prepare(call.request)
         sender = _Sender(answer, options.event_write_timeout_s)
         await sender.send(b"retry: %d\n: from %d\n\n" % (RECONNECT_MS, after))
+        keepalive_s = min(call.query.keepalive_s or options.event_keepalive_s, options.event_keepalive_s)
         pump = asyncio.ensure_future(_pump(engine, after, prefixes, sender))
         ends: set[asyncio.Future[None]] = {pump, gone, closing}
         try:
             while True:
                 sender.quiet = True
-                done, _ = await asyncio.wait(
-                    ends, timeout=options.event_keepalive_s, return_when=asyncio.FIRST_COMPLETED
-                )
+                done, _ = await asyncio.wait(ends, timeout=keepalive_s, return_when=asyncio.FIRST_COMPLETED)
                 if done:
                     break
                 if sender.quiet:

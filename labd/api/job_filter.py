@@ -18,7 +18,10 @@ Text = Annotated[str, Meta(max_length=200)]
 
 
 class JobsQuery(msgspec.Struct):
-    """Filters of the list; all given ones must hold. `state` takes several, with commas between them."""
+    """Filters of the list; all given ones must hold. `state` takes several, with commas between them.
+
+    `lowest`: look no further down than this number. A filter that few jobs pass is answered in steps by it, each short.
+    """
 
     state: Text | None = None
     task: Text | None = None
@@ -28,6 +31,9 @@ class JobsQuery(msgspec.Struct):
     since: Text | None = None
     until: Text | None = None
     submitted_by: Text | None = None
+    held: bool | None = None
+    schedule: Text | None = None
+    lowest: Annotated[int, Meta(ge=1, le=LARGEST_ID)] | None = None
     before: Annotated[int, Meta(ge=1, le=LARGEST_ID)] | None = None
     limit: Page = 100
 
@@ -58,6 +64,9 @@ def filter_of(query: JobsQuery) -> JobFilter:
         since=_instant("since", query.since),
         until=_instant("until", query.until),
         submitted_by=query.submitted_by,
+        held=query.held,
+        schedule=query.schedule,
+        lowest_id=query.lowest,
         before_id=query.before,
         limit=query.limit,
     )

@@ -15,6 +15,7 @@ from labd.api.job_filter import LARGEST_ID, JobsQuery, Page, filter_of
 from labd.clock import iso
 from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, view
 from labd.engine.steps import Step
+from labd.engine.views import JobSpan
 from labd.errors import Draining, UnknownJob
 
 if TYPE_CHECKING:
@@ -131,6 +132,9 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         jobs = await engine.jobs(filter_of(query))
         return JobPage([view(job) for job in jobs], jobs[-1].id if len(jobs) == query.limit else None)
 
+    async def span(call: Call) -> JobSpan:
+        return await engine.job_span()
+
     async def read(call: Call) -> JobView:
         job_id = job_id_of(call)
         job = await engine.job(job_id)
@@ -194,6 +198,9 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             errors=(*bad, "idempotency_conflict", "refused", "store_full"),
         ),
         Endpoint("GET", "/api/v1/jobs", list_jobs, "read", "List jobs", query=JobsQuery, answer=JobPage, tags=tags),
+        Endpoint(
+            "GET", "/api/v1/jobs/span", span, "read", "Between which numbers the jobs lie", answer=JobSpan, tags=tags
+        ),
         Endpoint(
             "GET",
             at,

@@ -43,7 +43,7 @@ from labd.engine.schedules import ScheduleSpec, preview
 from labd.engine.schema import Schema
 from labd.engine.timetable import Timetable
 from labd.engine.tokens import TokenShelf
-from labd.engine.views import JobFilter, LogLine, ScheduleView
+from labd.engine.views import JobFilter, JobSpan, LogLine, ScheduleView
 from labd.engine.waiting import Waiting
 from labd.errors import BadRequest, Conflict
 
@@ -262,6 +262,12 @@ class Engine:
         await self.journal.settle()
         statement, values = which.statement()
         return [rows.from_row(row) for row in await self.journal.read_sql(statement, values)]
+
+    async def job_span(self) -> JobSpan:
+        """Between which numbers the jobs lie that are kept."""
+        await self.journal.settle()
+        lowest, highest = (await self.journal.read("job_span"))[0]
+        return JobSpan(lowest or 0, highest or 0, {str(state): count for state, count in self.counts().items()})
 
     async def why(self, job_id: int) -> list[Cause]:
         """What a job waits for, or why it stands where it stands."""

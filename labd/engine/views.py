@@ -62,10 +62,19 @@ class TokenRow(msgspec.Struct):
     revoked_at: float | None = None
 
 
+class JobSpan(msgspec.Struct):
+    """Lowest and highest number of the jobs that are kept, 0 where there is none, and how many stand in each state."""
+
+    lowest: int
+    highest: int
+    states: dict[str, int]
+
+
 class JobFilter(msgspec.Struct):
     """Which jobs a list shows, newest first; instants in seconds since 1970.
 
     `text` is looked for in task, arguments, error and submitter; `before_id` is the cursor of the next page.
+    `lowest_id` bounds the search from below: a filter without an index reads every row on its way down.
     """
 
     states: tuple[str, ...] = ()
@@ -76,6 +85,9 @@ class JobFilter(msgspec.Struct):
     since: float | None = None
     until: float | None = None
     submitted_by: str | None = None
+    held: bool | None = None
+    schedule: str | None = None
+    lowest_id: int | None = None
     before_id: int | None = None
     limit: int = 100
 
@@ -91,7 +103,13 @@ class JobFilter(msgspec.Struct):
                 where.append("state <> 'queued' AND state <> 'succeeded'")
             elif known == ["queued"]:
                 where.append("state = 'queued'")
-        for column, value in (("task", self.task), ("queue", self.queue), ("submitted_by", self.submitted_by)):
+        exact = (
+            ("task", self.task),
+            ("queue", self.queue),
+            ("submitted_by", self.submitted_by),
+            ("schedule", self.schedule),
+        )
+        for column, value in exact:
             if value is not None:
                 where.append(f"{column} = ?")
                 values.append(value)
@@ -101,9 +119,12 @@ class JobFilter(msgspec.Struct):
         if self.text is not None:
             where.append("(task || args || coalesce(error, '') || submitted_by) LIKE ? ESCAPE '\\'")
             values.append(f"%{_literal(self.text)}%")
+        if self.held is not None:
+            where.append(f"hold IS {'NOT ' if self.held else ''}NULL")
         for column, sign, bound in (
             ("created_at", ">=", self.since),
             ("created_at", "<", self.until),
+            ("id", ">=", self.lowest_id),
             ("id", "<", self.before_id),
         ):
             if bound is not None:

@@ -2,6 +2,10 @@
 -- The numbers to go on from.
 SELECT (SELECT max(id) FROM jobs), (SELECT max(seq) FROM events), (SELECT max(id) FROM tokens);
 
+-- name: job_span
+-- The numbers of the jobs that are kept, each from one end of the table.
+SELECT (SELECT min(id) FROM jobs), (SELECT max(id) FROM jobs);
+
 -- name: going
 -- Jobs that were under way when the last daemon ended.
 SELECT * FROM jobs WHERE state IN ('running', 'waiting', 'cancelling')
