@@ -21,6 +21,7 @@ class JobsQuery(msgspec.Struct):
     """Filters of the list; all given ones must hold. `state` takes several, with commas between them.
 
     `lowest`: look no further down than this number. A filter that few jobs pass is answered in steps by it, each short.
+    `brief`: without results and tracebacks, which may be long.
     """
 
     state: Text | None = None
@@ -35,6 +36,7 @@ class JobsQuery(msgspec.Struct):
     schedule: Text | None = None
     lowest: Annotated[int, Meta(ge=1, le=LARGEST_ID)] | None = None
     before: Annotated[int, Meta(ge=1, le=LARGEST_ID)] | None = None
+    brief: bool = False
     limit: Page = 100
 
 

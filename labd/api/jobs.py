@@ -13,7 +13,7 @@ from labd.api.endpoint import Call, Endpoint
 from labd.api.events import EventView, event_view
 from labd.api.job_filter import LARGEST_ID, JobsQuery, Page, filter_of
 from labd.clock import iso
-from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, view
+from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, brief_view, view
 from labd.engine.steps import Step
 from labd.engine.views import JobSpan
 from labd.errors import Draining, UnknownJob
@@ -130,7 +130,8 @@ def endpoints(engine: Engine) -> list[Endpoint]:
     async def list_jobs(call: Call) -> JobPage:
         query: JobsQuery = call.query
         jobs = await engine.jobs(filter_of(query))
-        return JobPage([view(job) for job in jobs], jobs[-1].id if len(jobs) == query.limit else None)
+        shown = [brief_view(job) if query.brief else view(job) for job in jobs]
+        return JobPage(shown, jobs[-1].id if len(jobs) == query.limit else None)
 
     async def span(call: Call) -> JobSpan:
         return await engine.job_span()

@@ -238,6 +238,15 @@ def view(job: Job) -> JobView:
     )
 
 
+def brief_view(job: Job) -> JobView:
+    """The job as a list shows it: without its result and the traceback of its error, which may be long."""
+    shown = view(job)
+    shown.result = None
+    if shown.error is not None and shown.error.traceback:
+        shown.error = msgspec.structs.replace(shown.error, traceback="")
+    return shown
+
+
 class Cause(msgspec.Struct):
     """One thing that holds a job back, as `why` tells it."""
 

@@ -14,7 +14,7 @@ import { live, on, reload, store, watch } from "./store.js";
 import { theme, toggle } from "./theme.js";
 
 let leave = () => {};
-let shownPath = null;
+let shown = null;
 
 /** Menu, tools and banners, once. */
 export function frame() {
@@ -85,12 +85,13 @@ function banner(name, wanted) {
   find("#banners").append(node);
 }
 
-/** The page of the address; called again it does nothing while the path is the same. */
+/** The page of the address; called again it does nothing while the address is the same. */
 export async function show(force = false) {
   const { path, query } = here();
   const target = store.link === "out" ? "login" : path;
-  if (target === shownPath && !force) { dispatchEvent(new CustomEvent("labd-query", { detail: query })); return; }
-  shownPath = target;
+  const address = target === "login" ? target : location.hash;
+  if (address === shown && !force) return;
+  shown = address;
   leave();
   document.body.classList.remove("menu");
   find("#menu").setAttribute("aria-expanded", "false");
