@@ -7,6 +7,7 @@ there, in the open, with that program's own words.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ def stop(call: Invocation, device: str | None, motor: Motor, config: str | None,
             " (`labd check --json`)\n  next: CUT POWER, or say --port /dev/serial/by-id/... or --device NAME"
         )
         return exits.UNREACHABLE
-    words = [sys.executable, "-m", MODULE, "--port", motor.port]
+    words = [*module_command(MODULE), "--port", motor.port]
     words += ["--baud-rate", str(motor.baud_rate)] if motor.baud_rate is not None else []
     words += ["--servo-id", str(motor.servo_id)] if motor.servo_id is not None else []
     call.tell(f"opening {motor.port} from here")
@@ -114,8 +115,14 @@ def carousel(settings: Any, device: str | None) -> dict[str, Any]:
     return {**folders, **one}
 
 
+def module_command(module: str) -> list[str]:
+    """How a module of labd is run as a child; out of `labd.pyz`, where labctl is in that (`labd.carried`)."""
+    pyz = os.environ.get("LABD_PYZ")
+    return [sys.executable, *([pyz] if pyz else []), "-m", module]
+
+
 def _configured(device: str | None, config: str | None) -> dict[str, Any]:
-    words = [sys.executable, "-m", "labd", "check", "--json", *(["--config", config] if config else [])]
+    words = [*module_command("labd"), "check", "--json", *(["--config", config] if config else [])]
     try:
         ended = subprocess.run(words, timeout=LIMIT_S, check=False, capture_output=True, text=True)
     except subprocess.TimeoutExpired:

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from labd import carried
 from labd.demo_reader import CUSTOMER, DemoReader
 from labd.engine import interpreters
 from labd.tour import TOUR, Step
@@ -76,7 +77,7 @@ def run(ends: bool) -> int:
 @contextmanager
 def _daemon(folder: Path, socket_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [
-        sys.executable, "-m", "labd", "run", "--config", str(config_path()),
+        *_module_command("labd"), "run", "--config", str(config_path()),
         "--state", str(folder / "state"), "--socket", str(socket_path),
     ]  # fmt: skip
     with (folder / "labd.log").open("wb") as log:
@@ -192,7 +193,7 @@ def _has_installer() -> bool:
 
 def _labctl(command: str, host: str, limit_s: float) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "labctl", *shlex.split(command)],
+        [*_module_command("labctl"), *shlex.split(command)],
         env={**os.environ, "LABD_HOST": host}, timeout=limit_s, check=False, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -201,9 +202,15 @@ def _labctl(command: str, host: str, limit_s: float) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def _module_command(module: str) -> list[str]:
+    """How labd or labctl is started as a child; out of `labd.pyz`, where the demo is in that (`labd.carried`)."""
+    pyz = os.environ.get(carried.VARIABLE)
+    return [sys.executable, *([pyz] if pyz else []), "-m", module]
+
+
 def _serve(daemon: subprocess.Popen[bytes], socket_path: Path, folder: Path) -> None:
     _say("labd serves until Ctrl-C. In another terminal, try:")
-    labctl = "labctl" if shutil.which("labctl") else f"{sys.executable} -m labctl"
+    labctl = "labctl" if shutil.which("labctl") else shlex.join(_module_command("labctl"))
     print(f"  export LABD_HOST=unix:{socket_path}")
     for line in (
         "resort activate C",

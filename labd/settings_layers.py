@@ -21,7 +21,7 @@ from typing import Any
 from labd.settings_table import EnvironmentText, Problems
 
 SYSTEM_FOLDER = Path("/etc/labd")
-FOREIGN_VARIABLES = frozenset({"LABD_HOST", "LABD_TOKEN", "LABD_REQUIRE_ALL"})
+FOREIGN_VARIABLES = frozenset({"LABD_HOST", "LABD_TOKEN", "LABD_REQUIRE_ALL", "LABD_PYZ"})
 
 
 @dataclass(slots=True)

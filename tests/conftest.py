@@ -26,6 +26,8 @@ OURS = (
 ROBOT_URL = os.environ.get("LABD_TEST_OT2_URL")  # a real robot server, or one in simulation
 NEO4J_URL = os.environ.get("LABD_TEST_NEO4J_URL")  # an empty Enterprise server: bolt://user:password@host:port
 NEO4J_JARS = os.environ.get("LABD_TEST_NEO4J_JARS")  # a folder of jars as tests/data/neo4j_community/pom.xml names them
+_PYZ = os.environ.get("LABD_TEST_PYZ")  # the file that `.ci/pyz.py` builds
+PYZ = Path(_PYZ) if _PYZ else None
 MONGO_URL = os.environ.get("LABD_TEST_MONGO_URL", "")  # a MongoDB with rights to make and drop databases
 
 for _name in [name for name in os.environ if name.startswith(OURS)]:

@@ -46,7 +46,8 @@ def _command() -> List[str]:
 
     missing = [name for name in DAEMON_NEEDS if importlib.util.find_spec(name) is None]
     if not missing and sys.version_info >= (3, 11):
-        return [sys.executable, "-m", "labd"]
+        pyz = os.environ.get("LABD_PYZ")
+        return [sys.executable] + ([pyz] if pyz else []) + ["-m", "labd"]
     program = shutil.which("labd")
     if program is None:
         lacks = ", ".join(missing) or "Python 3.11"
