@@ -49,6 +49,8 @@ class Dialect(Protocol):
     """Where the first record is."""
     line: int
     """Which line that is."""
+    names: list[str]
+    """Of a header; empty where there is none."""
 
     def cut(self, data: bytes) -> int:
         """Where the last whole record of a part ends; 0 if there is none."""
@@ -100,7 +102,7 @@ class Blocks:
         self._block_bytes = max(MIB, min(BLOCK_BYTES, memory_bytes // 8))
         self._blocks: list[Block] = []
         self._known = known_types(rule, table)
-        self._types: dict[str, Any] = {}
+        self._types: dict[str, Any] = dict.fromkeys(dialect.names, pa.null())
         try:
             self._read()
         except BaseException:

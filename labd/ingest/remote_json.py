@@ -32,6 +32,7 @@ class JsonLines:
     def __init__(self, text: Text, rule: Json, document: bool) -> None:
         self.start = text.start
         self.line = 1
+        self.names: list[str] = []
         self._texts = not rule.get("infer_types", True)
         self._key = "_row" if document else "_line"
 
@@ -62,6 +63,9 @@ class JsonLines:
             table = _read(data, explicit | dict.fromkeys(times, pa.string()))
         if table is None:
             return None
+        if times:  # pyarrow puts the columns that it was told first
+            order = [name for name in sniffed if name in table.schema.names]
+            table = table.select([*order, *(name for name in table.schema.names if name not in sniffed)])
         for place, field in enumerate(table.schema):
             column, kind = table.column(place), known.get(field.name)
             if kind is None:
@@ -240,8 +244,8 @@ def _sniff(data: bytes, known: set[str], texts: bool) -> dict[str, Any]:
         end = data.find(b"\n", begin)
         record = load(data[begin : end if end >= 0 else len(data)].decode(errors="replace"))
         for name, value in (record or {}).items():
-            if isinstance(value, str) and name.lower() not in known:
-                kind = time_kind(value)
+            if name.lower() not in known:
+                kind = time_kind(value) if isinstance(value, str) else pa.null()
                 found[name] = merge(found[name], kind) if name in found else kind
         begin = end + 1
         if end < 0:

@@ -1,0 +1,151 @@
+"""Avro containers by fastavro, with their schema as Arrow's and the packings that it needs other packages for.
+
+Why pyarrow unpacks: it has snappy, zstd and lz4 already.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+
+from labd.ingest.remote_faults import FileFault
+from labd.ingest.remote_values import fit_value
+
+Json = dict[str, Any]
+BATCH_ROWS = 8192
+_SIMPLE = {
+    "null": pa.null(), "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(),
+    "double": pa.float64(), "bytes": pa.binary(), "string": pa.string(),
+}  # fmt: skip
+_LOGICAL = {
+    "date": pa.date32(), "time-millis": pa.time64("us"), "time-micros": pa.time64("us"),
+    "timestamp-millis": pa.timestamp("us", "UTC"), "timestamp-micros": pa.timestamp("us", "UTC"),
+    "local-timestamp-millis": pa.timestamp("us"), "local-timestamp-micros": pa.timestamp("us"), "uuid": pa.string(),
+}  # fmt: skip
+
+
+def reader(file: Any) -> Any:
+    """The reader of a container.
+
+    Raises:
+        FileFault: It is none, or is packed in an unknown way.
+    """
+    try:
+        import fastavro
+        import fastavro._read as reading
+    except ImportError as fault:
+        raise FileFault("unsupported", "Avro needs the package fastavro in this environment") from fault
+    reading.BLOCK_READERS.update({"snappy": _snappy, "zstandard": _packed("zstd"), "lz4": _packed("lz4")})
+    try:
+        found = fastavro.reader(file)
+    except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, AttributeError) as fault:
+        raise _fault(fault, 0) from fault
+    if found.writer_schema is None or _kind(found.writer_schema) != "record":
+        raise FileFault("unsupported", "the Avro file holds no records, so it has no columns")
+    return found
+
+
+def _snappy(decoder: Any) -> BytesIO:
+    """A block of snappy: its length is told in front (7 bits a byte), a checksum stands behind."""
+    data = decoder.read_bytes()
+    packed, checksum = data[:-4], data[-4:]
+    size = shift = place = 0
+    while True:
+        size |= (packed[place] & 0x7F) << shift
+        shift += 7
+        place += 1
+        if not packed[place - 1] & 0x80:
+            break
+    if size > 2**31:
+        raise ValueError(f"a snappy block of {size} bytes")
+    found = pa.Codec("snappy").decompress(packed, decompressed_size=size).to_pybytes()
+    if zlib.crc32(found).to_bytes(4, "big") != checksum:
+        raise ValueError("snappy: the checksum is wrong")
+    return BytesIO(found)
+
+
+def _packed(codec: str) -> Any:
+    def read(decoder: Any) -> BytesIO:
+        data = decoder.read_bytes()
+        return BytesIO(pa.CompressedInputStream(pa.BufferReader(data), codec).read())
+
+    return read
+
+
+def batches(file: Any, schema: Any) -> Iterator[Any]:
+    """The records of a container as batches.
+
+    Raises:
+        FileFault: It breaks off, or a block cannot be unpacked.
+    """
+    rows: list[Json] = []
+    count = 0
+    records = iter(reader(file))
+    while True:
+        try:
+            row = next(records, None)
+        except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, OverflowError) as fault:
+            raise _fault(fault, count) from fault
+        if row is not None:
+            rows.append(row)
+            count += 1
+        if len(rows) == BATCH_ROWS or (row is None and rows):
+            yield pa.RecordBatch.from_arrays([_column(rows, field) for field in schema], schema=schema)
+            rows = []
+        if row is None:
+            return
+
+
+def _column(rows: list[Json], field: Any) -> Any:
+    values = [row[field.name] for row in rows]
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowException, TypeError, ValueError):
+        return pa.array([fit_value(value, field.type)[0] for value in values], field.type)
+
+
+def _fault(fault: Exception, count: int) -> FileFault:
+    text = str(fault).splitlines()[0][:300] if str(fault) else type(fault).__name__
+    if isinstance(fault, EOFError):
+        return FileFault("truncated", "Avro: the file ends too early", f"after row {count}")
+    return FileFault("malformed", f"Avro: {text}", f"after row {count}")
+
+
+def schema_of(schema: Any) -> Any:
+    """The Arrow schema of an Avro record."""
+    return pa.schema([(field["name"], _type(field["type"], (schema["name"],))) for field in schema["fields"]])
+
+
+def _kind(schema: Any) -> str:
+    return schema if isinstance(schema, str) else "union" if isinstance(schema, list) else str(schema["type"])
+
+
+def _type(schema: Any, inside: tuple[str, ...]) -> Any:
+    """The Arrow type of an Avro type; text (JSON) for unions of several and for records within themselves."""
+    kind = _kind(schema)
+    if kind == "union":
+        others = [one for one in schema if _kind(one) != "null"]
+        return _type(others[0], inside) if len(others) == 1 else pa.string() if others else pa.null()
+    logical = schema.get("logicalType", "") if isinstance(schema, dict) else ""
+    if logical in _LOGICAL:
+        return _LOGICAL[logical]
+    if logical == "decimal" and schema["precision"] <= 38:
+        return pa.decimal128(schema["precision"], schema.get("scale", 0))
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if kind == "enum":
+        return pa.string()
+    if kind == "fixed":
+        return pa.binary(schema["size"])
+    if kind == "array":
+        return pa.list_(_type(schema["items"], inside))
+    if kind == "map":
+        return pa.map_(pa.string(), _type(schema["values"], inside))
+    if kind == "record" and schema["name"] not in inside:
+        deeper = (*inside, schema["name"])
+        return pa.struct([(field["name"], _type(field["type"], deeper)) for field in schema["fields"]])
+    return pa.string()
