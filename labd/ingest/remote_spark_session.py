@@ -165,8 +165,8 @@ class Spark:
             raise Refusal("cluster_unreachable", text, host=host, port=number)
         if self._token and host != "localhost" and "use_ssl=true" not in words:
             text = (
-                f"Spark Connect at {host}:{number}: a token goes over plain text to `localhost` only; add `;use_ssl=true` "
-                "to the url, or tunnel to it and say `sc://localhost:PORT`"
+                f"Spark Connect at {host}:{number}: a token goes over plain text to `localhost` only; add "
+                "`;use_ssl=true` to the url, or tunnel to it and say `sc://localhost:PORT`"
             )
             raise Refusal("cluster_unreachable", text, host=host, port=number)
         if self._token:

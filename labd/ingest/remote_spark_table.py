@@ -10,30 +10,19 @@ import json
 import re
 from typing import Any
 
+from labd.ingest.remote_iceberg import BATCH, FILE, MADE_WITH, OWN_COLUMNS, PARTITION, RESCUED, VERSION
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_spark_session import Spark, first_line
 from labd.ingest.remote_spark_types import from_spark, quote, to_spark
 
 Json = dict[str, Any]
-FILE, VERSION, BATCH, RESCUED = "_labd_file", "_labd_version", "_labd_batch", "_rescued_data"
 PROVENANCE = {FILE: "string", VERSION: "string", BATCH: "long"}
-OWN_COLUMNS = (*PROVENANCE, RESCUED)
-MADE_WITH = {
-    "format-version": "2",
-    "commit.manifest-merge.enabled": "true",
-    "commit.retry.num-retries": "0",
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "100",
-    "write.parquet.compression-codec": "zstd",
-}
-PARTITION = re.compile(
-    r"(?:(identity|years?|months?|days?|hours?|bucket|truncate)\s*\((?:\s*(\d+)\s*,)?\s*([^(),]+?)\s*\)|([^(),]+))"
-)
 FILTER = re.compile(
     r"""\s+|'(?:[^'\\]|'')*'|"(?:[^"\\]|"")*"|`[^`]+`|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[<>]=?|[!=]=|<>|=|[(),.+-]|\w+"""
 )
 CALL = re.compile(r"(?i)\b(?!(?:in|and|or|not)\b)(\w+)\s*\(|\b(select|from|with|table|values)\b")
-Own = {"sql": "org.apache.iceberg.jdbc.JdbcCatalog"}
+TOKEN, TRY, TOKENS = "labd.token", "labd.try", "labd.tokens"
+CATALOGS = {"sql": "org.apache.iceberg.jdbc.JdbcCatalog"}
 
 
 class SparkTable:
@@ -100,15 +89,20 @@ class SparkTable:
 
         Why apart from the commit of the rows: Spark has no transaction over both. A column without rows harms nobody.
         """
-        schema = {field.name: from_spark(field.dataType) for field in self.session.table(self.name).schema}
         own = {**(PROVENANCE if provenance else {}), RESCUED: "string"}
         wanted = [(one["column"], one["type"]) for one in changes if one["kind"] == "add"]
-        adds = [(name, kind) for name, kind in [*wanted, *own.items()] if name not in schema]
+        there = paths(self.session.table(self.name).schema)
+        adds = [(name, kind) for name, kind in [*wanted, *own.items()] if name.lower() not in there]
         if adds:
-            body = ", ".join(f"{quote(name)} {to_spark(kind)}" for name, kind in adds)
-            self.sql(f"ALTER TABLE {self.name} ADD COLUMNS ({body})")
+            known = [one["name"] for one in self.columns()]
+            after = f"AFTER {quote(known[-1])}" if known else "FIRST"
+            body = []
+            for name, kind in reversed(adds):  # each is put behind the same one, so the last comes first
+                place = "" if "." in name or name in own else f" {after}"
+                body.append(f"{quote(*name.split('.'))} {to_spark(kind)}{place}")
+            self.sql(f"ALTER TABLE {self.name} ADD COLUMNS ({', '.join(body)})")
         for one in changes:
-            if one["kind"] == "widen" and schema.get(one["column"]) != one["type"]:
+            if one["kind"] == "widen" and there.get(one["column"].lower()) != one["type"]:
                 kind = to_spark(one["type"])
                 self.sql(f"ALTER TABLE {self.name} ALTER COLUMN {quote(*one['column'].split('.'))} TYPE {kind}")
 
@@ -121,22 +115,33 @@ class SparkTable:
         found = self.properties().get("current-snapshot-id") if self.is_iceberg else None
         return int(found) if found and found.isdigit() else None
 
-    def tokens(self) -> list[str]:
-        """Labd's commits, oldest first, that snapshots or properties still show."""
+    def marks(self) -> dict[str, tuple[str | None, int | None]]:
+        """Labd's tokens that snapshots or properties still show, oldest first, each with its try and snapshot."""
         if not self.is_iceberg:
-            return []
+            return {}
+        found: dict[str, tuple[str | None, int | None]] = {}
+        for name, text in self.properties().items():
+            if name.startswith(TOKENS):
+                found |= {str(token): (attempt, None) for token, attempt in json.loads(text)}
         rows = self.sql(
-            f"SELECT summary['labd.token'] AS token FROM {self.name}.snapshots "
-            "WHERE summary['labd.token'] IS NOT NULL ORDER BY committed_at"
+            f"SELECT summary['{TOKEN}'], summary['{TRY}'], snapshot_id FROM {self.name}.snapshots "  # noqa: S608 quoted
+            f"WHERE summary['{TOKEN}'] IS NOT NULL ORDER BY committed_at"
         )
-        kept = kept_tokens(self.properties())
-        return list(dict.fromkeys([*kept, *(str(row[0]) for row in rows)]))
+        for token, attempt, snapshot_id in rows:
+            known = found.pop(token, (None, None))[0]
+            found[token] = (attempt or known, int(snapshot_id))
+        return found
+
+    def summary(self, snapshot_id: int) -> dict[str, str]:
+        """What a commit says of itself."""
+        found = self.sql(f"SELECT summary FROM {self.name}.snapshots WHERE snapshot_id = {int(snapshot_id)}")  # noqa: S608
+        return dict(found[0][0]) if found else {}
 
     def has_batch(self, number: int) -> bool:
         """Whether rows of a batch are in; what snapshots and properties have forgotten, the rows still know."""
         if BATCH not in self.session.table(self.name).columns:
             return False
-        return bool(self.sql(f"SELECT 1 FROM {self.name} WHERE {BATCH} = {int(number)} LIMIT 1"))
+        return bool(self.sql(f"SELECT 1 FROM {self.name} WHERE {BATCH} = {int(number)} LIMIT 1"))  # noqa: S608 quoted
 
     def uuid(self) -> str:
         """Of the table; empty where the session cannot read the table's own metadata.
@@ -147,7 +152,7 @@ class SparkTable:
             return ""
         try:
             newest = "ORDER BY timestamp DESC, coalesce(latest_sequence_number, 0) DESC LIMIT 1"
-            path = self.sql(f"SELECT file FROM {self.name}.metadata_log_entries {newest}")[0][0]
+            path = self.sql(f"SELECT file FROM {self.name}.metadata_log_entries {newest}")[0][0]  # noqa: S608 quoted
             text = self.session.read.text(path, wholetext=True).collect()[0][0]
             return str(json.loads(text)["table-uuid"])
         except Exception:  # noqa: BLE001 Spark's own file systems may have no such scheme or no right
@@ -159,7 +164,7 @@ class SparkTable:
         summary: dict[str, str] = {}
         if self.is_iceberg:
             found = self.sql(
-                f"SELECT s.summary FROM {self.name}.snapshots s JOIN {self.name}.refs r "
+                f"SELECT s.summary FROM {self.name}.snapshots s JOIN {self.name}.refs r "  # noqa: S608 quoted
                 "ON s.snapshot_id = r.snapshot_id WHERE r.name = 'main'"
             )
             summary = dict(found[0][0]) if found else {}
@@ -171,7 +176,7 @@ class SparkTable:
             "rows": int(summary["total-records"]) if "total-records" in summary else empty,
             "files": int(summary["total-data-files"]) if "total-data-files" in summary else empty,
             "snapshot_id": self.snapshot_id(),
-            "tokens": self.tokens(),
+            "tokens": list(self.marks()),
             "partition_by": self._partitions(),
         }
 
@@ -218,15 +223,30 @@ class SparkTable:
         return True
 
 
+def paths(kind: Any, above: str = "") -> dict[str, str]:
+    """Every column and field by its dotted name in small letters, with its type; `element` is what a list holds."""
+    found: dict[str, str] = {}
+    inner: list[tuple[str, Any]] = []
+    if hasattr(kind, "fields"):
+        inner = [(field.name, field.dataType) for field in kind.fields]
+    elif hasattr(kind, "elementType"):
+        inner = [("element", kind.elementType)]
+    for name, one in inner:
+        path = f"{above}{name}".lower()
+        found[path] = from_spark(one)
+        found |= paths(one, f"{path}.")
+    return found
+
+
 def catalog_conf(name: str, properties: dict[str, str]) -> dict[str, str]:
     """A catalogue in Spark's names, from the words of PyIceberg."""
     given = dict(properties)
     kind = given.pop("type", "")
     given.pop("py-io-impl", None)
     made = {"": "org.apache.iceberg.spark.SparkCatalog", "cache-enabled": "false"}
-    if kind in Own:
+    if kind in CATALOGS:
         uri = given.pop("uri", "")
-        made |= {"catalog-impl": Own[kind], "uri": jdbc_uri(uri), "jdbc.schema-version": "V1"}
+        made |= {"catalog-impl": CATALOGS[kind], "uri": jdbc_uri(uri), "jdbc.schema-version": "V1"}
     elif kind:
         made["type"] = kind
     if given.get("warehouse", "").startswith(("s3://", "s3a://")) and "io-impl" not in given:
@@ -243,16 +263,6 @@ def jdbc_uri(uri: str) -> str:
     if driver == "sqlite":
         return f"jdbc:sqlite:{'/' + rest.lstrip('/')}"
     return f"jdbc:{driver.partition('+')[0]}://{rest}"
-
-
-def kept_tokens(properties: dict[str, str]) -> list[str]:
-    """Tokens that the table's properties keep for when its snapshots have expired."""
-    found: list[str] = []
-    for key in sorted(properties):
-        if key == "labd.tokens" or key.startswith("labd.tokens."):
-            text = properties[key]
-            found += json.loads(text) if text.startswith("[") else [one for one in re.split(r"[,\s]+", text) if one]
-    return [str(one) for one in found]
 
 
 def partition(text: str, columns: list[str], spoken: str) -> str:

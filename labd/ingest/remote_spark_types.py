@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from labd.ingest.remote_refusal import Refusal
 
 TO_SPARK = {
     "boolean": "boolean", "int": "int", "long": "bigint", "float": "float", "double": "double", "date": "date",
     "string": "string", "binary": "binary", "timestamp": "timestamp_ntz", "timestamptz": "timestamp",
-    "uuid": "string",
 }  # fmt: skip
-FROM_SPARK = {spark: words for words, spark in TO_SPARK.items() if words != "uuid"}
+FROM_SPARK = {spark: words for words, spark in TO_SPARK.items()}
+PLAIN = re.compile(r"[A-Za-z_][A-Za-z_0-9]*\Z")
 ALIASES = {"tinyint": "int", "smallint": "int"}
 
 
@@ -17,19 +20,32 @@ def to_spark(words: str) -> str:
     """Such as `struct<a: long, b: list<string>>` -> ``struct<`a`: bigint, `b`: array<string>>``.
 
     Raises:
-        Refusal: Spark has no such type (`time`, `fixed[16]`).
+        Refusal: Spark has no such type (`time`, `fixed[16]`), or it is no type.
     """
-    words = words.strip()
-    if words.startswith("decimal(") or words in TO_SPARK:
-        return TO_SPARK.get(words, words)
-    if words.startswith("list<"):
-        return f"array<{to_spark(_inner(words))}>"
-    if words.startswith("map<"):
-        key, value = split(_inner(words))
-        return f"map<{to_spark(key)}, {to_spark(value)}>"
-    if words.startswith("struct<"):
-        fields = (one.partition(":") for one in split(_inner(words)))
-        return "struct<" + ", ".join(f"{quote(name.strip())}: {to_spark(kind)}" for name, _, kind in fields) + ">"
+    from labd.ingest.remote_types import UnknownType, to_arrow
+
+    try:
+        return _ddl(to_arrow(words), words)
+    except UnknownType as fault:
+        raise Refusal("table_refused", str(fault)) from fault
+
+
+def _ddl(kind: Any, words: str) -> str:
+    import pyarrow as pa
+
+    from labd.ingest.remote_types import to_word
+
+    if pa.types.is_list(kind):
+        return f"array<{_ddl(kind.value_type, words)}>"
+    if pa.types.is_map(kind):
+        return f"map<{_ddl(kind.key_type, words)}, {_ddl(kind.item_type, words)}>"
+    if pa.types.is_struct(kind):
+        return "struct<" + ", ".join(f"{quote(one.name)}: {_ddl(one.type, words)}" for one in kind) + ">"
+    word = to_word(kind) or words
+    if word.startswith("decimal("):
+        return word
+    if word in TO_SPARK:
+        return TO_SPARK[word]
     raise Refusal("table_refused", f"engine spark has no type {words}; use engine arrow, or text for that column")
 
 
@@ -42,7 +58,7 @@ def from_spark(kind: object) -> str:
     if isinstance(kind, types.MapType):
         return f"map<{from_spark(kind.keyType)}, {from_spark(kind.valueType)}>"
     if isinstance(kind, types.StructType):
-        return "struct<" + ", ".join(f"{field.name}: {from_spark(field.dataType)}" for field in kind.fields) + ">"
+        return "struct<" + ", ".join(f"{_name(one.name)}: {from_spark(one.dataType)}" for one in kind.fields) + ">"
     if isinstance(kind, types.DecimalType):
         return f"decimal({kind.precision}, {kind.scale})"
     text = str(getattr(kind, "simpleString", lambda: kind)())
@@ -54,16 +70,5 @@ def quote(*names: str) -> str:
     return ".".join(f"`{name.replace('`', '``')}`" for name in names)
 
 
-def split(text: str) -> list[str]:
-    """At the commas that are not within brackets."""
-    parts, depth, begin = [], 0, 0
-    for place, sign in enumerate(text):
-        depth += (sign in "<(") - (sign in ">)")
-        if sign == "," and not depth:
-            parts.append(text[begin:place].strip())
-            begin = place + 1
-    return [*parts, text[begin:].strip()]
-
-
-def _inner(words: str) -> str:
-    return words[words.index("<") + 1 : words.rindex(">")]
+def _name(name: str) -> str:
+    return name if PLAIN.match(name) else quote(name)
