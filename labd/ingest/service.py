@@ -15,6 +15,7 @@ from labd.engine.registry import StopSpec, TaskSpec
 from labd.errors import LabdError, UnknownJob
 from labd.ingest import schedules, watch
 from labd.ingest.book import IngestBook
+from labd.ingest.desk import IngestDesk
 from labd.ingest.engines import EnginePool, EngineSettings
 from labd.ingest.ledger import FileLedger
 from labd.ingest.pipeline import Engines, Pipeline
@@ -57,6 +58,7 @@ class IngestService:
         self.pipeline = Pipeline(
             host.engine, self.book, self.runs, self.ledger, self.engines, settings, host.state_dir, host.clock
         )
+        self.desk = IngestDesk(self, host)
         self._standing: dict[int, watch.Standing] = {}
         self._refused: dict[str, str] = {}
         self._unscheduled: dict[str, str] = {}
@@ -91,15 +93,16 @@ class IngestService:
 
     def tasks(self) -> list[TaskSpec | StopSpec]:
         """The run and its steps."""
+        from labd.ingest.operations import operation_tasks
         from labd.ingest.tasks import ingest_tasks
 
-        return ingest_tasks(self)
+        return [*ingest_tasks(self), *operation_tasks(self, self.desk.operations)]
 
     def endpoints(self) -> list[Any]:
         """The routes of the wing."""
         from labd.ingest.routes import ingest_endpoints
 
-        return ingest_endpoints(self)
+        return ingest_endpoints(self.desk)
 
     def change(self, settings: IngestSettings) -> list[str]:
         """Definitions, catalogues and credentials are in force at once; queues and children after a restart."""
