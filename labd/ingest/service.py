@@ -16,7 +16,6 @@ from labd.errors import LabdError, UnknownJob
 from labd.ingest import schedules, watch
 from labd.ingest.book import IngestBook
 from labd.ingest.desk import IngestDesk
-from labd.ingest.desk import IngestDesk
 from labd.ingest.engines import EnginePool, EngineSettings
 from labd.ingest.ledger import FileLedger
 from labd.ingest.pipeline import Engines, Pipeline
@@ -59,7 +58,6 @@ class IngestService:
         self.pipeline = Pipeline(
             host.engine, self.book, self.runs, self.ledger, self.engines, settings, host.state_dir, host.clock
         )
-        self.desk = IngestDesk(self, host)
         self.desk = IngestDesk(self, host)
         self._standing: dict[int, watch.Standing] = {}
         self._refused: dict[str, str] = {}
