@@ -10,24 +10,18 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from labd import carried
+from labd.demo_daemon import READY_S, DemoDaemon, module_command, typed
 from labd.demo_reader import CUSTOMER, DemoReader
 from labd.engine import interpreters
 from labd.tour import TOUR, Step
 
-READY_S = 30.0
 STEP_S = 60.0
 MAKE_S = 900.0
-END_S = 45.0
 
 
 def config_path() -> Path:
@@ -45,71 +39,33 @@ def _shipped(name: str) -> Path:
 def run(ends: bool) -> int:
     """Start, tour, and serve until Ctrl-C (or not, with `ends`); the exit code."""
     folder = Path(tempfile.mkdtemp(prefix="labd-demo-"))
-    socket_path = folder / "labd.sock"
+    daemon = DemoDaemon(folder, config_path(), _shipped("tasks.d"))
     try:
-        with _daemon(folder, socket_path) as daemon:
-            if not _wait_ready(daemon, socket_path):
-                _say(f"the daemon did not come up within {READY_S:.0f} s; its log:")
-                print((folder / "labd.log").read_text())
-                return 1
-            tour = Tour(f"unix:{socket_path}")
-            tour.take()
-            if tour.failed:
-                _say(f"{len(tour.failed)} of {len(TOUR)} steps failed: {'; '.join(tour.failed)}")
-                _say("the daemon's log:")
-                print((folder / "labd.log").read_text()[-4000:])
-            elif tour.left_out:
-                _say(f"every step succeeded, but {len(tour.left_out)} were left out: {'; '.join(tour.left_out)}")
-                for why in tour.without.values():
-                    _say(why)
-            else:
-                _say("every step succeeded.")
-            if not ends:
-                _serve(daemon, socket_path, folder)
-            return 1 if tour.failed else 0
+        if not daemon.start():
+            _say(f"the daemon did not come up within {READY_S:.0f} s; its log:")
+            print(daemon.log())
+            return 1
+        tour = Tour(daemon)
+        tour.take()
+        if tour.failed:
+            _say(f"{len(tour.failed)} of {len(TOUR)} steps failed: {'; '.join(tour.failed)}")
+            _say("the daemon's log:")
+            print(daemon.log()[-4000:])
+        elif tour.left_out:
+            _say(f"every step succeeded, but {len(tour.left_out)} were left out: {'; '.join(tour.left_out)}")
+            for why in tour.without.values():
+                _say(why)
+        else:
+            _say("every step succeeded.")
+        if not ends:
+            _serve(daemon)
+        return 1 if tour.failed else 0
     except KeyboardInterrupt:
         _say("ended.")
         return 0 if not ends else 130
     finally:
+        daemon.end()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _daemon(folder: Path, socket_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    command = [
-        *_module_command("labd"), "run", "--config", str(config_path()),
-        "--state", str(folder / "state"), "--socket", str(socket_path),
-    ]  # fmt: skip
-    with (folder / "labd.log").open("wb") as log:
-        # a session of its own: Ctrl-C reaches the demo, which then ends the daemon in good order
-        daemon = subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            env={**os.environ, "LABD_TASKS__FOLDERS": str(_shipped("tasks.d"))},
-        )  # fmt: skip
-        try:
-            yield daemon
-        finally:
-            if daemon.poll() is None:
-                daemon.send_signal(signal.SIGTERM)
-                try:
-                    daemon.wait(END_S)
-                except subprocess.TimeoutExpired:
-                    daemon.kill()
-                    daemon.wait()
-
-
-def _wait_ready(daemon: subprocess.Popen[bytes], socket_path: Path) -> bool:
-    from labctl import Client
-    from labd.errors import LabdError
-
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline and daemon.poll() is None:
-        try:
-            Client(f"unix:{socket_path}").status()
-            return True
-        except LabdError:
-            time.sleep(0.05)
-    return False
 
 
 class Tour:
@@ -118,21 +74,27 @@ class Tour:
     Attributes:
         failed: What went otherwise than it should.
         left_out: Commands that were not tried.
-        without: Environments that could not be made, with the reason.
+        without: Environments that could not be made and wings that are off, with the reason.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, daemon: DemoDaemon) -> None:
         self.failed: list[str] = []
         self.left_out: list[str] = []
         self.without: dict[str, str] = {}
-        self._host = host
+        self._daemon = daemon
+        self._host = daemon.host
         self._job = ""
         self._version = ""
         self._reader: DemoReader | None = None
 
     def take(self) -> None:
         """All steps; one that fails does not end it."""
+        self.without = self._wings_off()
         for step in TOUR:
+            if step.wing in self.without:
+                if not step.command.startswith("@"):
+                    self.left_out.append(f"labctl {step.command}")
+                continue
             if step.command.startswith("@"):
                 if not self._until(step.command):
                     self.failed.append(f"{step.command} did not come true within {STEP_S:.0f} s")
@@ -148,6 +110,14 @@ class Tour:
                 self.left_out.append(f"labctl {command}")
             else:
                 self._type(step, command)
+
+    def _wings_off(self) -> dict[str, str]:
+        """Wings whose packages are not here, each with what to install."""
+        from labctl import Client
+
+        wings = Client(self._host).status()["wings"]
+        off = {wing["name"]: wing for wing in wings if wing["install"]}
+        return {name: f"wing {name}: {wing['reason']}" for name, wing in off.items()}
 
     def _type(self, step: Step, command: str) -> None:
         code, told = _labctl(command, self._host, MAKE_S if step.makes else STEP_S)
@@ -193,7 +163,7 @@ def _has_installer() -> bool:
 
 def _labctl(command: str, host: str, limit_s: float) -> tuple[int, str]:
     done = subprocess.run(
-        [*_module_command("labctl"), *shlex.split(command)],
+        [*module_command("labctl"), *shlex.split(command)],
         env={**os.environ, "LABD_HOST": host}, timeout=limit_s, check=False, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
@@ -202,16 +172,10 @@ def _labctl(command: str, host: str, limit_s: float) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def _module_command(module: str) -> list[str]:
-    """How labd or labctl is started as a child; out of `labd.pyz`, where the demo is in that (`labd.carried`)."""
-    pyz = os.environ.get(carried.VARIABLE)
-    return [sys.executable, *([pyz] if pyz else []), "-m", module]
-
-
-def _serve(daemon: subprocess.Popen[bytes], socket_path: Path, folder: Path) -> None:
+def _serve(daemon: DemoDaemon) -> None:
     _say("labd serves until Ctrl-C. In another terminal, try:")
-    labctl = "labctl" if shutil.which("labctl") else shlex.join(_module_command("labctl"))
-    print(f"  export LABD_HOST=unix:{socket_path}")
+    labctl = "labctl" if shutil.which("labctl") else typed("labctl")
+    print(f"  export LABD_HOST={daemon.host}")
     for line in (
         "resort activate C",
         "resort status",
@@ -223,9 +187,8 @@ def _serve(daemon: subprocess.Popen[bytes], socket_path: Path, folder: Path) -> 
         "resort stop",
     ):
         print(f"  {labctl} {line}")
-    print(f"  tail -f {folder}/labd.log", flush=True)
-    daemon.wait()
-    _say(f"the daemon ended by itself with code {daemon.returncode}")
+    print(f"  tail -f {daemon.folder}/labd.log", flush=True)
+    _say(f"the daemon ended by itself with code {daemon.wait()}")
 
 
 def _say(text: str) -> None:

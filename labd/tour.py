@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 OT2 = "ot2"
 
@@ -20,6 +20,7 @@ class Step:
         code: The exit code that means success.
         makes: The environment that it makes; where it cannot, the steps that need it are left out.
         needs: The environment without which it is left out.
+        wing: The wing without whose packages it is left out.
     """
 
     title: str
@@ -27,6 +28,12 @@ class Step:
     code: int = 0
     makes: str = ""
     needs: str = ""
+    wing: str = ""
+
+
+def _of(wing: str, *steps: Step) -> tuple[Step, ...]:
+    """Steps that are left out where the wing's packages are not installed."""
+    return tuple(replace(step, wing=wing) for step in steps)
 
 
 TOUR = (
@@ -70,22 +77,25 @@ TOUR = (
     ),
     Step("Restock, by name", "inventory restock 0 10 0 --operator demo"),
     Step("When each paint runs out", "inventory forecast"),
-    Step("Customers with graphs: a first snapshot for each lies down, and is found", "snapshot demo-data --rows 5000"),
-    Step("", "@served"),
-    Step("Who serves", "snapshot list"),
-    Step("", "@reads"),
-    Step(
-        "A newer snapshot: loaded, verified, and the alias moves under a reader that asks all the time",
-        "snapshot simulate --customer customer1 --wait",
+    *_of(
+        "snapshots",
+        Step("Customers with graphs: a first snapshot for each lies down, is found", "snapshot demo-data --rows 5000"),
+        Step("", "@served"),
+        Step("Who serves", "snapshot list"),
+        Step("", "@reads"),
+        Step(
+            "A newer snapshot: loaded, verified, and the alias moves under a reader that asks all the time",
+            "snapshot simulate --customer customer1 --wait",
+        ),
+        Step("", "@read"),
+        Step(
+            "One that lost half of its people is held, the old one goes on serving (exit code 6)",
+            "snapshot simulate --customer customer1 --rows 2500 --wait", code=6,
+        ),
+        Step("Somebody takes it all the same", 'snapshot approve customer1 {version} --reason "half moved away"'),
+        Step("And goes back again", 'snapshot rollback customer1 --reason "they did not"'),
+        Step("Real Cypher on what serves", 'snapshot query customer1 "MATCH (p:Person) RETURN count(p) AS people"'),
     ),
-    Step("", "@read"),
-    Step(
-        "One that lost half of its people is held, the old one goes on serving (exit code 6)",
-        "snapshot simulate --customer customer1 --rows 2500 --wait", code=6,
-    ),
-    Step("Somebody takes it all the same", 'snapshot approve customer1 {version} --reason "half of them moved away"'),
-    Step("And goes back again", 'snapshot rollback customer1 --reason "they did not"'),
-    Step("Real Cypher on what serves", 'snapshot query customer1 "MATCH (p:Person) RETURN count(p) AS people"'),
     Step(
         "Look after the motor each working day at six",
         'schedule add morning resort.get_motor_health --cron "0 6 * * 1-5" --timezone Europe/Vienna',
