@@ -49,23 +49,23 @@ def _answer(verb: str, args: Json) -> Any:
         return open_source(args["source"]).pages(args["cursor"], args["after"], args["count"])
     if verb not in VERBS:
         raise Refusal("source_refused", f"{verb!r} is no verb of an engine; there are list_files, {', '.join(VERBS)}")
-    return getattr(_engine(name, args), verb)(**args)
+    if name == "spark":
+        from labd.ingest import remote_spark
 
-
-def _engine(name: str, args: Json) -> Any:
-    """The engine, kept for the next call; its own settings are taken out of the arguments."""
+        return remote_spark.ask(verb, args)
     if name == "arrow":
         args.pop("spark", None)
-        if name not in _engines:
-            from labd.ingest.remote_arrow import ArrowEngine
-
-            _engines[name] = ArrowEngine()
-        return _engines[name]
-    if name == "spark":
-        from labd.ingest.remote_spark import engine_of
-
-        return engine_of(args.pop("spark", {}))
+        return getattr(_arrow(), verb)(**args)
     raise Refusal("table_refused", f"{name!r} is no engine; there are arrow and spark")
+
+
+def _arrow() -> Any:
+    """The engine, kept for the next call."""
+    if "arrow" not in _engines:
+        from labd.ingest.remote_arrow import ArrowEngine
+
+        _engines["arrow"] = ArrowEngine()
+    return _engines["arrow"]
 
 
 def hider(args: Any) -> Callable[[Any], Any]:

@@ -50,7 +50,7 @@ class Replacement:
         urls = pa.array(self._urls, pa.string())
         removed: list[DataFile] = []
         try:
-            for task in table.scan(row_filter=In(FILE, self._urls)).plan_files():
+            for task in table.scan(row_filter=In(FILE, self._urls)).plan_files():  # type: ignore[call-arg, arg-type]
                 scan = ArrowScan(metadata, table.io, metadata.schema(), AlwaysTrue())
                 kept, dropped = [], 0
                 for batch in scan.to_record_batches([task]):

@@ -80,7 +80,7 @@ class BatchFolder:
         finally:
             os.close(folder)
 
-    def recall(self, attempt: str | None) -> Json | None:
+    def recall(self, attempt: str | None) -> Any:
         """The report of the try that is in the table; None if it was never written or is lost."""
         tries = self._tries()
         if attempt is None and len(tries) == 1:
@@ -153,7 +153,7 @@ def rebuild(table: Table, batch: Json, snapshot_id: int | None, url_of: Any) -> 
 def _counts(table: Table, number: int) -> tuple[Counter[str], Counter[str]]:
     """Rows and rescued rows of a batch by the file's URL."""
     rows, rescued = Counter[str](), Counter[str]()
-    scan = table.scan(row_filter=EqualTo(BATCH, number), selected_fields=(FILE, RESCUED))
+    scan = table.scan(row_filter=EqualTo(BATCH, number), selected_fields=(FILE, RESCUED))  # type: ignore[call-arg, arg-type]
     for batch in scan.to_arrow_batch_reader():
         for url, text in zip(batch.column(FILE).to_pylist(), batch.column(RESCUED).to_pylist(), strict=True):
             rows[url] += 1

@@ -192,19 +192,21 @@ def fitted(waiting: list[tuple[pa.RecordBatch, Origin | None]], target: pa.Schem
 def _written_as(schema: pa.Schema) -> pa.Schema:
     """Texts as the readers give them, and provenance as a dictionary; Parquet's types and field ids are the same."""
     fields = []
-    for field in schema:
-        if field.name in (FILE, VERSION):
+    for one in schema:
+        if one.name in (FILE, VERSION):
             kind = pa.dictionary(pa.int32(), pa.string())
         else:
-            kind = pa.string() if pa.types.is_large_string(field.type) else field.type
-        fields.append(field.with_type(kind))
+            kind = pa.string() if pa.types.is_large_string(one.type) else one.type
+        fields.append(one.with_type(kind))
     return pa.schema(fields)
 
 
 def _of(origin: Origin | None, name: str) -> str | int | None:
     if origin is None:
         return None
-    return {FILE: origin.url, VERSION: origin.version, BATCH: origin.number}[name]
+    if name == BATCH:
+        return origin.number
+    return origin.url if name == FILE else origin.version
 
 
 def delete_files(io: FileIO, paths: list[str]) -> None:
