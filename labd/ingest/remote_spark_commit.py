@@ -22,16 +22,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from labd.ingest.remote_commit import KEPT_TOKENS, TOKEN, TOKENS, TRY
 from labd.ingest.remote_iceberg import BATCH, FILE
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_spark_session import first_line
-from labd.ingest.remote_spark_table import TOKEN, TOKENS, TRY, SparkTable
+from labd.ingest.remote_spark_table import SparkTable
 from labd.ingest.remote_spark_types import quote
 
 Json = dict[str, Any]
 TRIES = 8
 FIRST_WAIT_S = 0.1
-KEPT_TOKENS = 200
 MARKER, SESSION_PROPERTY = "_labd_replaced", "spark.sql.iceberg.snapshot-property."
 MIXED = "Cannot delete file where some, but not all, rows match"
 CONFLICTS = ("CommitFailedException", "ValidationException", "CommitStateUnknownException", "SQLITE_BUSY")
@@ -131,6 +131,8 @@ def keep_token(write: Write) -> None:
         return
     name = f"{TOKENS}.{write.ingestion}"
     try:
+        if not write.table.uuid():
+            return  # what stands there already cannot be read, so nothing is put in its place
         kept = json.loads(write.table.properties().get(name, "[]"))
         if write.token in (token for token, _ in kept):
             return
@@ -177,8 +179,8 @@ def _merge(write: Write, properties: dict[str, str]) -> None:
     """Rows in and replaced files' rows out.
 
     Why markers beside the rows, one for the batch's number and one for each replaced file: Spark then rewrites only
-    data files that hold such rows, and no row of the table meets two rows of the source. With a clause that deletes
-    Iceberg holds the commit to the snapshot that was read; a MERGE that only inserts is an append, which lands any time.
+    data files that hold such rows, and no row of the table meets two rows of the source. With a clause that deletes,
+    Iceberg holds the commit to the snapshot that was read; a MERGE that only inserts would be an append, held to none.
     """
     from pyspark.sql import functions
 

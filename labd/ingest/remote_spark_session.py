@@ -11,6 +11,7 @@ not, it says nothing of it and tries again; here it is refused before a byte of 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import socket
 import sys
@@ -103,12 +104,12 @@ class Spark:
         from pyspark.sql import SparkSession
 
         folder = self._scratch()
+        os.environ.setdefault("SPARK_LOCAL_DIRS", str(folder))
         runtime = ICEBERG.format(spark=".".join(version.split(".")[:2]))
         conf = {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.driver.memory": f"{max(512, self._memory_mib)}m",
-            "spark.local.dir": str(folder / "local"),
             "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),
             "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
             "spark.ui.enabled": "false",
@@ -199,6 +200,9 @@ def _interpreter() -> None:
     """Let the workers of a local session run in this interpreter, which has the packages, not in the host's."""
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    logging.getLogger(
+        "SQLQueryContextLogger"
+    ).disabled = True  # pages of stack traces; what is raised says it in a line
 
 
 def _within(act: Callable[[], Any], limit_s: float, what: str) -> Any:

@@ -10,6 +10,7 @@ import json
 import re
 from typing import Any
 
+from labd.ingest.remote_commit import TOKEN, TOKENS, TRY
 from labd.ingest.remote_iceberg import BATCH, FILE, MADE_WITH, OWN_COLUMNS, PARTITION, RESCUED, VERSION
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_spark_session import Spark, first_line
@@ -21,7 +22,7 @@ FILTER = re.compile(
     r"""\s+|'(?:[^'\\]|'')*'|"(?:[^"\\]|"")*"|`[^`]+`|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[<>]=?|[!=]=|<>|=|[(),.+-]|\w+"""
 )
 CALL = re.compile(r"(?i)\b(?!(?:in|and|or|not)\b)(\w+)\s*\(|\b(select|from|with|table|values)\b")
-TOKEN, TRY, TOKENS = "labd.token", "labd.try", "labd.tokens"
+REDACTED = "(redacted)"
 CATALOGS = {"sql": "org.apache.iceberg.jdbc.JdbcCatalog"}
 
 
@@ -107,13 +108,22 @@ class SparkTable:
                 self.sql(f"ALTER TABLE {self.name} ALTER COLUMN {quote(*one['column'].split('.'))} TYPE {kind}")
 
     def properties(self) -> dict[str, str]:
-        """All properties of the table."""
-        return {str(row[0]): str(row[1]) for row in self.sql(f"SHOW TBLPROPERTIES {self.name}")}
+        """All properties of the table; where its metadata cannot be read, without those that Spark hides.
+
+        Why not as Spark shows them: it takes all that is named token for a secret.
+        """
+        found = self._metadata().get("properties")
+        if found is None:
+            shown = {str(row[0]): str(row[1]) for row in self.sql(f"SHOW TBLPROPERTIES {self.name}")}
+            found = {key: text for key, text in shown.items() if REDACTED not in text}
+        return dict(found)
 
     def snapshot_id(self) -> int | None:
         """Of the snapshot that readers see now."""
-        found = self.properties().get("current-snapshot-id") if self.is_iceberg else None
-        return int(found) if found and found.isdigit() else None
+        if not self.is_iceberg:
+            return None
+        found = self.sql(f"SELECT snapshot_id FROM {self.name}.refs WHERE name = 'main'")  # noqa: S608 quoted
+        return int(found[0][0]) if found else None
 
     def marks(self) -> dict[str, tuple[str | None, int | None]]:
         """Labd's tokens that snapshots or properties still show, oldest first, each with its try and snapshot."""
@@ -144,19 +154,19 @@ class SparkTable:
         return bool(self.sql(f"SELECT 1 FROM {self.name} WHERE {BATCH} = {int(number)} LIMIT 1"))  # noqa: S608 quoted
 
     def uuid(self) -> str:
-        """Of the table; empty where the session cannot read the table's own metadata.
+        """Of the table; empty where its metadata cannot be read. Spark shows it nowhere."""
+        return str(self._metadata().get("table-uuid", ""))
 
-        Why from the file: Spark shows it nowhere, and it must be the same that the arrow engine tells.
-        """
+    def _metadata(self) -> Json:
+        """The table's metadata as they are in its newest file; empty where Spark's own file systems cannot read it."""
         if not self.is_iceberg:
-            return ""
+            return {}
         try:
             newest = "ORDER BY timestamp DESC, coalesce(latest_sequence_number, 0) DESC LIMIT 1"
             path = self.sql(f"SELECT file FROM {self.name}.metadata_log_entries {newest}")[0][0]  # noqa: S608 quoted
-            text = self.session.read.text(path, wholetext=True).collect()[0][0]
-            return str(json.loads(text)["table-uuid"])
-        except Exception:  # noqa: BLE001 Spark's own file systems may have no such scheme or no right
-            return ""
+            return dict(json.loads(self.session.read.text(path, wholetext=True).collect()[0][0]))
+        except Exception:  # noqa: BLE001 there may be no such scheme, or no right to read there
+            return {}
 
     def facts(self) -> Json:
         """In the shape of `port.TableFacts`."""
