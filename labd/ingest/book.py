@@ -209,8 +209,8 @@ class IngestBook:
             ]  # fmt: skip
             if changed:
                 raise Conflict(
-                    f"ingestion {record.name}: {' and '.join(changed)} cannot change, since the ledger says which files "
-                    f"of {before.source.url} are in {record.destination}; create another ingestion",
+                    f"ingestion {record.name}: {' and '.join(changed)} cannot change, since the ledger tells which "
+                    f"files of {before.source.url} are in {record.destination}; create another ingestion",
                     ingestion=record.name, fields=changed,
                 )  # fmt: skip
         del self._by_name[record.name.lower()]

@@ -20,9 +20,9 @@ from labd.settings_table import nearest
 
 LABDS_OWN = frozenset({"_labd_file", "_labd_version", "_labd_batch", "_rescued_data"})
 _SECRET = re.compile(
-    r"secret|passw|token|credential|private|(account|access|api|shared|sas|storage)[_.-]?key|\bsas\b", re.I
+    r"secret|passw|token|credential|private|(account|access|api|shared|sas|storage)[_.-]?key|\bsas\b", re.IGNORECASE
 )
-_PLAIN = re.compile(r"access[_.-]?key[_.-]?id$|_(path|file|endpoint|url)$", re.I)
+_PLAIN = re.compile(r"access[_.-]?key[_.-]?id$|_(path|file|endpoint|url)$", re.IGNORECASE)
 _TYPE = re.compile(
     r"boolean|int|long|float|double|date|time|timestamp|timestamptz|string|uuid|binary|fixed\[\d+\]"
     r"|decimal\(\s*\d{1,2}\s*,\s*\d{1,2}\s*\)|(list|map|struct)<.+>"
@@ -75,7 +75,7 @@ def _source(definition: Definition, known: Known) -> Iterator[str]:
     if parts.scheme in ("abfs", "abfss") and parts.username and not parts.password:
         pass  # abfss://container@account.dfs.core.windows.net/prefix
     elif "@" in parts.netloc:
-        yield "source.url: carries a user or a secret; put it into [ingest.credentials.NAME] and name that as credentials"
+        yield "source.url: carries a user or a secret; it belongs into [ingest.credentials.NAME], named in credentials"
     if parts.query or parts.fragment:
         yield "source.url: takes no ?query and no #fragment; a key belongs into [ingest.credentials.NAME]"
     if parts.scheme != "file" and not parts.netloc:
@@ -150,7 +150,8 @@ def _rest(definition: Definition, known: Known) -> Iterator[str]:
         yield f"queue: no queue {definition.queue!r}{nearest(definition.queue, known.queues)}"
     catalog = definition.destination.catalog
     if known.catalogs is not None and catalog not in known.catalogs:
-        yield f"destination.catalog: no table [ingest.catalog.{catalog}] in the settings{nearest(catalog, known.catalogs)}"
+        near = nearest(catalog, known.catalogs)
+        yield f"destination.catalog: no table [ingest.catalog.{catalog}] in the settings{near}"
     for tag in definition.tags:
         if not re.fullmatch(r"[A-Za-z0-9_.:/@+-]{1,64}", tag):
             yield f"tags: {tag!r}: a tag has 1 to 64 letters, digits or _.:/@+-"

@@ -1,4 +1,4 @@
-"""What is kept of an ingestion: the definition with its facts, its runs, its batches, its files. Values and rules, no I/O.
+"""What is kept of an ingestion: the definition and its facts, its runs, batches and files. Values and rules, no I/O.
 
 A file:   new or changed -> pending (in a batch) -> loaded, quarantined or vanished
           changed, and the policy says so -> ignored, or held until a person asks for it
@@ -219,7 +219,9 @@ class Run(msgspec.Struct):
 
 def run_from_row(row: tuple[Any, ...]) -> Run:
     """The run of a row."""
-    return Run(*row[:4], RunState(row[4]), row[5], row[6], msgspec.json.decode(row[7], type=RunBody))
+    identity, ingestion, job_id, trigger, state, started_at, ended_at, text = row
+    body = msgspec.json.decode(text, type=RunBody)
+    return Run(identity, ingestion, job_id, trigger, RunState(state), started_at, ended_at, body)
 
 
 def outcome(counts: Counts, *, broke_off: bool, denied: int = 0) -> RunState:

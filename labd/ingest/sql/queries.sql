@@ -1,0 +1,151 @@
+-- name: put_definition
+INSERT INTO ingest_definition (number, id, name, state, destination, origin, created_at, created_by, updated_at, body,
+facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (number) DO UPDATE SET name = excluded.name, state = excluded.state, destination = excluded.destination,
+origin = excluded.origin, updated_at = excluded.updated_at, body = excluded.body, facts = excluded.facts;
+
+-- name: put_facts
+UPDATE ingest_definition SET facts = ? WHERE number = ?;
+
+-- name: definitions
+SELECT number, id, name, state, destination, origin, created_at, created_by, updated_at, body, facts
+FROM ingest_definition ORDER BY number;
+
+-- name: put_run
+INSERT INTO ingest_run (id, ingestion, job_id, trigger, state, started_at, ended_at, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at, body = excluded.body;
+
+-- name: going_runs
+SELECT id, ingestion, job_id, trigger, state, started_at, ended_at, body FROM ingest_run WHERE state = 'running';
+
+-- name: last_run
+SELECT max(id) FROM ingest_run;
+
+-- name: run
+SELECT id, ingestion, job_id, trigger, state, started_at, ended_at, body FROM ingest_run WHERE id = ?;
+
+-- name: runs
+-- Newest first, of all ingestions.
+SELECT id, ingestion, job_id, trigger, state, started_at, ended_at, body FROM ingest_run
+WHERE ?1 IS NULL AND (?2 IS NULL OR state = ?2) AND id < coalesce(?3, 9223372036854775807)
+ORDER BY id DESC LIMIT ?4;
+
+-- name: runs_of
+-- Newest first, of one.
+SELECT id, ingestion, job_id, trigger, state, started_at, ended_at, body FROM ingest_run
+WHERE ingestion = ?1 AND (?2 IS NULL OR state = ?2) AND id < coalesce(?3, 9223372036854775807)
+ORDER BY id DESC LIMIT ?4;
+
+-- name: add_batch
+INSERT INTO ingest_batch (run, number, ingestion, mark, token, state, file_count, size_bytes, taken_at, files)
+VALUES (?, ?, ?, ?, ?, 'open', ?, ?, ?, ?);
+
+-- name: change_batch
+UPDATE ingest_batch SET state = ?3, approved = ?4, report = ?5 WHERE run = ?1 AND number = ?2 AND files IS NOT NULL;
+
+-- name: end_batch
+UPDATE ingest_batch SET state = ?3, report = ?4, settled_at = ?5, settled_by = ?6, files = NULL
+WHERE run = ?1 AND number = ?2 AND files IS NOT NULL;
+
+-- name: open_batches
+SELECT run, number, ingestion, mark, token, state, file_count, size_bytes, taken_at, settled_at, settled_by, approved,
+report FROM ingest_batch WHERE files IS NOT NULL ORDER BY run, number;
+
+-- name: batches
+SELECT run, number, ingestion, mark, token, state, file_count, size_bytes, taken_at, settled_at, settled_by, approved,
+report FROM ingest_batch WHERE run = ? ORDER BY number;
+
+-- name: composition
+SELECT files FROM ingest_batch WHERE run = ? AND number = ? AND files IS NOT NULL;
+
+-- name: compare
+-- What of a page of a listing is to be looked at: new, another version, back after it had vanished, or asked for again.
+SELECT e.value, f.version, f.state, f.run, f.batch, f.sha256, f.rows, f.loaded_at, f.attempts
+FROM json_each(?2) AS e LEFT JOIN ingest_file AS f ON f.ingestion = ?1 AND f.path = e.value ->> 0
+WHERE f.version IS NOT e.value ->> 1
+OR (f.state <> 'loaded' AND (f.state = 'vanished' OR (f.state = 'pending' AND f.batch IS NULL)));
+
+-- name: waiting
+SELECT path, version, size_bytes, modified_at, state, run, batch, sha256, rows, loaded_at, attempts FROM ingest_file
+WHERE ingestion = ? AND state <> 'loaded' AND state = 'pending' AND batch IS NULL ORDER BY path LIMIT ?;
+
+-- name: take
+-- Files of a new batch, as JSON: [[path, version, size_bytes, modified_at], ...].
+INSERT INTO ingest_file (ingestion, path, version, state, run, batch, size_bytes, modified_at, seen_at)
+SELECT ?1, value ->> 0, value ->> 1, 'pending', ?2, ?3, value ->> 2, value ->> 3, ?4 FROM json_each(?5) WHERE TRUE
+ON CONFLICT (ingestion, path) DO UPDATE SET state = 'pending', run = excluded.run, batch = excluded.batch,
+seen_at = CASE WHEN version = excluded.version THEN seen_at ELSE excluded.seen_at END,
+attempts = CASE WHEN version = excluded.version THEN attempts ELSE 0 END,
+version = excluded.version, size_bytes = excluded.size_bytes, modified_at = excluded.modified_at, fault = NULL;
+
+-- name: mark
+-- Changed files that are not to be loaded.
+INSERT INTO ingest_file (ingestion, path, version, state, size_bytes, modified_at, seen_at, fault)
+SELECT ?1, value ->> 0, value ->> 1, ?2, value ->> 2, value ->> 3, ?3, ?4 FROM json_each(?5) WHERE TRUE
+ON CONFLICT (ingestion, path) DO UPDATE SET state = excluded.state, run = NULL, batch = NULL, attempts = 0,
+version = excluded.version, size_bytes = excluded.size_bytes, modified_at = excluded.modified_at,
+seen_at = excluded.seen_at, fault = excluded.fault;
+
+-- name: settle
+-- What became of the files of a batch, as JSON: [[path, version, state, rows, rescued, sha256, fault], ...]. Only what
+-- is still pending in that batch is touched. `same` keeps the rows of the version that is in the table.
+UPDATE ingest_file SET
+state = CASE e.state WHEN 'same' THEN 'loaded' WHEN 'changed' THEN 'pending' ELSE e.state END,
+run = iif(e.state = 'changed', NULL, run), batch = iif(e.state = 'changed', NULL, batch),
+loaded_at = CASE e.state WHEN 'loaded' THEN ?4 WHEN 'same' THEN coalesce(loaded_at, ?4) ELSE loaded_at END,
+sha256 = CASE e.state WHEN 'loaded' THEN e.sha256 WHEN 'same' THEN coalesce(e.sha256, ingest_file.sha256)
+    ELSE ingest_file.sha256 END,
+rows = iif(e.state = 'loaded', e.rows, ingest_file.rows),
+rescued = iif(e.state = 'loaded', e.rescued, ingest_file.rescued),
+fault = e.fault, attempts = attempts + 1
+FROM (SELECT value ->> 0 AS path, value ->> 1 AS version, value ->> 2 AS state, value ->> 3 AS rows,
+    value ->> 4 AS rescued, value ->> 5 AS sha256, value ->> 6 AS fault FROM json_each(?5)) AS e
+WHERE ingest_file.ingestion = ?1 AND ingest_file.path = e.path AND ingest_file.version = e.version
+AND ingest_file.state = 'pending' AND ingest_file.run = ?2 AND ingest_file.batch = ?3;
+
+-- name: put_back
+-- Files of a batch that is not in the table, by its composition.
+UPDATE ingest_file SET state = ?4, run = NULL, batch = NULL, fault = ?5, attempts = attempts + ?6
+FROM (SELECT value ->> 0 AS path FROM ingest_batch, json_each(ingest_batch.files)
+    WHERE ingest_batch.run = ?2 AND ingest_batch.number = ?3) AS e
+WHERE ingest_file.ingestion = ?1 AND ingest_file.path = e.path
+AND ingest_file.state = 'pending' AND ingest_file.run = ?2 AND ingest_file.batch = ?3;
+
+-- name: file
+SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
+fault FROM ingest_file WHERE ingestion = ? AND path = ?;
+
+-- name: files
+SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
+fault FROM ingest_file WHERE ingestion = ?1 AND path > ?5 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR run = ?3)
+AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
+
+-- name: files_not_loaded
+-- The same for every state but `loaded`, over the small index.
+SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
+fault FROM ingest_file WHERE ingestion = ?1 AND state <> 'loaded' AND state = ?2 AND path > ?5
+AND (?3 IS NULL OR run = ?3) AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
+
+-- name: counts
+SELECT state, files, rows, size_bytes FROM ingest_sum WHERE ingestion = ? AND files > 0;
+
+-- name: askable
+SELECT count(*) FROM ingest_file WHERE ingestion = ?1 AND state IN (SELECT value FROM json_each(?2))
+AND (?3 IS NULL OR path IN (SELECT value FROM json_each(?3)));
+
+-- name: requeue
+-- A changed file that was passed over is taken in its newest version.
+UPDATE ingest_file SET state = 'pending', run = NULL, batch = NULL, fault = NULL
+WHERE ingestion = ?1 AND state IN (SELECT value FROM json_each(?2))
+AND (?3 IS NULL OR path IN (SELECT value FROM json_each(?3)));
+
+-- name: forget
+DELETE FROM ingest_file WHERE ingestion = ?;
+
+-- name: put_schema
+INSERT INTO ingest_schema (ingestion, version, columns, changes, run, batch, path, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: schemas
+SELECT version, columns, changes, run, batch, path, at FROM ingest_schema WHERE ingestion = ? ORDER BY version DESC;
