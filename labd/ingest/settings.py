@@ -66,12 +66,8 @@ class IngestKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     flow_run_timeout_seconds: Annotated[float, Meta(gt=0, le=30 * 86400)] = 3600
     task_retry_delay_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60
     max_task_retries: Annotated[int, Meta(ge=0, le=100)] = 3
-    memory_mib: NESTED = ("spark", "catalog", "credentials", "definition")
-S = TypeVar("S", bound=msgspec.Struct)
-MemoryMib = 1024
-    high_memory_mib: NESTED = ("spark", "catalog", "credentials", "definition")
-S = TypeVar("S", bound=msgspec.Struct)
-MemoryMib = 4096
+    memory_mib: MemoryMib = 1024
+    high_memory_mib: MemoryMib = 4096
     environment: QueueName = "default"
     idle_s: Annotated[float, Meta(ge=1, le=86400)] = 300.0
     simulated: bool = False
