@@ -16,7 +16,7 @@ from labd.credentials import SecretReference
 from labd.ingest import checks
 from labd.ingest.definition import Definition, Name
 from labd.ingest.record import destination_key
-from labd.settings import Problems
+from labd.settings import Problems, read_table
 
 OWN_CATALOG = "default"
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
