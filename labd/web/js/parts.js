@@ -28,6 +28,9 @@ export function progress({ done, total, text }) {
     h("i", { style: part === null ? {} : { width: `${(part * 100).toFixed(1)}%` } }));
 }
 
+/** A text of labd with its commands set as such. */
+export const told = (text) => String(text ?? "").split("`").map((part, index) => (index % 2 ? h("code", {}, part) : part));
+
 /** A number with its name, as a link where there is more to see. */
 export const figure = (number, name, { href = null, tone = "" } = {}) => h(href ? "a" : "div", { class: `figure ${tone}`, href }, h("b", {}, number), h("span", {}, name));
 

@@ -7,6 +7,7 @@ import { fill, h } from "./dom.js";
 
 const HEIGHT = 38;
 const SPACE_MOST = 12_000_000;
+const HEAD = 34;
 const AROUND = 6;
 
 /**
@@ -16,15 +17,15 @@ const AROUND = 6;
  */
 export function virtualList({ columns, source, label, open, foot }) {
   const template = columns.map((column) => column.width).join(" ");
-  const space = h("div", { class: "vspace", role: "presentation" });
-  const body = h("div", { class: "vbody", tabindex: "0", role: "rowgroup", "aria-label": label }, space);
+  const space = h("div", { class: "vspace", role: "rowgroup" });
   const header = h("div", { class: "vhead", role: "row", style: { "grid-template-columns": template } }, columns.map((column) => h("span", { role: "columnheader" }, column.title)));
+  const body = h("div", { class: "vbody", tabindex: "0", role: "table", "aria-label": label }, header, space);
   const footer = h("div", { class: "vfoot", role: "status" });
-  const node = h("div", { class: "card vtable" }, h("div", { role: "table", "aria-label": label, style: { display: "contents" } }, h("div", { role: "rowgroup" }, header), body), footer);
+  const node = h("div", { class: "card vtable" }, body, footer);
   const shown = new Map(); // index -> {node, row}
   let framed = false;
 
-  const view = () => body.clientHeight || 600;
+  const view = () => (body.clientHeight || 600) - HEAD;
   const total = () => source.size() * HEIGHT;
   const spaceOf = () => Math.min(total(), SPACE_MOST);
   const ratio = () => { const room = spaceOf() - view(); return room > 0 ? Math.max(1, (total() - view()) / room) : 1; };

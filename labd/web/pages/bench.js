@@ -5,7 +5,7 @@ import { get } from "../js/api.js";
 import { fill, h, keyed } from "../js/dom.js";
 import { ago, brief, bytes, count, lasting, words } from "../js/format.js";
 import { icon } from "../js/icons.js";
-import { badge, card, facts, fault, figure, head, jobLink, progress, simulatedMark } from "../js/parts.js";
+import { badge, card, facts, fault, figure, head, jobLink, progress, simulatedMark, told } from "../js/parts.js";
 import { answerForm } from "../js/question.js";
 import { pages } from "../js/pages.js";
 
@@ -19,7 +19,7 @@ export function load(ctx) {
   const figures = h("div", { class: "figures" });
   const needs = h("ul", { class: "list" });
   const needsCard = card("Needs a person", { flush: true, id: "needs" }, needs);
-  const devices = h("div", { class: "grid" });
+  const devices = h("div", { class: "grid devices" });
   const going = h("ul", { class: "list" });
   const waiting = h("ul", { class: "list" });
   const recent = h("ul", { class: "list" });
@@ -107,9 +107,9 @@ function needItem({ kind, job, alert, item }) {
   if (kind === "held") return h("li", {}, badge("held"), h("div", { class: "text" }, `${job.task} ${brief(job.args)}`, h("small", {}, jobLink(job.id), ` · ${job.hold.reason}`)),
     action({ label: "Release", path: `/api/v1/jobs/${job.id}/release`, line: labctl("job", "release", job.id), done: `job ${job.id} is released`, sure: job.effect === "physical" }),
     action({ label: "Cancel", path: `/api/v1/jobs/${job.id}/cancel`, line: labctl("job", "cancel", job.id), done: `job ${job.id} is cancelled` }));
-  if (kind === "alert") return h("li", {}, badge(alert.severity), h("div", { class: "text" }, alert.message, h("small", {}, `${words(alert.code)} · ${alert.subject} · `, ago(alert.raised_at), alert.count > 1 ? ` · ${alert.count} times` : "", alert.acknowledged_by ? ` · seen by ${alert.acknowledged_by}` : "", alert.jobs?.length ? [" · ", jobLink(alert.jobs.at(-1))] : "")),
+  if (kind === "alert") return h("li", {}, badge(alert.severity), h("div", { class: "text" }, told(alert.message), h("small", {}, alert.runbook ? h("a", { href: alert.runbook }, words(alert.code)) : words(alert.code), ` · ${alert.subject} · `, ago(alert.raised_at), alert.count > 1 ? ` · ${alert.count} times` : "", alert.acknowledged_by ? ` · seen by ${alert.acknowledged_by}` : "", alert.jobs?.length ? [" · ", jobLink(alert.jobs.at(-1))] : "")),
     alert.acknowledged_at ? null : acknowledge(alert));
-  return h("li", {}, badge("look", "wait"), h("div", { class: "text" }, item.message, h("small", {}, `${words(item.code)} · ${item.subject}`)));
+  return h("li", {}, badge("look", "wait"), h("div", { class: "text" }, told(item.message), h("small", {}, item.runbook ? h("a", { href: item.runbook }, words(item.code)) : words(item.code), ` · ${item.subject}`)));
 }
 
 const acknowledge = (alert) => asking({ label: "Seen …", title: "Say that somebody has seen it", kind: "", fields: [
@@ -138,7 +138,7 @@ const queueItem = (queue) => h("li", {}, h("div", { class: "text" }, queue.name,
 const runningItem = (job) => h("li", {}, badge(job.state), h("div", { class: "text" }, jobLink(job.id), " ", job.task, " ", simulatedMark(job.simulated), h("small", {}, brief(job.args), job.progress?.text ? ` · ${job.progress.text}` : "", " · ", lasting(job.started_at ?? job.created_at)), job.progress ? progress(job.progress) : null),
   job.state === "running" ? action({ label: "Cancel", kind: "tiny", path: `/api/v1/jobs/${job.id}/cancel`, line: labctl("job", "cancel", job.id), done: `job ${job.id} is asked to end` }) : null);
 
-const waitingItem = (job) => h("li", {}, badge(job.state), h("div", { class: "text" }, jobLink(job.id), " ", job.task, h("small", {}, job.causes[0]?.message ?? `since ${job.created_at}`)));
+const waitingItem = (job) => h("li", {}, badge(job.state), h("div", { class: "text" }, jobLink(job.id), " ", job.task, h("small", {}, told(job.causes[0]?.message ?? `since ${job.created_at}`))));
 
 const endedItem = (job) => h("li", {}, badge(job.state), h("div", { class: "text" }, jobLink(job.id), " ", job.task, " ", simulatedMark(job.simulated), h("small", {}, job.error?.message ?? brief(job.args), " · ", ago(job.finished_at))));
 

@@ -6,7 +6,7 @@ import { ago, between, brief, span } from "../js/format.js";
 import { AllJobs, FilteredJobs, everyJob } from "../js/job_rows.js";
 import { labctl } from "../js/line.js";
 import { tell } from "../js/notices.js";
-import { badge, head, jobLink, progress, simulatedMark } from "../js/parts.js";
+import { badge, head, jobLink, progress } from "../js/parts.js";
 import { go, keepQuery } from "../js/router.js";
 import { virtualList } from "../js/table.js";
 
@@ -19,18 +19,18 @@ const EXPORT_MOST = 200_000;
 const COLUMNS = [
   { title: "Job", width: "minmax(70px, 90px)", cell: (job) => jobLink(job.id) },
   { title: "State", width: "minmax(104px, 120px)", cell: (job) => badge(job.hold && job.state === "queued" ? "held" : job.state) },
-  { title: "Task", width: "minmax(120px, 1.2fr)", cell: (job) => [job.task, " ", simulatedMark(job.simulated)] },
+  { title: "Task", width: "minmax(120px, 1.5fr)", cell: (job) => [job.task, " ", job.simulated ? h("span", { class: "simulated", title: "simulated: no real device" }, "sim") : null] },
   { title: "Arguments", width: "minmax(0, 1.5fr)", cell: (job) => h("span", { class: "quiet", title: job.error ?? brief(job.args) }, job.error ?? (job.progress && job.state === "running" ? progress(job.progress) : brief(job.args))) },
-  { title: "Queue", width: "minmax(0, .7fr)", cell: (job) => job.queue, wide: true },
-  { title: "By", width: "minmax(0, .8fr)", cell: (job) => job.submitted_by ?? "", wide: true },
+  { title: "Queue", width: "minmax(0, .7fr)", cell: (job) => job.queue },
+  { title: "By", width: "minmax(0, .8fr)", cell: (job) => job.submitted_by ?? "" },
   { title: "Made", width: "minmax(90px, .7fr)", cell: (job) => ago(job.created_at) },
-  { title: "Took", width: "minmax(70px, .5fr)", cell: (job) => (job.started_at ? span(between(job.started_at, job.finished_at)) : ""), wide: true },
+  { title: "Took", width: "minmax(70px, .5fr)", cell: (job) => (job.started_at ? span(between(job.started_at, job.finished_at)) : "") },
 ];
 
 export function load(ctx) {
   ctx.full();
   const narrow = matchMedia("(max-width: 820px)").matches;
-  const columns = narrow ? [{ ...COLUMNS[0], width: "64px" }, { ...COLUMNS[1], width: "100px" }, { ...COLUMNS[2], width: "1fr" }, { ...COLUMNS[6], width: "78px" }] : COLUMNS;
+  const columns = narrow ? [{ ...COLUMNS[0], width: "minmax(44px, 64px)" }, { ...COLUMNS[1], width: "96px" }, { ...COLUMNS[2], width: "minmax(0, 1fr)" }] : COLUMNS;
   const query = Object.fromEntries(NAMES.filter((name) => ctx.query[name]).map((name) => [name, ctx.query[name]]));
   const chosen = new Set((query.state ?? "").split(",").filter(Boolean));
   const place = h("div", { style: { display: "contents" } });
