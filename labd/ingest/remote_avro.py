@@ -1,6 +1,6 @@
 """Avro containers by fastavro, with their schema as Arrow's and the packings that it needs other packages for.
 
-Why pyarrow unpacks: it has snappy, zstd and lz4 already.
+Why pyarrow unpacks: it has snappy and zstd already.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from labd.ingest.remote_values import fit_value
 
 Json = dict[str, Any]
 BATCH_ROWS = 8192
+_LARGEST = 2**31
 _SIMPLE = {
     "null": pa.null(), "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(),
     "double": pa.float64(), "bytes": pa.binary(), "string": pa.string(),
@@ -39,19 +40,38 @@ def reader(file: Any) -> Any:
         import fastavro._read as reading
     except ImportError as fault:
         raise FileFault("unsupported", "Avro needs the package fastavro in this environment") from fault
-    reading.BLOCK_READERS.update({"snappy": _snappy, "zstandard": _packed("zstd"), "lz4": _packed("lz4")})
+    reading.BLOCK_READERS.update({"snappy": _snappy, "zstandard": _zstd})
     try:
         found = fastavro.reader(file)
     except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, AttributeError) as fault:
-        raise _fault(fault, 0) from fault
+        raise _fault(fault, 0, file) from fault
     if found.writer_schema is None or _kind(found.writer_schema) != "record":
         raise FileFault("unsupported", "the Avro file holds no records, so it has no columns")
     return found
 
 
-def _snappy(decoder: Any) -> BytesIO:
+def _block(source: Any) -> bytes:
+    """The bytes of a packed block, which stand behind their number (zigzag, 7 bits a byte)."""
+    file = getattr(source, "fo", source)
+    count = shift = 0
+    while True:
+        part = file.read(1)
+        if not part:
+            raise EOFError
+        count |= (part[0] & 0x7F) << shift
+        shift += 7
+        if not part[0] & 0x80:
+            break
+    count = (count >> 1) ^ -(count & 1)
+    data = file.read(count) if 0 <= count < _LARGEST else b""
+    if len(data) != count:
+        raise EOFError
+    return bytes(data)
+
+
+def _snappy(source: Any) -> BytesIO:
     """A block of snappy: its length is told in front (7 bits a byte), a checksum stands behind."""
-    data = decoder.read_bytes()
+    data = _block(source)
     packed, checksum = data[:-4], data[-4:]
     size = shift = place = 0
     while True:
@@ -60,7 +80,7 @@ def _snappy(decoder: Any) -> BytesIO:
         place += 1
         if not packed[place - 1] & 0x80:
             break
-    if size > 2**31:
+    if size > _LARGEST:
         raise ValueError(f"a snappy block of {size} bytes")
     found = pa.Codec("snappy").decompress(packed, decompressed_size=size).to_pybytes()
     if zlib.crc32(found).to_bytes(4, "big") != checksum:
@@ -68,12 +88,8 @@ def _snappy(decoder: Any) -> BytesIO:
     return BytesIO(found)
 
 
-def _packed(codec: str) -> Any:
-    def read(decoder: Any) -> BytesIO:
-        data = decoder.read_bytes()
-        return BytesIO(pa.CompressedInputStream(pa.BufferReader(data), codec).read())
-
-    return read
+def _zstd(source: Any) -> BytesIO:
+    return BytesIO(pa.CompressedInputStream(pa.BufferReader(_block(source)), "zstd").read())
 
 
 def batches(file: Any, schema: Any) -> Iterator[Any]:
@@ -89,7 +105,7 @@ def batches(file: Any, schema: Any) -> Iterator[Any]:
         try:
             row = next(records, None)
         except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, OverflowError) as fault:
-            raise _fault(fault, count) from fault
+            raise _fault(fault, count, file) from fault
         if row is not None:
             rows.append(row)
             count += 1
@@ -108,9 +124,9 @@ def _column(rows: list[Json], field: Any) -> Any:
         return pa.array([fit_value(value, field.type)[0] for value in values], field.type)
 
 
-def _fault(fault: Exception, count: int) -> FileFault:
+def _fault(fault: Exception, count: int, file: Any) -> FileFault:
     text = str(fault).splitlines()[0][:300] if str(fault) else type(fault).__name__
-    if isinstance(fault, EOFError):
+    if isinstance(fault, EOFError) or not file.read(1):
         return FileFault("truncated", "Avro: the file ends too early", f"after row {count}")
     return FileFault("malformed", f"Avro: {text}", f"after row {count}")
 

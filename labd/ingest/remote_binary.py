@@ -34,7 +34,9 @@ class Parquet:
             self._parquet = pa.parquet.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
             schema = self._parquet.schema_arrow
         except (pa.ArrowException, OSError, ValueError) as fault:
-            raise FileFault("wrong_format", f"no Parquet file: {_words(fault)}") from fault
+            if "footer" in str(fault):
+                raise FileFault("truncated", f"the Parquet file has no end: {_words(fault)}") from fault
+            raise FileFault("malformed", f"Parquet: {_words(fault)}") from fault
         meta = self._parquet.metadata
         largest = max((meta.row_group(group).total_byte_size for group in range(meta.num_row_groups)), default=0)
         rows = max((meta.row_group(group).num_rows for group in range(meta.num_row_groups)), default=0)

@@ -40,6 +40,8 @@ class Block:
     lines: Sequence[int] | None = None
     bad: list[tuple[int, str]] = field(default_factory=list)
     rows: int = 0
+    newlines: int = -1
+    """Ends of lines in it; -1 where they were not counted."""
 
 
 class Dialect(Protocol):
@@ -56,8 +58,11 @@ class Dialect(Protocol):
         """Where the last whole record of a part ends; 0 if there is none."""
         ...
 
-    def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any]) -> Iterator[Block]:
-        """Blocks of the data, with types, and the rows if they could be had."""
+    def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any], *, last: bool) -> Iterator[Block]:
+        """Blocks of the data, with types, and the rows if they could be had; none if it has to be cut again.
+
+        `last`: Nothing comes after the data.
+        """
         ...
 
     def fit(self, data: bytes, block: Block, schema: Any) -> Iterator[tuple[Any, int]]:
@@ -114,17 +119,21 @@ class Blocks:
         offset, line, end = self._dialect.start, self._dialect.line, self._text.size
         any_record = any_line = False
         while offset < end:
-            data = self._next(offset, line)
+            data, begun = self._next(offset, line), offset
             line_faults(data, line, self._limit)
-            for block in self._dialect.parse(data, offset, line, self._known):
+            for block in self._dialect.parse(data, offset, line, self._known, last=offset + len(data) >= end):
                 for name, kind in block.types.items():
                     self._types[name] = merge(self._types[name], kind) if name in self._types else kind
                 any_record = any_record or block.rows > 0
                 any_line = any_line or bool(block.bad)
                 self._blocks.append(block)
                 self._keep(block)
-            offset += len(data)
-            line += data.count(b"\n")
+                newlines = (
+                    block.newlines
+                    if block.newlines >= 0
+                    else data.count(b"\n", block.offset - begun, block.offset - begun + block.size)
+                )
+                offset, line = block.offset + block.size, line + newlines
         if any_line and not any_record:
             raise FileFault("wrong_format", "no line of the file is a record", f"line {self._blocks[0].bad[0][0]}")
 
@@ -214,7 +223,9 @@ def open_body(
     from labd.ingest.remote_text import open_text
 
     kind = format_["type"]
-    text = open_text(content, format_.get("compression", "auto"), format_.get("encoding", "utf-8"), scratch, memory_bytes)
+    text = open_text(
+        content, format_.get("compression", "auto"), format_.get("encoding", "utf-8"), scratch, memory_bytes
+    )
     try:
         if kind == "csv":
             from labd.ingest.remote_csv import Csv

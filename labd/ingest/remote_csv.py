@@ -40,6 +40,8 @@ class Csv:
         self._formats = [str(form) for form in format_.get("timestamp_formats", ())]
         self._texts = not rule.get("infer_types", True)
         self._strict = rule.get("mode") == "fixed"
+        self._over_lines = False
+        """Whether values may go over several lines: then the ends of rows are looked for, which is slow."""
         self.start, self.line = text.start, 1
         self._skip(text, int(format_.get("skip_rows", 0)))
         self.names = self._header(text, bool(format_.get("header", True)), rule)
@@ -97,11 +99,14 @@ class Csv:
         return data.count(self._quote.encode()) % 2 == 1
 
     def cut(self, data: bytes) -> int:
-        """After the last line's end that is not within quotes.
+        """After the last line's end that is not within quotes, once there was a value over several lines.
 
         Why twice: counting quotes is fast, and right but for a quote amid a value (`5" pipe`); then values are read.
         """
         end = data.rfind(b"\n") + 1
+        if not self._over_lines and not self._open_quote(data[data.rfind(b"\n", 0, max(0, end - 1)) + 1 : end]):
+            return end
+        self._over_lines = bool(self._quote)
         while end and self._open_quote(data[:end]):
             quote = data.rfind(self._quote.encode(), 0, end)
             end = data.rfind(b"\n", 0, quote) + 1 if quote > 0 else 0
@@ -126,61 +131,90 @@ class Csv:
         pattern = self._opening() + inner + quote
         return re.sub(pattern, lambda match: b"x" * len(match[0]), data, flags=re.DOTALL)
 
-    def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any]) -> Iterator[Block]:
-        """One block with types and rows."""
+    def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any], *, last: bool) -> Iterator[Block]:
+        """One block with types and rows; none if a value goes over its end."""
         names = {name: known[target] for name, target in match_names(self.names, list(known)).items()}
         told = {name: _readable(kind) for name, kind in names.items()}
         for name in self.names:
             if name not in names and (self._texts or self._strict):
                 told[name] = pa.string()
         block = Block(offset, len(data), line)
-        table = self._read(data, told, block)
+        table = self._read(data, told, block, guess=not last)
+        if table is None:
+            self._over_lines = True
+            return
         for place, name in enumerate(self.names):
             table = table.set_column(place, name, self._settled(table.column(place), names.get(name)))
         inexact = [name for name in self.names if name not in names and _inexact(table.column(name))]
         if inexact:
             texts = self._read(data, told | dict.fromkeys(inexact, pa.string()), block)
             for name in inexact:
-                table = table.set_column(self.names.index(name), name, _long_integers(texts.column(name)) or table.column(name))
-        if self._open_quote(data) and table.num_rows and any(
-            "\n" in value for value in table.slice(table.num_rows - 1).to_pylist()[0].values() if isinstance(value, str)
+                table = table.set_column(
+                    self.names.index(name), name, _long_integers(texts.column(name)) or table.column(name)
+                )
+        tail = table.slice(max(0, table.num_rows - 1)).to_pylist()
+        if any("\n" in value for row in tail for value in row.values() if isinstance(value, str)) and (
+            self._open_quote(data)
         ):
             raise FileFault("truncated", "the last value in quotes has no end", f"from line {line}")
         block.types = {field.name: normal(field.type) for field in table.schema}
         block.table, block.rows = table, table.num_rows
         yield block
 
-    def _read(self, data: bytes, told: dict[str, Any], block: Block) -> Any:
-        """The rows as pyarrow reads them: with the types told, else inferred where they are refused."""
+    def _read(self, data: bytes, told: dict[str, Any], block: Block, *, guess: bool = False) -> Any:
+        """The rows as pyarrow reads them: with the types told, else inferred where they are refused.
+
+        With `guess` None where rows and lines differ in a way that may come from a value over several lines.
+        """
+        guess = guess and not self._over_lines and bool(self._quote) and self._quote.encode() in data
         if self._comment:
             data = b"\n".join(b"" if row.startswith(self._comment) else row for row in data.split(b"\n"))
         for types in (told, {name: kind for name, kind in told.items() if pa.types.is_string(kind)}):
             for careful in (False, True):
                 try:
-                    return self._tried(data, types, block, careful=careful)
+                    table = self._tried(data, types, block, careful=careful)
+                    return None if guess and block.lines is not None else table
                 except pa.ArrowInvalid as fault:
                     last = fault
+                    if guess and "conversion error" not in str(fault):
+                        return None
                     if "conversion error" in str(fault):
                         break
         raise FileFault("malformed", f"CSV: {str(last)[:300]}", f"from line {block.line}") from last
 
     def _tried(self, data: bytes, types: Json, block: Block, *, careful: bool) -> Any:
         ragged: list[str] = []
-
-        def skip(row: Any) -> str:
-            ragged.append(row.text)
-            return "skip"
-
-        if not data.strip():
+        if not data[:80].strip() and not data.strip():
             return pa.table({name: pa.nulls(0) for name in self.names})
         quoted = bool(self._quote) and self._quote.encode() in data
+        over_lines = quoted and (careful or self._over_lines)
+        table = self._converted(data, types, ragged if careful else None, over_lines=over_lines)
+        block.newlines = data.count(b"\n") if block.newlines < 0 else block.newlines
+        block.bad, block.lines = _places(data, block, table.num_rows, ragged)
+        if block.lines is not None and quoted and not over_lines:
+            table = self._converted(data, types, None, over_lines=True)
+            block.bad, block.lines = _places(data, block, table.num_rows, ragged)
+        return table
+
+    def _converted(self, data: bytes, types: Json, ragged: list[str] | None, *, over_lines: bool) -> Any:
+        """The rows, those in `ragged` left out.
+
+        Why without `over_lines` first: looking for values over several lines halves the speed; if there are as many
+        rows as lines there was none.
+        """
+
+        def skip(row: Any) -> str:
+            ragged.append(row.text)  # type: ignore[union-attr]
+            return "skip"
+
+        careful = ragged is not None
         size = len(data) + 1 if careful else MIB
-        table = pa.csv.read_csv(
+        return pa.csv.read_csv(
             pa.BufferReader(data),
             read_options=pa.csv.ReadOptions(column_names=self.names, use_threads=not careful, block_size=max(size, 64)),
             parse_options=pa.csv.ParseOptions(
                 delimiter=self._delimiter, quote_char=self._quote or False, escape_char=self._escape or False,
-                double_quote=bool(self._quote), newlines_in_values=quoted,
+                double_quote=bool(self._quote), newlines_in_values=over_lines,
                 invalid_row_handler=skip if careful else None,
             ),
             convert_options=pa.csv.ConvertOptions(
@@ -189,8 +223,6 @@ class Csv:
                 timestamp_parsers=[*self._formats, pa.csv.ISO8601],
             ),
         )  # fmt: skip
-        block.bad, block.lines = _places(data, block.line, table.num_rows, ragged)
-        return table
 
     def _settled(self, column: Any, kind: Any) -> Any:
         """Text as what is wanted, if all of it is that."""
@@ -300,9 +332,12 @@ def _long_integers(column: Any) -> Any:
         return column
 
 
-def _places(data: bytes, line: int, rows: int, ragged: list[str]) -> tuple[list[tuple[int, str]], Sequence[int] | None]:
+def _places(
+    data: bytes, block: Block, rows: int, ragged: list[str]
+) -> tuple[list[tuple[int, str]], Sequence[int] | None]:
     """The lines of ragged rows, and of the others: None where row follows line, empty where they must be counted."""
-    total = data.count(b"\n") + (0 if data.endswith(b"\n") or not data else 1)
+    line = block.line
+    total = block.newlines + (0 if data.endswith(b"\n") or not data else 1)
     if not ragged and total == rows:
         return [], None
     bad, at = [], 0

@@ -36,7 +36,9 @@ def as_lines(text: Text, format_: Json, memory_bytes: int) -> Text:
         document = data.decode()
     except UnicodeDecodeError as fault:
         place = f"line {data.count(10, 0, fault.start) + 1}"
-        raise FileFault("wrong_encoding", f"byte 0x{data[fault.start]:02x} is no UTF-8; set the format's encoding", place) from fault
+        raise FileFault(
+            "wrong_encoding", f"byte 0x{data[fault.start]:02x} is no UTF-8; set the format's encoding", place
+        ) from fault
     lines = io.BytesIO()
     if document.strip():
         path = str(format_.get("json_path", ""))
@@ -56,7 +58,9 @@ def _records(document: str, path: list[str]) -> Iterator[str]:
     place = yield from _at(document, _space(document, 0), path, path)
     place = _space(document, place)
     if place != len(document):
-        raise json.JSONDecodeError("more after the document; if every line is an object set the type to jsonl", document, place)
+        raise json.JSONDecodeError(
+            "more after the document; if every line is an object set the type to jsonl", document, place
+        )
 
 
 def _at(document: str, place: int, path: list[str], whole: list[str]) -> Iterator[str]:  # type: ignore[misc]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from labd.ingest.remote_types import normal
-from labd.ingest.remote_values import fit_value, match_names, text_of
+from labd.ingest.remote_values import fit_value, match_names, text_of, told
 
 Json = dict[str, Any]
 Fitted = tuple[Any, list[int]]
@@ -78,7 +78,7 @@ def rescued_column(rows: int, rescued: dict[int, Json], number_of: Callable[[int
 def rescued_text(values: Json, place: Json) -> str:
     """What did not fit in a row, as JSON text. NaN and infinity are text there, because JSON has no such numbers."""
     try:
-        return json.dumps(values | place, ensure_ascii=False, default=text_of, allow_nan=False)
+        return json.dumps(values | place, ensure_ascii=False, default=told, allow_nan=False)
     except ValueError:
         return json.dumps({name: text_of(value) for name, value in values.items()} | place, ensure_ascii=False)
 
@@ -130,9 +130,13 @@ def _may_be(source: Any, target: Any) -> bool:
     types = pa.types
     if types.is_integer(source):
         return bool(types.is_integer(target) or types.is_floating(target) or types.is_decimal(target))
+    if types.is_decimal(source):
+        return bool(types.is_decimal(target) or types.is_integer(target) or types.is_floating(target))
     if types.is_floating(source):
         return bool(types.is_floating(target))
-    return bool((types.is_timestamp(source) or types.is_date(source)) and (types.is_timestamp(target) or types.is_date(target)))
+    return bool(
+        (types.is_timestamp(source) or types.is_date(source)) and (types.is_timestamp(target) or types.is_date(target))
+    )
 
 
 def _covers(source: Any, target: Any) -> bool:

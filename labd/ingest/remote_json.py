@@ -40,16 +40,19 @@ class JsonLines:
         """After the last line's end."""
         return data.rfind(b"\n") + 1
 
-    def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any]) -> Iterator[Block]:
+    def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any], *, last: bool) -> Iterator[Block]:
         """Blocks with types; those that are clean with their rows."""
         table = self._inferred(data, known)
-        lines = None if table is None else _row_lines(data, line, table.num_rows)
+        newlines = data.count(b"\n")
+        lines = None if table is None else _row_lines(data, newlines, line, table.num_rows)
         if table is not None and lines is not None:
             types = {field.name: normal(field.type) for field in table.schema}
-            yield Block(offset, len(data), line, types, table, lines=lines or None, rows=table.num_rows)
+            yield Block(
+                offset, len(data), line, types, table, lines=lines or None, rows=table.num_rows, newlines=newlines
+            )
         elif half := _half(data):
-            yield from self.parse(data[:half], offset, line, known)
-            yield from self.parse(data[half:], offset + half, line + data.count(b"\n", 0, half), known)
+            yield from self.parse(data[:half], offset, line, known, last=False)
+            yield from self.parse(data[half:], offset + half, line + data.count(b"\n", 0, half), known, last=last)
         else:
             yield self._looked_at(data, offset, line)
 
@@ -228,9 +231,7 @@ def _as_written(source: Any, target: Any) -> bool:
         return _as_written(source.value_type, target.value_type)
     if types.is_struct(source) and types.is_struct(target):
         names = match_names([field.name for field in source], [field.name for field in target])
-        return all(
-            _as_written(source.field(name).type, target.field(other).type) for name, other in names.items()
-        )
+        return all(_as_written(source.field(name).type, target.field(other).type) for name, other in names.items())
     return not types.is_map(target)
 
 
@@ -253,10 +254,9 @@ def _sniff(data: bytes, known: set[str], texts: bool) -> dict[str, Any]:
     return found
 
 
-def _row_lines(data: bytes, line: int, rows: int) -> Sequence[int] | None:
+def _row_lines(data: bytes, newlines: int, line: int, rows: int) -> Sequence[int] | None:
     """The line of every row; an empty list where row follows line, None where rows are not lines."""
-    total = data.count(b"\n") + (0 if data.endswith(b"\n") else 1)
-    if total == rows:
+    if newlines + (0 if data.endswith(b"\n") else 1) == rows:
         return []
     numbers = [number for number, text in enumerate(data.split(b"\n"), line) if text.strip()]
     return numbers if len(numbers) == rows else None

@@ -150,7 +150,9 @@ def unpack(content: Bytes, compression: str, into: Any, decoder: codecs.Incremen
                     into.write(decoder.decode(part, final=not part).encode())
                 except UnicodeError as fault:
                     place = f"byte {written - len(part) + getattr(fault, 'start', 0)}"
-                    raise FileFault("wrong_encoding", f"the file is not in the encoding that was told: {fault}", place) from fault
+                    raise FileFault(
+                        "wrong_encoding", f"the file is not in the encoding that was told: {fault}", place
+                    ) from fault
             if not part:
                 return
 

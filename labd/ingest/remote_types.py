@@ -135,7 +135,10 @@ def _merged_number(one: Any, other: Any) -> Any:
         return pa.float64()
     if all(types.is_integer(kind) for kind in kinds):
         return pa.int64()
-    whole = max(kind.precision - kind.scale if types.is_decimal(kind) else (19 if kind.bit_width == 64 else 10) for kind in kinds)
+    whole = max(
+        kind.precision - kind.scale if types.is_decimal(kind) else (19 if kind.bit_width == 64 else 10)
+        for kind in kinds
+    )
     scale = max(kind.scale if types.is_decimal(kind) else 0 for kind in kinds)
     return pa.decimal128(whole + scale, scale) if whole + scale <= MOST_DIGITS else None
 

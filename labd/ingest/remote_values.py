@@ -71,10 +71,13 @@ def text_of(value: Any) -> str:
         return value
     if isinstance(value, Real):
         return value.text
-    return json.dumps(value, ensure_ascii=False, default=_told)
+    if value is None or isinstance(value, (bool, int, float, list, dict)):
+        return json.dumps(value, ensure_ascii=False, default=told)
+    return told(value)
 
 
-def _told(value: Any) -> Any:
+def told(value: Any) -> str:
+    """What JSON has no value for, as text."""
     if isinstance(value, (datetime, date, time)):
         return value.isoformat()
     if isinstance(value, bytes):
@@ -84,7 +87,9 @@ def _told(value: Any) -> Any:
 
 def time_kind(text: str) -> Any:
     """`date`, `timestamp` or `timestamptz` if a text is one in ISO 8601, else string."""
-    kind = "date" if DATE.match(text) else "timestamp" if NAIVE.match(text) else "timestamptz" if ZONED.match(text) else ""
+    kind = (
+        "date" if DATE.match(text) else "timestamp" if NAIVE.match(text) else "timestamptz" if ZONED.match(text) else ""
+    )
     if kind:
         try:
             datetime.fromisoformat(text)
@@ -189,10 +194,18 @@ def _fit_simple(value: Any, kind: Any) -> Any:
     if types.is_decimal(kind):
         return _fit_decimal(value, kind) if number or isinstance(value, str) else None
     if types.is_binary(kind) or types.is_fixed_size_binary(kind):
-        raw = value.encode() if isinstance(value, str) else bytes(value) if isinstance(value, (bytes, bytearray)) else None
+        raw = (
+            value.encode()
+            if isinstance(value, str)
+            else bytes(value)
+            if isinstance(value, (bytes, bytearray))
+            else None
+        )
         return raw if raw is None or types.is_binary(kind) or len(raw) == kind.byte_width else None
     if to_word(kind) == "uuid":
-        return value.bytes if isinstance(value, uuid.UUID) else uuid.UUID(value).bytes if isinstance(value, str) else None
+        return (
+            value.bytes if isinstance(value, uuid.UUID) else uuid.UUID(value).bytes if isinstance(value, str) else None
+        )
     return _fit_time(value, kind)
 
 
