@@ -147,26 +147,34 @@ class Exclusions:
 
 
 def translate(name: str) -> str:
-    """One name of a pattern as a regular expression."""
-    text, index = "", 0
+    """One name of a pattern as a regular expression.
+
+    Why atomic groups: what stands between two stars is best matched as early as possible, and is then never tried
+    again; a name of many stars would otherwise take exponential time.
+    """
+    parts, index = [""], 0
     while index < len(name):
         char = name[index]
         index += 1
         if char == "*":
-            text += "" if text.endswith(".*") else ".*"
+            if parts[-1] or len(parts) == 1:
+                parts.append("")
         elif char == "?":
-            text += "."
+            parts[-1] += "."
         elif char == "\\" and index < len(name):
-            text += re.escape(name[index])
+            parts[-1] += re.escape(name[index])
             index += 1
         elif char == "[" and (end := _end_of_set(name, index)) is not None:
             inside = name[index:end]
             sign = "^" if inside[0] in "!^" else ""
-            text += "[" + sign + re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[len(sign) :]) + "]"
+            parts[-1] += "[" + sign + re.sub(r"([\\\[\]^&~|])", r"\\\1", inside[len(sign) :]) + "]"
             index = end + 1
         else:
-            text += re.escape(char)
-    return text
+            parts[-1] += re.escape(char)
+    if len(parts) == 1:
+        return parts[0]
+    first, *between, last = parts
+    return first + "".join(f"(?>.*?{part})" for part in between) + ".*" + last
 
 
 def _end_of_set(name: str, index: int) -> int | None:

@@ -58,6 +58,7 @@ class LocalSource:
         self._glob = Glob(access.get("pattern") or "**/*")
         self._exclusions = Exclusions(access.get("exclude") or ())
         self._marks = Marks(access)
+        self._is_picky = bool(self._marks) or bool(self._exclusions)
         self._now = now
         self._pages = Pages(self._begin, clock)
 
@@ -106,29 +107,29 @@ class LocalSource:
                 looked += 1
                 if looked % CHUNK == 0 and not chunk:
                     yield []
-                if name in folder.links and not self._may_follow(walk, open_folders, name):
+                if folder.links and name in folder.links and not self._may_follow(walk, open_folders, name):
                     continue
                 if name[-1] == "/":
                     below = self._enter(walk, folder, name, start)
                     if below is not None:
                         open_folders.append(below)
                         break
-                elif folder.expression is not None and folder.expression.fullmatch(name):
-                    path = folder.path + name
-                    if path > start:
-                        self._look(walk, folder, name, path, chunk)
-                if len(chunk) >= CHUNK:
-                    yield chunk
-                    chunk = []
+                elif folder.matches is not None and folder.matches(name) and folder.path + name > start:
+                    self._look(walk, folder, name, chunk)
+                    if len(chunk) >= CHUNK:
+                        yield chunk
+                        chunk = []
             else:
                 open_folders.pop()
         yield chunk
 
-    def _look(self, walk: Walk, folder: _Folder, name: str, path: str, chunk: list[Entry]) -> None:
+    def _look(self, walk: Walk, folder: _Folder, name: str, chunk: list[Entry]) -> None:
         """Put a file into the chunk if it may be taken."""
+        path = folder.path + name
         try:
             found = os.stat(f"{self.root}/{path}")  # noqa: PTH116
-            path.encode()
+            if not path.isascii():
+                path.encode()
         except UnicodeEncodeError:
             walk.denied.append((_shown(path), "its name is not UTF-8; rename it"))
             return
@@ -136,16 +137,21 @@ class LocalSource:
             if fault.errno not in _GONE:
                 walk.denied.append((_shown(path), fault.strerror or str(fault)))
             return
-        if not stat.S_ISREG(found.st_mode) or self._marks.is_marker(name) or self._exclusions.leave_out(path):
+        if not stat.S_ISREG(found.st_mode) or (self._is_picky and self._is_left_out(name, path)):
             return
-        if not self._is_complete(walk, folder, name, path, found):
+        if self._is_complete(walk, folder, name, path, found):
+            chunk.append((path, version_of(found), found.st_size, found.st_mtime))
+        else:
             walk.unsettled += 1
-            return
-        chunk.append((path, version_of(found), found.st_size, found.st_mtime_ns / 1e9))
+
+    def _is_left_out(self, name: str, path: str) -> bool:
+        return self._marks.is_marker(name) or self._exclusions.leave_out(path)
 
     def _is_complete(self, walk: Walk, folder: _Folder, name: str, path: str, found: os.stat_result) -> bool:
-        if self._marks:
+        if self._marks.marker:
             return self._marks.has(name, folder.all_names, is_folder_marked=folder.is_marked)
+        if self._marks.settle_s == 0:
+            return True
         now = self._now()
         # A time ahead of the clock says nothing about when the file was written, `st_ctime` does.
         changed_at = max(found.st_ctime, found.st_mtime if found.st_mtime <= now else 0.0)
@@ -232,7 +238,8 @@ class _Folder:
         self.path = path
         self.rest, self.links = iter(names[0]), names[1]
         self.states = states
-        self.expression = source._glob.names(states)
+        expression = source._glob.names(states)
+        self.matches = expression.fullmatch if expression is not None else None
         self.all_names = frozenset(name.rstrip("/") for name in names[0]) if source._marks else frozenset()
         self.is_marked = source._marks.folder(
             Path(path).name, self.all_names, is_above_marked=is_above_marked

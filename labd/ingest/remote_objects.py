@@ -161,6 +161,8 @@ class ObjectSource:
                     chunk: list[Entry] = []
                     for found in objects:
                         relative = found["path"][len(self._root) :]
+                        if relative <= behind:
+                            continue  # a store that cannot begin behind a name
                         name = relative[len(path) :]
                         folder, slash, _ = name.partition("/")
                         if slash:
@@ -169,7 +171,7 @@ class ObjectSource:
                         if begins and name > begins + LAST:
                             yield chunk
                             return
-                        if expression is not None and expression.fullmatch(name) and relative > behind:
+                        if expression is not None and expression.fullmatch(name):
                             self._look(relative, name, found, chunk)
                     yield chunk
                     if jump is not None:
@@ -248,12 +250,13 @@ class ObjectSource:
     def _look(self, relative: str, name: str, found: dict[str, Any], chunk: list[Entry]) -> None:
         if self._exclusions.leave_out_below(relative):
             return
-        if found["size"] == 0 and "." not in name and self._is_folder_mark(found["path"]):
+        # Consoles make a folder as the empty object `name/`; obstore takes its `/` away.
+        if found["size"] == 0 and "." not in name and self._is_gone(found["path"]):
             return
         chunk.append((relative, version_of(found), found["size"], found["last_modified"].timestamp()))
 
-    def _is_folder_mark(self, key: str) -> bool:
-        """Whether this is the empty object `key/` that consoles make for a folder; obstore takes its `/` away."""
+    def _is_gone(self, key: str) -> bool:
+        """Whether there is no object of exactly this name."""
         try:
             obstore.head(self._lister, key)
         except FileNotFoundError:
@@ -287,6 +290,8 @@ class ObjectSource:
             return Fetched(path, version, "vanished", message="it is no longer there")
         except FAULTS as fault:
             if isinstance(fault, (_Changed, PreconditionError)):
+                if self._is_gone(self._full(path)):  # Azure answers 412, not 404, where there is nothing
+                    return Fetched(path, version, "vanished", message="it is no longer there")
                 return Fetched(path, version, "changed", message="another version was there than the listed one")
             if remote_stores.is_denial(fault):
                 return Fetched(path, version, "denied", message=remote_stores.words_of(fault))
