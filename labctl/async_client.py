@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from labctl import hosts, routes
+from labctl.async_ingest_calls import AsyncIngestCalls
 from labctl.async_inventory_calls import AsyncInventoryCalls
 from labctl.async_ot2_calls import AsyncOT2Calls
 from labctl.async_snapshot_calls import AsyncSnapshotCalls
@@ -30,7 +31,7 @@ from labd.errors import DaemonUnreachable
 Json = dict[str, Any]
 
 
-class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls):
+class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls, AsyncIngestCalls):
     """One daemon; arguments as for `Client`. Many requests may be under way at once.
 
     Close it with `close()` or `async with`; a second close does nothing.

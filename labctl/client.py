@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from labctl import hosts, routes
+from labctl.ingest_calls import IngestCalls
 from labctl.inventory_calls import InventoryCalls
 from labctl.ot2_calls import OT2Calls
 from labctl.refusals import value_of
@@ -31,7 +32,7 @@ RECONNECT_FOR_S = 120.0
 ENDED = frozenset({"succeeded", "failed", "cancelled", "interrupted"})
 
 
-class Client(InventoryCalls, OT2Calls, SnapshotCalls):
+class Client(InventoryCalls, OT2Calls, SnapshotCalls, IngestCalls):
     """One daemon.
 
     Args:

@@ -25,6 +25,7 @@ _NEXT_STEPS = {
     "unknown_schedule": "labctl schedule list",
     "unknown_reservoir": "labctl inventory reservoir list",
     "unknown_snapshot": "labctl snapshot list",
+    "unknown_ingestion": "labctl ingest list",
     "graph_unreachable": "labctl snapshot health",
     "insufficient_stock": "labctl inventory restock NAME=VOLUME --operator NAME; or --override REASON",
     "inventory_not_initialized": "labctl inventory init NAME=VOLUME",

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "ot2": "The OT-2 pipetting robot.",
     "inventory": "Stock of the reservoirs, to the microlitre.",
     "snapshot": "Versions of each customer's graph: load, switch, go back, ask.",
+    "ingest": "New files into tables, each once.",
     "job": "Submit, watch and change jobs.",
     "queue": "Pause, resume and limit queues.",
     "schedule": "Jobs by cron or interval.",
