@@ -39,10 +39,8 @@ class IngestBook:
         self._engine = engine
         self._clock = clock
         self._random = random
-        self._known = checks.Known(
-            frozenset(queues), None if catalogs is None else frozenset(catalogs),
-            None if credentials is None else frozenset(credentials),
-        )  # fmt: skip
+        self._known = checks.Known()
+        self.know(queues=queues, catalogs=catalogs, credentials=credentials)
         self._records: dict[int, Record] = {}
         self._by_name: dict[str, Record] = {}
         self._by_id: dict[str, Record] = {}
@@ -55,6 +53,18 @@ class IngestBook:
         """Read what the last daemon left."""
         for row in await self._engine.journal.read("ingest.definitions"):
             self._remember(from_row(row))
+
+    def know(
+        self, *, queues: Iterable[str] | None = None, catalogs: Iterable[str] | None = None,
+        credentials: Iterable[str] | None = None,
+    ) -> None:  # fmt: skip
+        """Names that definitions are checked against from now on; None leaves those of before."""
+        known = self._known
+        self._known = checks.Known(
+            known.queues if queues is None else frozenset(queues),
+            known.catalogs if catalogs is None else frozenset(catalogs),
+            known.credentials if credentials is None else frozenset(credentials),
+        )
 
     def definitions(self, *, deleted: bool = False) -> list[Record]:
         """By name; those that were deleted only where they are asked for, after the others."""

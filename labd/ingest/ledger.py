@@ -273,6 +273,10 @@ class FileLedger:
         """Every version of the table's columns, newest first."""
         return [tables.schema(row) for row in await self._read("ingest.schemas", ingestion.number)]
 
+    async def commit(self) -> None:
+        """Everything staged is on disk."""
+        await self._engine.journal.commit()
+
     def _learn(self, record: Record, batch: BatchRecord, report: BatchReport, now: float) -> None:
         """What the report tells of the table: its id, its columns, a new version of these."""
         facts = record.facts

@@ -68,7 +68,7 @@ OR (f.state <> 'loaded' AND (f.state = 'vanished' OR (f.state = 'pending' AND f.
 
 -- name: waiting
 SELECT path, version, size_bytes, modified_at, state, run, batch, sha256, rows, loaded_at, attempts FROM ingest_file
-WHERE ingestion = ? AND state <> 'loaded' AND state = 'pending' AND batch IS NULL ORDER BY path LIMIT ?;
+INDEXED BY ingest_not_loaded WHERE ingestion = ? AND state <> 'loaded' AND state = 'pending' AND batch IS NULL ORDER BY path LIMIT ?;
 
 -- name: take
 -- Files of a new batch, as JSON: [[path, version, size_bytes, modified_at], ...].
@@ -124,8 +124,8 @@ AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
 -- name: files_not_loaded
 -- The same for every state but `loaded`, over the small index.
 SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
-fault FROM ingest_file WHERE ingestion = ?1 AND state <> 'loaded' AND state = ?2 AND path > ?5
-AND (?3 IS NULL OR run = ?3) AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
+fault FROM ingest_file INDEXED BY ingest_not_loaded WHERE ingestion = ?1 AND state <> 'loaded' AND state = ?2
+AND path > ?5 AND (?3 IS NULL OR run = ?3) AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
 
 -- name: counts
 SELECT state, files, rows, size_bytes FROM ingest_sum WHERE ingestion = ? AND files > 0;
