@@ -45,7 +45,8 @@ def reader(file: Any) -> Any:
         found = fastavro.reader(file)
     except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, AttributeError) as fault:
         raise _fault(fault, 0, file) from fault
-    if found.writer_schema is None or _kind(found.writer_schema) != "record":
+    schema: Any = found.writer_schema
+    if _kind(schema) != "record":
         raise FileFault("unsupported", "the Avro file holds no records, so it has no columns")
     return found
 

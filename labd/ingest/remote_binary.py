@@ -28,10 +28,10 @@ class Parquet:
     """A Parquet file; batches are as large as the memory allows."""
 
     def __init__(self, file: Any, rule: Json, table: list[Json] | None, memory_bytes: int) -> None:
-        import pyarrow.parquet
+        from pyarrow import parquet
 
         try:
-            self._parquet = pa.parquet.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+            self._parquet = parquet.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
             schema = self._parquet.schema_arrow
         except (pa.ArrowException, OSError, ValueError) as fault:
             if "footer" in str(fault):
@@ -94,7 +94,7 @@ def open_body(
     file: Any = open_raw(content)
     if compression != "none":
         file.close()
-        file = tempfile.SpooledTemporaryFile(max_size=memory_bytes, dir=scratch)  # noqa: SIM115 closed by the body
+        file = tempfile.SpooledTemporaryFile(max_size=memory_bytes, dir=str(scratch))  # noqa: SIM115 closed by the body
         unpack(content, compression, file)
         file.seek(0)
     kind = format_["type"]

@@ -23,6 +23,7 @@ from labd.ingest.remote_values import match_names
 Json = dict[str, Any]
 MIB = 2**20
 BLOCK_BYTES = 16 * MIB
+LEAST_BLOCK_BYTES = MIB
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Blocks:
         self._scratch = scratch
         self._limit = int(format_.get("line_limit_bytes", BLOCK_BYTES))
         self._room = memory_bytes
-        self._block_bytes = max(MIB, min(BLOCK_BYTES, memory_bytes // 8))
+        self._block_bytes = max(LEAST_BLOCK_BYTES, min(BLOCK_BYTES, memory_bytes // 8))
         self._blocks: list[Block] = []
         self._known = known_types(rule, table)
         self._types: dict[str, Any] = dict.fromkeys(dialect.names, pa.null())
@@ -198,7 +199,8 @@ def told_columns(types: dict[str, Any], known: dict[str, Any], rule: Json) -> tu
     """What `OpenFile.columns` and `untyped` say."""
     if rule.get("mode") == "fixed":
         return [dict(column) for column in rule["columns"]], []
-    columns, untyped = [], []
+    columns: list[Json] = []
+    untyped: list[str] = []
     names = match_names(list(types), list(known))
     for name, kind in types.items():
         target = names.get(name)

@@ -22,7 +22,7 @@ def union(table: list[Json], brought: list[Json]) -> tuple[list[Json], list[Json
     """The columns that a table has when it takes what a file brings, and what changes for that.
 
     Names are the same whatever their case. Only what Iceberg allows is widened (int to long, float to double, more
-    digits of a decimal); where a type does not fit the table's stays, and a `conflict` says so: such values are rescued.
+    digits of a decimal); where a type does not fit, the table's stays and a `conflict` says so: its values are rescued.
     """
     changes: list[Json] = []
     columns = {column["name"].lower(): dict(column) for column in table}

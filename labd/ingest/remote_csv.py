@@ -68,7 +68,7 @@ class Csv:
             return []
         end = self._first(head) or len(head)
         try:
-            row = next(csv.reader([head[:end].decode()], **self._python_dialect()))  # type: ignore[arg-type]
+            row = next(csv.reader([head[:end].decode()], **self._python_dialect()))
         except (UnicodeDecodeError, csv.Error) as fault:
             code = "wrong_encoding" if isinstance(fault, UnicodeDecodeError) else "malformed"
             raise FileFault(code, f"the first row cannot be read: {fault}", f"line {self.line}") from fault

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from labd.ingest.remote_faults import FileFault
@@ -63,7 +63,7 @@ def _records(document: str, path: list[str]) -> Iterator[str]:
         )
 
 
-def _at(document: str, place: int, path: list[str], whole: list[str]) -> Iterator[str]:  # type: ignore[misc]
+def _at(document: str, place: int, path: list[str], whole: list[str]) -> Generator[str, None, int]:
     if path:
         return (yield from _inside(document, place, path, whole))
     if document[place : place + 1] != "[":
@@ -85,7 +85,7 @@ def _at(document: str, place: int, path: list[str], whole: list[str]) -> Iterato
         place = _space(document, place + 1)
 
 
-def _inside(document: str, place: int, path: list[str], whole: list[str]) -> Iterator[str]:  # type: ignore[misc]
+def _inside(document: str, place: int, path: list[str], whole: list[str]) -> Generator[str, None, int]:
     """Go through an object to one of its names."""
     dotted, found = ".".join(whole), False
     if document[place : place + 1] != "{":
@@ -115,7 +115,8 @@ def _inside(document: str, place: int, path: list[str], whole: list[str]) -> Ite
 
 
 def _value(document: str, place: int) -> int:
-    return _DECODER.raw_decode(document, place)[1]
+    end: int = _DECODER.raw_decode(document, place)[1]
+    return end
 
 
 def _space(document: str, place: int) -> int:

@@ -25,7 +25,7 @@ _ZONE = r"\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$"
 def fit_batch(
     batch: Any, schema: Any, *, text: bool, number_of: Callable[[int], Json], formats: Sequence[str] = ()
 ) -> tuple[Any, int]:
-    """A batch with exactly the columns of `schema`, whose last is `_rescued_data`, and how many rows have something there.
+    """A batch with exactly the columns of `schema`, the last being `_rescued_data`, and how many rows have it.
 
     Args:
         batch: Record batch of a file.

@@ -23,14 +23,15 @@ What it takes and gives (all types are plain values, but for Arrow's batches):
 Codes of `FileFault`: truncated, wrong_format, wrong_encoding, line_too_long, empty_file, empty_schema, malformed,
 unsupported, unreadable.
 
-`_rescued_data` is JSON text: `{"_line": 7, "_raw": "..."}` for a line that is no record, `{"amount": "abc", "_line": 7}`
-for values that do not fit their column, and for fields that have no column. Where lines have no number (parquet, avro,
-json documents) it is `_row`, from 1.
+`_rescued_data` is JSON text: `{"_line": 7, "_raw": "..."}` for a line that is no record, and for values that do not fit
+their column or have none `{"amount": "abc", "_line": 7}`. Where lines have no number (parquet, avro, json documents) it
+is `_row`, from 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -86,10 +87,11 @@ class OpenFile:
             FileFault: The file cannot be read to its end.
         """
         rows = rescued = 0
-        for batch, count in self._body.batches(columns):
-            rows += batch.num_rows
-            rescued += count
-            yield batch
+        with _told():
+            for batch, count in self._body.batches(columns):
+                rows += batch.num_rows
+                rescued += count
+                yield batch
         self.rows, self.rescued = rows, rescued
 
     def close(self) -> None:
@@ -119,11 +121,21 @@ def open_file(
     Raises:
         FileFault: Nothing of the file can be used; says why and where.
     """
-    kind = format["type"]
-    if kind in ("parquet", "avro"):
-        from labd.ingest import remote_binary
+    with _told():
+        if format["type"] in ("parquet", "avro"):
+            from labd.ingest.remote_binary import open_body
 
-        return OpenFile(remote_binary.open_body(content, format, rule, table, scratch, memory_bytes))
-    from labd.ingest import remote_blocks
+            return OpenFile(open_body(content, format, rule, table, scratch, memory_bytes))
+        from labd.ingest.remote_blocks import open_body as open_text
 
-    return OpenFile(remote_blocks.open_body(content, format, rule, table, scratch, memory_bytes))
+        return OpenFile(open_text(content, format, rule, table, scratch, memory_bytes))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say what a library refuses as a fault of the file: one such file must not stop the others."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, ArithmeticError, RecursionError) as fault:
+        text = str(fault).splitlines()[0][:300] if str(fault) else ""
+        raise FileFault("unreadable", f"the file cannot be used: {type(fault).__name__}: {text}") from fault

@@ -85,12 +85,15 @@ def open_text(content: Bytes, compression: str, encoding: str, scratch: Path, me
         FileFault: `truncated`, `wrong_format` or `wrong_encoding`.
     """
     compression = compression_of(content.name, compression)
-    encoding = codecs.lookup(encoding).name
+    try:
+        encoding = codecs.lookup(encoding).name
+    except LookupError as fault:
+        raise FileFault("unsupported", f"the encoding {encoding!r} is unknown; use a name such as latin-1") from fault
     if compression == "none" and encoding == "utf-8":
         if content.data is not None:
             text = Text(content.name, data=content.data)
         else:
-            text = Text(content.name, file=Path(content.path or "").open("rb"))
+            text = Text(content.name, file=Path(content.path or "").open("rb"))  # noqa: SIM115 closed by Text
     else:
         text = _spooled(content, compression, encoding, scratch, memory_bytes)
     try:
@@ -113,13 +116,13 @@ def _refuse_magic(head: bytes) -> None:
 
 def _spooled(content: Bytes, compression: str, encoding: str, scratch: Path, memory_bytes: int) -> Text:
     """Unpacked into memory, or into a file where it grows beyond `memory_bytes`."""
-    spool = tempfile.SpooledTemporaryFile(max_size=memory_bytes, dir=scratch)  # noqa: SIM115 closed by Text
+    spool = tempfile.SpooledTemporaryFile(max_size=memory_bytes, dir=str(scratch))  # noqa: SIM115 closed by Text
     try:
         unpack(content, compression, spool, codecs.getincrementaldecoder(encoding)() if encoding != "utf-8" else None)
         spool.seek(0)
         if getattr(spool, "_rolled", False):
             spool.fileno()
-            return Text(content.name, file=spool)  # type: ignore[arg-type]
+            return Text(content.name, file=spool)
         data = spool.read()
         spool.close()
         return Text(content.name, data=data)
@@ -161,6 +164,6 @@ def _unpacking_fault(fault: OSError, compression: str, written: int) -> FileFaul
     text = str(fault)
     if "runcated" in text:
         return FileFault("truncated", f"{compression}: the file ends too early", f"byte {written} of what it holds")
-    if written == 0:
+    if written == 0 and "data" not in text.lower():
         return FileFault("wrong_format", f"the file is not {compression}: {text}", "byte 0")
     return FileFault("malformed", f"{compression}: {text}", f"byte {written} of what it holds")

@@ -31,6 +31,7 @@ class Real(float):
     text: str
 
     def __new__(cls, text: str) -> Real:
+        """The number that a text says."""
         made = super().__new__(cls, text)
         made.text = text
         return made
@@ -57,9 +58,11 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_record, parse_float=Real)
 
 
 def load(line: str) -> Record | None:
-    """The object of a line; None if it is none."""
+    """The object of a line; None if it is none, or has half a surrogate pair (`\\ud800`), which no text can hold."""
     try:
         found = _DECODER.decode(line)
+        if "\\ud" in line.lower():
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, Record) else None
