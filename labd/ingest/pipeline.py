@@ -41,6 +41,7 @@ from labd.ingest.runs import RunBook
 from labd.ingest.settings import IngestSettings
 
 PAGE = 5000
+WORK = ("discover", "load")  # of a run's seconds; engines tell what went into the second
 LINES = 20  # of bad files in a job's log, for each batch
 log = structlog.get_logger("ingest")
 
@@ -255,8 +256,6 @@ class Pipeline:
         if await engine.find_tokens(table, [batch.token]):
             raise Refused(f"run {batch.run}, batch {batch.number} is in the table already; it cannot be given up")
         count = self._ledger.put_back(batch.run, batch.number, FileMark.HELD, by, fault)
-        by.add_error(RunError(fault.code, f"{count} files are held: {fault.message}"))
-        self._runs.put_run(by)
         await self._book.commit()
         return {"state": "held", "files": count, "rows": 0, "code": fault.code, "message": fault.message}
 
@@ -329,7 +328,7 @@ class Pipeline:
     async def _timed(self, run: Run, what: str) -> AsyncIterator[None]:
         """Count the time that a run works, and end it where that is over; a wait for a person does not count."""
         limit_s = self.settings.flow_run_timeout_seconds
-        left_s = limit_s - sum(run.body.seconds.values())
+        left_s = limit_s - sum(run.body.seconds.get(step, 0.0) for step in WORK)
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(max(0.0, left_s)) as limit:

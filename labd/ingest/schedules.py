@@ -1,6 +1,7 @@
-"""The schedules of ingestions: each definition's own, kept by the engine under the origin `ingest`.
+"""The schedules of ingestions: each definition's own, among the engine's.
 
-Why they are put again only where they differ: a schedule that is put anew forgets what it has missed.
+Why they are put again only where they differ: a schedule that is put anew forgets what it has missed. Which ones are
+the wing's is told by what they ask for: a run with the trigger `schedule`, which those that people make do not say.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from labd.engine.schedules import ScheduleSpec
 from labd.errors import LabdError
 from labd.ingest.record import Record, State
 
-ORIGIN = "ingest"
 RUN = "ingest.run"
 NAME_LIMIT = 50  # of the engine's schedules; names of ingestions may be longer
 log = structlog.get_logger("ingest")
@@ -46,7 +46,7 @@ async def put(engine: Engine, specs: Iterable[ScheduleSpec]) -> dict[str, str]:
     Returns:
         By name what could not be put, and why.
     """
-    there = {view.spec.name: view.spec for view in engine.schedules() if view.origin == ORIGIN}
+    there = {view.spec.name: view.spec for view in engine.schedules() if _is_own(view.spec)}
     refused: dict[str, str] = {}
     left = dict(there)
     for spec in specs:
@@ -54,10 +54,14 @@ async def put(engine: Engine, specs: Iterable[ScheduleSpec]) -> dict[str, str]:
         if old is not None and msgspec.to_builtins(old) == msgspec.to_builtins(spec):
             continue
         try:
-            await engine.put_schedule(spec, INTERNAL, origin=ORIGIN)
+            await engine.put_schedule(spec, INTERNAL)
         except LabdError as fault:
             refused[spec.name] = fault.message
             log.error("schedule.refused", schedule=spec.name, problem=fault.message)
     for name in left:
         await engine.delete_schedule(name, INTERNAL)
     return refused
+
+
+def _is_own(spec: ScheduleSpec) -> bool:
+    return spec.task == RUN and spec.args.get("trigger") == "schedule"

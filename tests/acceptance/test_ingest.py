@@ -1,0 +1,113 @@
+"""An ingestion on a daemon as a user runs it: a file into a table, a bad one, a changed one, kill -9 in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.acceptance.processes import Daemon, toml
+from tests.acceptance.waiting import eventually
+from tests.fakes.ingest_lake import write
+
+pytest.importorskip("pyiceberg")
+RUN = ("task", "run", "ingest.run", "ingestion=sales")
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def daemon(daemons: Callable[..., Daemon], inbox: Path) -> Daemon:
+    return daemons(settings(inbox)).start()
+
+
+def settings(inbox: Path, **definition: Any) -> str:
+    """One ingestion of the settings."""
+    return (
+        toml("ingest", task_retry_delay_seconds=0)
+        + toml("ingest.definition.sales", name="sales", **definition)
+        + toml("ingest.definition.sales.source", url=inbox.as_uri(), settle_s=0)
+        + toml("ingest.definition.sales.format", type="jsonl")
+        + toml("ingest.definition.sales.destination", table="sales")
+    )
+
+
+def rows(daemon: Daemon, column: str = "id") -> list[Any]:
+    """What is in the table, read by another reader than labd."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
+    folder = daemon.state / "ingest"
+    catalog = SqlCatalog("default", uri=f"sqlite:///{folder}/catalog.db", warehouse=(folder / "warehouse").as_uri())
+    try:
+        return sorted(catalog.load_table("default.sales").scan().to_arrow()[column].to_pylist())
+    finally:
+        catalog.close()
+
+
+def run(daemon: Daemon) -> dict[str, Any]:
+    """One run; its result."""
+    result: dict[str, Any] = json.loads(daemon.labctl.ok("--json", *RUN))["result"]
+    return result
+
+
+def test_files_arrive_in_a_table_once_each_and_a_bad_one_is_named(daemon: Daemon, inbox: Path) -> None:
+    write(inbox / "a.jsonl", {"id": 1}, {"id": 2})
+    write(inbox / "b.jsonl", {"id": 3})
+    assert run(daemon)["records"] == 3
+    write(inbox / "c.jsonl", {"id": 4})
+    (inbox / "d.jsonl.gz").write_bytes(b"\x1f\x8b no more of it")
+    result = run(daemon)
+    assert (result["state"], result["records"], result["bad"]) == ("partial", 1, ["d.jsonl.gz"])
+    assert run(daemon)["files_discovered"] == 0
+    assert rows(daemon) == [1, 2, 3, 4]
+    assert "d.jsonl.gz" in daemon.labctl.ok("status") or "1 file of sales cannot be read" in daemon.labctl.ok("status")
+
+
+@pytest.mark.parametrize("step", ["ingest.discover_files", "ingest.load_batch", "ingest.complete_run"])
+def test_a_daemon_killed_in_a_step_ends_with_each_row_once(daemon: Daemon, inbox: Path, step: str) -> None:
+    run(daemon)
+    for number in range(40):
+        write(inbox / f"{number}.jsonl", *({"id": number * 10 + row} for row in range(10)))
+    job = json.loads(daemon.labctl.ok("--json", *RUN, "--no-wait"))
+    eventually(lambda: daemon.client.jobs(task=step, limit=1)["jobs"][0]["id"] > job["id"], 20.0, f"step {step}")
+    daemon.kill()
+    daemon.start()
+    ended = daemon.ended(job["id"], 60.0)
+    assert (ended["state"], ended["result"]["state"]) == ("succeeded", "succeeded"), ended
+    assert rows(daemon) == list(range(400))
+    assert run(daemon)["files_discovered"] == 0
+
+
+def test_a_child_killed_in_a_load_is_replaced_and_each_row_is_there_once(daemon: Daemon, inbox: Path) -> None:
+    run(daemon)
+    for number in range(40):
+        write(inbox / f"{number}.jsonl", *({"id": number * 10 + row} for row in range(10)))
+    job = json.loads(daemon.labctl.ok("--json", *RUN, "--no-wait"))
+    eventually(
+        lambda: daemon.client.jobs(task="ingest.load_batch", limit=1)["jobs"][0]["id"] > job["id"], 20.0, "a load"
+    )
+    for child in daemon.children():
+        os.kill(child.pid, signal.SIGKILL)
+    assert daemon.ended(job["id"], 60.0)["result"]["state"] == "succeeded"
+    assert rows(daemon) == list(range(400))
+
+
+def test_a_changed_file_goes_by_its_policy_across_a_restart(daemons: Callable[..., Daemon], inbox: Path) -> None:
+    daemon = daemons(settings(inbox, changed="replace-rows")).start()
+    write(inbox / "a.jsonl", {"id": 1}, {"id": 2})
+    run(daemon)
+    daemon.kill()
+    daemon.start()
+    write(inbox / "a.jsonl", {"id": 2}, {"id": 3})
+    assert run(daemon)["state"] == "succeeded"
+    assert rows(daemon) == [2, 3]
