@@ -15,7 +15,7 @@ from labd.ingest import remote_sources
 from labd.ingest.remote_globs import Glob
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_sources import fetch_all, open_source
-from tests.fakes.object_stores import LABS, Lab, ServedLab
+from tests.fakes.object_stores import LABS, Lab, S3Lab, ServedLab
 from tests.fakes.store_door import StoreDoor
 
 NAMES = (
@@ -27,7 +27,8 @@ NAMES = (
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """All labs; with a door those that are reached over the wire."""
-    if "served" in metafunc.fixturenames:
+    is_free = not any(mark.args[0] == "served" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "served" in metafunc.fixturenames and is_free:
         names = [
             name for name, kind in LABS.items() if "door" not in metafunc.fixturenames or issubclass(kind, ServedLab)
         ]
@@ -350,3 +351,62 @@ def test_an_endpoint_that_never_answers_is_unreachable_in_time(filled: Lab, door
 def test_small_pages_do_not_begin_the_listing_anew(filled: Lab, door: StoreDoor) -> None:
     assert len(paths(through(door, filled), count=1)) == 13
     assert len([query for _, _, query in door.asked if {"list-type", "comp"} & set(query)]) == 1
+
+
+@pytest.mark.parametrize("served", ["s3"], indirect=True, scope="module")
+class TestKeysOfS3:
+    """Keys that no folder could have."""
+
+    def test_the_empty_object_that_stands_for_a_folder_is_no_file(self, lab: Lab) -> None:
+        assert isinstance(lab, S3Lab)
+        for key in ("a/", "a/x.csv", "a/empty/", "b/"):
+            lab.put_raw(key, b"")
+        lab.put("nothing", b"")
+        for pattern in ("**/*", "*", "*/*", "{a,b,nothing}/**"):
+            expected = sorted(name for name in ("a/x.csv", "nothing") if Glob(pattern).matches(name))
+            assert paths(lab.access(pattern)) == expected
+
+    def test_a_key_with_an_empty_name_is_told_and_the_rest_goes_on(self, lab: Lab) -> None:
+        assert isinstance(lab, S3Lab)
+        for key in ("a/x.csv", "b//x.csv", "b/y.csv", "c/x.csv"):
+            lab.put_raw(key, b"1")
+        page = open_source(lab.access("**/*.csv")).pages(None, None, 100)
+        assert [entry[0] for entry in json.loads(page["entries"])] == ["a/x.csv", "c/x.csv"]
+        assert page["denied"] == [("b", "holds an object with an empty name or `.` in its path; rename it")]
+
+    def test_a_folder_is_read_from_the_first_name_that_can_match(self, lab: Lab, door: StoreDoor) -> None:
+        for name in ("a/x.csv", "part-1.csv", "part-2.csv", "part-2/x.csv", "part-2a.csv", "part-3.csv"):
+            lab.put(name, b"1")
+        assert paths(through(door, lab, "part-2*.csv")) == ["part-2.csv", "part-2a.csv"]
+        starts = [query.get("start-after", "").removeprefix(f"{lab.prefix}/") for _, _, query in door.asked]
+        assert starts == ["part-1\U0010ffff", "part-2/\U0010ffff"]
+
+    def test_a_folder_with_many_folders_is_listed_by_delimiter_in_the_end(self, lab: Lab, door: StoreDoor) -> None:
+        for number in range(40):
+            lab.put(f"{number:02}/x.csv", b"1")
+        lab.put("90.csv", b"1")
+        assert paths(through(door, lab, "*.csv")) == ["90.csv"]
+        assert len(door.asked) == 21
+
+
+@pytest.mark.parametrize("served", ["azure"], indirect=True, scope="module")
+def test_a_wrong_key_is_told_without_the_key(filled: Lab) -> None:
+    wrong = "d3Jvbmcga2V5IGNhbmFyeQ=="
+    with pytest.raises(Refusal) as refused:
+        list_all(filled.access(secrets={"account_key": wrong}))
+    assert refused.value.code == "source_refused"
+    assert "HTTP 403" in refused.value.text
+    assert wrong not in refused.value.text
+
+
+def test_credentials_are_asked_for_and_not_searched_for(filled: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not isinstance(filled, ServedLab):
+        return
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN"):
+        monkeypatch.setenv(name, "c3VycHJpc2U=")
+    access = filled.access()
+    access["secrets"] = {}
+    with pytest.raises(Refusal, match="no credentials; give ") as refused:
+        open_source(access)
+    assert refused.value.code == "source_refused"
+    assert paths(filled.access("a/b.csv")) == ["a/b.csv"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from labd.ingest.remote_globs import Exclusions, Glob, expand
 from labd.ingest.remote_refusal import Refusal
@@ -142,3 +146,8 @@ def test_braces_that_make_too_much_are_refused() -> None:
 
 def test_a_pattern_of_many_stars_is_answered_at_once() -> None:
     assert not Glob("*a" * 12 + "b").matches("a" * 60)
+
+
+@given(st.text("ab*?", min_size=1, max_size=8).filter(lambda text: text != "**"), st.text("ab", min_size=1, max_size=8))
+def test_a_pattern_of_one_name_matches_as_the_standard_library_has_it(pattern: str, name: str) -> None:
+    assert Glob(pattern).matches(name) is fnmatchcase(name, pattern)
