@@ -47,6 +47,7 @@ BUILT_IN_WINGS = {
     "ot2": "labd.ot2.wing:wing",
     "inventory": "labd.inventory.wing:wing",
     "snapshots": "labd.snapshots.wing:wing",
+    "ingest": "labd.ingest.wing:wing",
 }
 Load = Callable[[], Settings]
 
