@@ -33,6 +33,7 @@ from pyiceberg.table.update import AssertTableUUID
 
 from labd.ingest.remote_iceberg import find_table, full_name, sync_files
 from labd.ingest.remote_refusal import Refusal
+from labd.ingest.remote_transaction import MergingOverwrite
 
 Json = dict[str, Any]
 TOKEN, TRY, TOKENS = "labd.token", "labd.try", "labd.tokens"
@@ -178,7 +179,7 @@ def _stage(found: Table, change: Change) -> _Staged:
     removed, rewritten = ([], []) if change.rewrite is None else change.rewrite(found)
     summary = {TOKEN: change.token, TRY: change.attempt, "labd.ingestion": change.ingestion, **change.summary}
     update = transaction.update_snapshot(snapshot_properties=summary)
-    with update.overwrite() if removed else update.merge_append() as snapshot:
+    with MergingOverwrite(transaction, summary) if removed else update.merge_append() as snapshot:
         for file in removed:
             snapshot.delete_data_file(file)
         for file in (*change.files, *rewritten):

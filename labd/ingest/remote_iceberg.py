@@ -46,9 +46,13 @@ REQUEST_S = 30.0
 MADE_WITH = {
     "format-version": "2",
     "commit.manifest-merge.enabled": "true",  # thousands of small commits do not leave thousands of manifests
+    "commit.manifest.min-count-to-merge": "30",
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
     "write.parquet.compression-codec": "zstd",
+    f"write.metadata.metrics.column.{FILE}": "full",  # cut short, all URLs of a source would be the same to a filter
+    f"write.metadata.metrics.column.{VERSION}": "counts",
+    f"write.metadata.metrics.column.{RESCUED}": "counts",
 }
 PARTITION = re.compile(
     r"(?:(identity|years?|months?|days?|hours?|bucket|truncate)\s*\((?:\s*(\d+)\s*,)?\s*([^(),]+?)\s*\)|([^(),]+))"

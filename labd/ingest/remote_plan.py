@@ -26,6 +26,7 @@ from labd.ingest.remote_iceberg import (
     user_columns,
 )  # fmt: skip
 from labd.ingest.remote_refusal import Refusal
+from labd.ingest.remote_transaction import BatchTransaction
 from labd.ingest.remote_types import merge, to_arrow, to_word
 
 Json = dict[str, Any]
@@ -160,7 +161,7 @@ class Plan:
             self._steps.append((pa.schema(missing), [name for name, _ in missing if name != RESCUED]))
 
     def _staged(self, table: Table) -> Transaction:
-        transaction = table.transaction()
+        transaction = BatchTransaction(table)
         for schema, added in self._steps:
             names = [field.name for field in transaction.table_metadata.schema().fields]
             first_own = next((name for name in names if name in OWN_COLUMNS), None)

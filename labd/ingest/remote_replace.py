@@ -51,17 +51,15 @@ class Replacement:
         removed: list[DataFile] = []
         try:
             for task in table.scan(row_filter=In(FILE, self._urls)).plan_files():  # type: ignore[call-arg, arg-type]
-                scan = ArrowScan(metadata, table.io, metadata.schema(), AlwaysTrue())
-                kept, dropped = [], 0
-                for batch in scan.to_record_batches([task]):
-                    gone = pc.is_in(pc.cast(batch.column(FILE), pa.string()), urls)
-                    count = pc.sum(gone).as_py() or 0
-                    dropped += count
-                    kept.append(batch.filter(pc.invert(gone)) if count else batch)
-                if dropped:  # else only its bounds were near; they are cut short for long texts
-                    removed.append(task.file)
-                    for batch in kept:
-                        writer.write(batch, None)
+                only_urls = ArrowScan(metadata, table.io, metadata.schema().select(FILE), AlwaysTrue())
+                if not any(_of(batch, urls).true_count for batch in only_urls.to_record_batches([task])):
+                    continue  # only its bounds were near
+                removed.append(task.file)
+                whole = ArrowScan(metadata, table.io, metadata.schema(), AlwaysTrue())
+                for batch in whole.to_record_batches([task]):
+                    rest = batch.filter(pc.invert(_of(batch, urls)))
+                    if rest.num_rows:
+                        writer.write(rest, None)
             return removed, writer.finish()
         except BaseException:
             with contextlib.suppress(Exception):
@@ -71,3 +69,8 @@ class Replacement:
     def close(self) -> None:
         """End the thread."""
         self._pool.shutdown()
+
+
+def _of(batch: pa.RecordBatch, urls: pa.Array) -> pa.BooleanArray:
+    """Which rows are of one of these files."""
+    return pc.is_in(pc.cast(batch.column(FILE), pa.string()), urls)
