@@ -14,6 +14,7 @@ Entry = tuple[str, str, int, float]
 Json = dict[str, Any]
 State = Literal["ready", "vanished", "changed", "denied"]
 SMALL_BYTES = 8 * 2**20
+DENIED_LIMIT = 100  # of a page
 PAGE_S = 5.0
 """A page is answered after so long with what there is, so that a long search can be watched and ended."""
 
@@ -101,6 +102,8 @@ class Pages:
             self._last = found[-1][0] if found else self._last
             self._cursor = json.dumps([self._number, self._last], ensure_ascii=False)
         denied, walk.denied = walk.denied, []
+        if len(denied) > DENIED_LIMIT:
+            denied[DENIED_LIMIT:] = [(denied[-1][0], f"{denied[-1][1]}; and {len(denied) - DENIED_LIMIT - 1} more")]
         unsettled, walk.unsettled = walk.unsettled, 0
         entries = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
         return {

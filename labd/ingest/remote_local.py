@@ -48,7 +48,8 @@ class LocalSource:
     """
 
     def __init__(self, access: dict[str, Any], now: Callable[[], float], clock: Callable[[], float]) -> None:
-        self.root = os.path.realpath(unquote(access["url"].removeprefix("file://")))
+        self._folder = unquote(access["url"].removeprefix("file://"))
+        self.root = os.path.realpath(self._folder)
         options = access.get("options") or {}
         self._links = options.get("links", "inside")
         if unknown := sorted(set(options) - {"links"}):
@@ -67,6 +68,7 @@ class LocalSource:
         return self._pages.page(cursor, after, count)
 
     def _begin(self, after: str | None, resumed: str | None) -> Walk:
+        self.root = os.path.realpath(self._folder)  # a link that was set anew leads elsewhere now
         try:
             names = self._names(self.root)
         except OSError as fault:

@@ -293,7 +293,7 @@ class ObjectSource:
                 if self._is_gone(self._full(path)):  # Azure answers 412, not 404, where there is nothing
                     return Fetched(path, version, "vanished", message="it is no longer there")
                 return Fetched(path, version, "changed", message="another version was there than the listed one")
-            if remote_stores.is_denial(fault):
+            if remote_stores.is_about_request(fault):
                 return Fetched(path, version, "denied", message=remote_stores.words_of(fault))
             raise remote_stores.refusal_of(self.place, fault) from None
 

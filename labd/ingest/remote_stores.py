@@ -15,29 +15,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from labd.ingest.remote_refusal import Refusal
 
 Json = dict[str, Any]
-RETRIES = 2
+RETRIES = 4
 LIST_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
-_SWITCHES = {"endpoint", "anonymous", "from_host", "timeout_s"}
+_SWITCHES = {"endpoint", "ca_file", "anonymous", "from_host", "timeout_s"}
 KNOWN: dict[str, set[str]] = {
     "s3": _SWITCHES | {"region", "access_key_id", "secret_access_key", "session_token", "path_style"},
     "az": _SWITCHES
     | {"account", "account_key", "sas_token", "bearer_token", "client_id", "client_secret", "tenant_id"},
-    "gs": _SWITCHES | {"service_account_key", "bearer_token"},
+    "gs": _SWITCHES | {"service_account_key", "service_account_file", "bearer_token"},
 }
 """Words of `options` and `secrets`."""
 _SUFFICIENT: dict[str, list[set[str]]] = {
     "s3": [{"access_key_id", "secret_access_key"}],
     "az": [{"account_key"}, {"sas_token"}, {"bearer_token"}, {"client_id", "client_secret", "tenant_id"}],
-    "gs": [{"service_account_key"}, {"bearer_token"}],
+    "gs": [{"service_account_key"}, {"service_account_file"}, {"bearer_token"}],
 }
 _AZURE = {"account": "account_name", "sas_token": "sas_key", "bearer_token": "token"}
+_GOOGLE = {"service_account_file": "service_account"}
 _ENVIRON = ("AWS_", "AZURE_", "GOOGLE_")
 _CODE = re.compile(r"<Code>(\w+)</Code>|\"(?:code|reason)\": ?\"?(\w+)")
 _STATUS = re.compile(r"status code: (\d{3})")
@@ -88,12 +90,20 @@ def open_store(place: Place, access: Json, *, for_reading: bool) -> Any:
     endpoint = words.get("endpoint", "")
     if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
         raise Refusal("source_refused", f"{place}: endpoint {endpoint!r} is no http:// or https:// address")
-    timeout_s = float(words.get("timeout_s") or (READ_TIMEOUT_S if for_reading else LIST_TIMEOUT_S))
-    client = {
+    try:
+        timeout_s = float(words.get("timeout_s") or (READ_TIMEOUT_S if for_reading else LIST_TIMEOUT_S))
+    except ValueError:
+        raise Refusal("source_refused", f"{place}: timeout_s {words['timeout_s']!r} is no number of seconds") from None
+    client: Json = {
         "allow_http": endpoint.startswith("http://"),
         "connect_timeout": timedelta(seconds=min(5.0, timeout_s)),
         "timeout": timedelta(seconds=timeout_s),
     }
+    if ca_file := words.get("ca_file"):
+        try:
+            client["root_certificate"] = Path(ca_file).read_bytes()
+        except OSError as fault:
+            raise Refusal("source_refused", f"{place}: ca_file {ca_file} cannot be read: {fault.strerror}") from None
     retry = {
         "max_retries": RETRIES,
         "retry_timeout": timedelta(seconds=timeout_s),
@@ -118,9 +128,8 @@ def _make(place: Place, words: dict[str, str], *, is_anonymous: bool, client: Js
         if place.kind == "s3":
             is_path_style = _is_on(config, "path_style", default=bool(endpoint))
             config.pop("path_style", None)
-            config.update(
-                {"region": words.get("region", "us-east-1"), "virtual_hosted_style_request": not is_path_style}
-            )
+            region = words.get("region") or os.environ.get("AWS_REGION") or "us-east-1"
+            config.update({"region": region, "virtual_hosted_style_request": not is_path_style})
             config.update({"endpoint": endpoint} if endpoint else {})
             return stores.S3Store(place.bucket, config=config, client_options=client, retry_config=retry)
         if place.kind == "az":
@@ -130,6 +139,7 @@ def _make(place: Place, words: dict[str, str], *, is_anonymous: bool, client: Js
                 raise Refusal("source_refused", f"{place}: no account; give it as option `account`")
             config.update({"endpoint": endpoint} if endpoint else {})
             return stores.AzureStore(place.bucket, config=config, client_options=client, retry_config=retry)
+        config = {_GOOGLE.get(name, name): text for name, text in config.items()}
         config.update({"base_url": endpoint} if endpoint else {})
         return stores.GCSStore(place.bucket, config=config, client_options=client, retry_config=retry)
     except (BaseError, ValueError) as fault:
@@ -172,6 +182,12 @@ def is_denial(fault: BaseException) -> bool:
     )
 
 
+def is_about_request(fault: BaseException) -> bool:
+    """Whether asking once more for the same object would give the same answer."""
+    status = _STATUS.search(str(fault))
+    return is_denial(fault) or (status is not None and status[1][0] == "4" and status[1] not in ("408", "429"))
+
+
 def refusal_of(place: Place, fault: BaseException) -> Refusal:
     """What the failed listing of a whole source is called."""
     text = str(fault)
@@ -185,7 +201,7 @@ def refusal_of(place: Place, fault: BaseException) -> Refusal:
         return Refusal("source_refused", f"{place}: there is no such bucket ({said}); check name and endpoint")
     if status and status[1] in ("301", "307", "308"):
         return Refusal("source_refused", f"{place}: the bucket is elsewhere ({said}); set its region or endpoint")
-    if status and status[1].startswith("4") and status[1] not in ("408", "429"):
+    if is_about_request(fault):
         return Refusal("source_refused", f"{place}: the store refuses to list it ({said})")
     return Refusal("source_unreachable", f"{place}: the store does not answer ({said}); check endpoint and network")
 

@@ -223,7 +223,7 @@ def test_a_large_file_that_is_overwritten_between_two_pieces_has_changed(
 
     door.before = overwrite
     assert open_source(access).fetch(file, str(tmp_path)).state == "changed"
-    assert len(reads) == 2
+    assert len(reads) >= 2
     assert list(tmp_path.iterdir()) == []
 
 
