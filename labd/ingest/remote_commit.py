@@ -97,14 +97,14 @@ def look(table: Table, token: str) -> Landed | None:
     return None if mark is None else Landed(table, *mark)
 
 
-def commit(found: Table, change: Change, random: Random, limit_s: float = COMMIT_S) -> Landed:
+def commit(found: Table, change: Change, random: Random) -> Landed:
     """Bring a change into the table once.
 
     Raises:
         Refusal: table_refused, table_conflict (nothing is in), cluster_unreachable (nobody knows; ask again).
         Moved: Nothing is in; the data files do not suit the table any more.
     """
-    until = time.monotonic() + limit_s
+    until = time.monotonic() + COMMIT_S
     uuid = found.metadata.table_uuid
     for wait_s in _waits(random):
         landed = look(found, change.token)
@@ -123,7 +123,7 @@ def commit(found: Table, change: Change, random: Random, limit_s: float = COMMIT
             )
         _tidy(found, fault)
         if time.monotonic() + wait_s > until:
-            text = f"{full_name(change.table)}: others committed to it all the time, {limit_s:g} s; nothing was added"
+            text = f"{full_name(change.table)}: others committed to it all the time, {COMMIT_S:g} s; nothing was added"
             raise Refusal("table_conflict", text, reason=str(fault)) from fault
         time.sleep(wait_s)
         found = again
