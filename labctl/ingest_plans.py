@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from labctl.ingest_words import count
 from labctl.render import instant, plain_table, printable
 from labctl.snapshot_words import size
 from labctl.summaries import duration
@@ -18,7 +19,8 @@ def estimate(answer: Json) -> str:
     lines = [
         f"{answer['ingestion']}: {answer['files']} of {answer['listed']} files to load, {size(answer['size_bytes'])}, "
         f"in about {duration(answer['seconds'])}",
-        f"  {answer['new']} new, {answer['changed']} changed, {answer['batches']} commits; by {answer['basis']}",
+        f"  {answer['new']} new, {answer['changed']} changed, {count(answer['batches'], 'commit')}; "
+        f"by {answer['basis']}",
     ]
     if answer["unsettled"]:
         lines.append(f"  {answer['unsettled']} files are still written")
@@ -32,8 +34,8 @@ def refresh(answer: Json) -> str:
     """`labctl ingest refresh`."""
     verb = "would do" if answer["dry_run"] else "does"
     job = answer["job"]
-    head = f"{answer['ingestion']}: a refresh ({answer['mode'].replace('_', '-')}) {verb}"
-    lines = [head + ("" if job is None else f", as job {job['id']}")]
+    what = f"refresh {answer['mode'].replace('_', '-')}"
+    lines = [f"{answer['ingestion']}: {what} {verb}" + ("" if job is None else f", as job {job['id']}")]
     lines += [f"  {place}. {one['operation']}: {one['detail']}" for place, one in enumerate(answer["operations"], 1)]
     lines.append(f"  about {duration(answer['seconds'])}; by {answer['basis']}")
     lines += [f"  ! {text}" for text in answer["warnings"]]
@@ -46,8 +48,8 @@ def refresh(answer: Json) -> str:
 def backfill(answer: Json) -> str:
     """`labctl ingest backfill`."""
     lines = [
-        f"{answer['ingestion']}: {answer['matching']} of {answer['listed']} files match, {answer['loaded']} are in, "
-        f"{answer['count']} {'would be' if answer['dry_run'] else 'are'} loaded, {size(answer['size_bytes'])}"
+        f"{answer['ingestion']}: {answer['matching']} of {answer['listed']} files match, "
+        f"{answer['loaded']} in already, {answer['count']} to load, {size(answer['size_bytes'])}"
     ]
     if answer["dry_run"] and answer["files"]:
         rows = [
@@ -68,7 +70,8 @@ def imported(answer: Json) -> str:
     ]
     lines = [plain_table(["name", "verdict", "status", "table", "reason"], rows)]
     for one in answer["ingestions"]:
-        lines += [printable(f"  {one['name']}: {note}") for note in one["notes"]]
+        if one["verdict"] != "left_out":
+            lines += [printable(f"  {one['name']}: {note}") for note in one["notes"]]
     for needed in answer["credentials"]:
         if not needed["is_set"]:
             who = ", ".join(needed["ingestions"])
@@ -76,11 +79,9 @@ def imported(answer: Json) -> str:
     if answer["catalogs"]:
         names = ", ".join(f"[ingest.catalog.{name}]" for name in answer["catalogs"])
         lines += ["", printable(f"the settings need {names}; or --catalog default takes labd's own")]
-    counts: dict[str, int] = {}
-    for one in answer["ingestions"]:
-        counts[one["verdict"]] = counts.get(one["verdict"], 0) + 1
-    told = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in counts.items())
-    lines += ["", f"{len(answer['ingestions'])} definitions: {told}"]
+    verdicts = [one["verdict"] for one in answer["ingestions"]]
+    told = [f"{verdicts.count(one)} {one.replace('_', ' ')}" for one in dict.fromkeys(verdicts)]
+    lines += ["", f"{count(len(verdicts), 'definition')}: {', '.join(told)}"]
     return "\n".join(lines)
 
 

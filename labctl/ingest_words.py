@@ -23,6 +23,11 @@ FILES_SHOWN = FILE_COLUMNS[:-1]
 BAD = ("quarantined", "held")
 
 
+def count(number: int, what: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def of_states(one: Json, *states: str) -> int:
     """How many files of an ingestion are in some states."""
     return sum((one["files"].get(state) or {}).get("files", 0) for state in states)
@@ -72,7 +77,7 @@ def ingestion(one: Json) -> str:
     lines.append(pairs({key: value for key, value in facts.items() if value not in (None, "", [])}, "  "))
     bad = of_states(one, *BAD)
     if bad:
-        lines.append(f"  ! {bad} files need a person; `labctl ingest files {one['name']} --bad`")
+        lines.append(f"  ! {count(bad, 'bad file')} for a person to see to; `labctl ingest files {one['name']} --bad`")
     return "\n".join(lines)
 
 
@@ -81,7 +86,7 @@ def _partitions(destination: Json) -> str:
 
 
 def _versions(one: Json) -> str:
-    return f", version {one['schema_version']}: {len(one['columns'])} columns" if one["columns"] else ""
+    return f", version {one['schema_version']}: {count(len(one['columns']), 'column')}" if one["columns"] else ""
 
 
 def _schedule(schedule: Json | None) -> str:
@@ -127,12 +132,12 @@ def run(one: Json) -> str:
     facts = {
         "trigger": ", ".join(filter(None, (one["trigger"], f"by {one['by']}", "full" if one["full"] else ""))),
         "began": instant(one["started_at"]),
-        "listed": f"{counts.get('listed', 0)} files" + (_more(counts, "unsettled", "still written")),
-        "to load": f"{one['files_discovered']} files" + _more(counts, "changed", "changed"),
-        "loaded": f"{counts.get('loaded', 0)} files, {one['records']} rows, {size(one['bytes_read'])} in, "
-        f"{size(one['bytes_written'])} out" + _more(counts, "same", "the same as before"),
+        "listed": count(counts.get("listed", 0), "file") + (_more(counts, "unsettled", "still written")),
+        "to load": count(one["files_discovered"], "file") + _more(counts, "changed", "changed"),
+        "loaded": f"{count(counts.get('loaded', 0), 'file')}, {count(one['records'], 'row')}, "
+        f"{size(one['bytes_read'])} in, {size(one['bytes_written'])} out" + _more(counts, "same", "the same as before"),
         "rescued": f"{one['rescued']} rows with something in _rescued_data" if one["rescued"] else None,
-        "bad": f"{one['files_failed']} files" if one["files_failed"] else None,
+        "bad": count(one["files_failed"], "file") if one["files_failed"] else None,
         "passed over": f"{counts['ignored']} changed files" if counts.get("ignored") else None,
         "commits": counts.get("settled"),
         "time": ", ".join(f"{name} {duration(value)}" for name, value in one["seconds"].items()),
@@ -195,16 +200,15 @@ def rows(answer: Json) -> tuple[list[str], list[list[str]]]:
 
 def queried(answer: Json) -> str:
     """One line on a query."""
-    count = len(answer["rows"])
-    return f"{count} row{'' if count == 1 else 's'}{', there are more (--limit)' if answer['more'] else ''}"
+    return f"{count(len(answer['rows']), 'row')}{', there are more (--limit)' if answer['more'] else ''}"
 
 
 def previewed(answer: Json) -> str:
     """What stands under the rows of a preview."""
-    lines = [f"{answer['listed']} files listed, {len(answer['files'])} read, nothing written"]
+    lines = [f"{count(answer['listed'], 'file')} listed, {len(answer['files'])} read, nothing written"]
     for one in answer["files"]:
         fault = one["fault"]
-        told = f"{one['rows']} rows" if fault is None else f"{fault['message']}{_place(fault)}"
+        told = count(one["rows"], "row") if fault is None else f"{fault['message']}{_place(fault)}"
         rescued = f", {one['rescued']} with something in _rescued_data" if one["rescued"] else ""
         lines.append(f"  {one['path']}: {one['state']}, {told}{rescued}")
     lines += [f"  ! {change['key']} ({change['path']})" for change in answer["changes"]]
@@ -226,8 +230,9 @@ def ended(job: Json, seconds: float) -> str:
     else:
         rescued = f", {result['rescued']} of them with something in _rescued_data" if result["rescued"] else ""
         lines.append(
-            f"  {result['files_processed']} of {result['files_discovered']} files, {result['records']} rows{rescued}, "
-            f"{size(result['bytes_read'])} in, {size(result['bytes_written'])} out, {result['batches']} commits"
+            f"  {result['files_processed']} of {result['files_discovered']} files, "
+            f"{count(result['records'], 'row')}{rescued}, {size(result['bytes_read'])} in, "
+            f"{size(result['bytes_written'])} out, {count(result['batches'], 'commit')}"
         )
     lines += [f"  ! {path}" for path in result["bad"]]
     if result["files_failed"]:
@@ -246,9 +251,11 @@ def step(task: str, result: Any) -> str:
         return f"run {result['run']}{left}"
     if verb == "discover_files":
         bad = "".join(f", {result[key]} {key}" for key in ("ignored", "held", "denied") if result[key])
-        return f"discover: {result['found']} of {result['listed']} files in {len(result['batches'])} batches{bad}"
+        return (
+            f"discover: {result['found']} of {result['listed']} files in {count(len(result['batches']), 'commit')}{bad}"
+        )
     if verb == "load_batch":
-        return f"load: {result['state']}, {result['rows']} rows"
+        return f"load: {result['state']}, {count(result['rows'], 'row')}"
     return f"{verb.replace('_', ' ')}: {result.get('state', 'done')}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from labctl import arguments, exits, ingest_plans
+from labctl import arguments, exits, ingest_plans, ingest_words
 from labctl.commands.ingest_watch import JobWatch, RunWatch
 from labctl.commands.root import LabCommand
 from labctl.commands.verbs import finish, until_end, waits
@@ -46,7 +46,7 @@ def retry(
 ) -> int:  # fmt: skip
     """Take bad files again, the named ones or all."""
     answer = call.client.retry_ingestion(ingestion, path, states, not no_run)
-    told = f"{answer['ingestion']}: {answer['files']} files are taken again"
+    told = f"{answer['ingestion']}: {ingest_words.count(answer['files'], 'file')} taken again"
     if answer["job"] is None:
         call.emit(answer, f"{told} by the next run")
         return exits.DONE

@@ -73,7 +73,7 @@ class RetryBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The named files, or all of these states."""
 
     paths: Annotated[list[PathText], Meta(min_length=1, max_length=10_000)] | None = None
-    states: Annotated[list[Literal["quarantined", "held", "ignored"]], Meta(min_length=1)] = ["quarantined"]
+    states: Annotated[tuple[Literal["quarantined", "held", "ignored"], ...], Meta(min_length=1)] = ("quarantined",)
     run: bool = True
 
 

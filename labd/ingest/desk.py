@@ -45,13 +45,13 @@ class IngestDesk:
         self.operations = Operations(service, self.looks)
         self.intake = Intake(service, host)
 
-    def find(self, name_or_id: str) -> Record:
-        """One that was not deleted.
+    def find(self, name_or_id: str, *, deleted: bool = False) -> Record:
+        """One by its name or id; with `deleted` also one that was, by its id.
 
         Raises:
             UnknownIngestion: With the nearest names.
         """
-        return self._service.book.live(name_or_id)
+        return self._service.book.find(name_or_id) if deleted else self._service.book.live(name_or_id)
 
     # looks
 

@@ -117,7 +117,7 @@ def _transfer(desk: IngestDesk) -> list[Endpoint]:
 
 def _of_one(desk: IngestDesk) -> list[Endpoint]:
     async def one(call: Call) -> Any:
-        return await desk.view(desk.find(call.path["id"]))
+        return await desk.view(desk.find(call.path["id"], deleted=True))
 
     async def replace(call: Call) -> Any:
         record = desk.find(call.path["id"])

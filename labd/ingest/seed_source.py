@@ -41,7 +41,11 @@ SECRETS = {
     **dict.fromkeys(("sas_token", "azure_sas_token"), "sas_token"),
     **dict.fromkeys(("service_account_json", "service_account_key", "credentials_json"), "service_account_key"),
 }
-UNKNOWN = "the key, the password or the token of the source"
+UNKNOWN = "?"
+USUAL = {
+    "s3": ("access_key_id", "secret_access_key"), "az": ("account_key",), "gs": ("service_account_key",), "file": (),
+}  # fmt: skip
+"""What a source wants where the row does not tell it apart."""
 _ACCOUNT = re.compile(r"^([^/@]+)@([^./@]+)\.(?:blob|dfs)\.[^/]+(/.*)?$")
 _AZURE_HTTPS = re.compile(r"^([^.]+)\.(?:blob|dfs)\.", re.IGNORECASE)
 
@@ -67,7 +71,8 @@ def read_source(kind: str, path: str, credentials: Any) -> OlderSource:
         NoSource: Another kind of source, or a path that names no place.
     """
     url, options, notes = _url(kind, path.strip())
-    secrets: dict[str, Any] = {}
+    signature = path.partition("?")[2]
+    secrets: dict[str, Any] = {"sas_token": signature} if signature else {}
     for name, value in _credentials(credentials).items():
         known = OPTIONS.get(name.lower())
         if value in (None, ""):
@@ -80,7 +85,8 @@ def read_source(kind: str, path: str, credentials: Any) -> OlderSource:
             options.setdefault(known, str(value))
     text = json.dumps(secrets, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest() if secrets else ""
-    return OlderSource(url, options, tuple(sorted(secrets)), digest, tuple(notes))
+    names = set(secrets) - {UNKNOWN} | set(USUAL[url.partition(":")[0]] if UNKNOWN in secrets else ())
+    return OlderSource(url, options, tuple(sorted(names)), digest, tuple(notes))
 
 
 def _credentials(given: Any) -> Mapping[str, Any]:
@@ -145,7 +151,7 @@ def _of_https(wanted: str, rest: str) -> tuple[str, dict[str, str], list[str]]:
     if wanted != "az" or found is None:
         raise NoSource("source_path is a web address; write it as bucket/path")
     place, mark, _ = place.partition("?")
-    notes = ["the signature in source_path was left out; set it as sas_token"] if mark else []
+    notes = ["the signature in source_path was left out"] if mark else []
     if not place.strip("/"):
         raise NoSource("source_path names no container")
     return f"az://{place.strip('/')}/", {"account": found[1]}, notes

@@ -103,10 +103,9 @@ def prepare(document: Any, *, catalog: str | None = None, engine: str = "arrow")
 
 def _rows(document: Any) -> list[Any]:
     if isinstance(document, Mapping):
-        if document.get("format") not in (None, FORMAT):
-            raise BadRequest(
-                f"import: {str(document['format'])[:40]!r} is no {FORMAT}; `labctl ingest export` writes one"
-            )
+        kind = document.get("format")
+        if isinstance(kind, str) and kind != FORMAT:
+            raise BadRequest(f"import: {kind[:40]!r} is no {FORMAT}; `labctl ingest export` writes one")
         if document.get("format") == FORMAT and document.get("version") != VERSION:
             raise BadRequest(
                 f"import: the document has version {document.get('version')!r}, this labd reads {VERSION}; "
