@@ -92,9 +92,3 @@ def question(name: str, changes: list[SchemaChange]) -> str:
     told = ", ".join(f"{change.key} (from {change.path})" if change.path else change.key for change in changes[:TOLD])
     more = f" and {len(changes) - TOLD} more" if len(changes) > TOLD else ""
     return f"ingestion {name}: its files bring {told}{more}; change the table?"
-
-
-def named(paths: list[str]) -> str:
-    """Some paths for a message."""
-    more = f" and {len(paths) - TOLD} more" if len(paths) > TOLD else ""
-    return ", ".join(paths[:TOLD]) + more

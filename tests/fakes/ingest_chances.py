@@ -22,7 +22,7 @@ from tests.fakes.ingest_house import IngestHouse
 from tests.fakes.ingest_lake import write
 
 SAME_TIME_NS = 1_700_000_000_000_000_000
-LONGEST_S = 1.0  # until a kill comes; a cold child needs more than that for its first load
+PATIENCE_S = (0.2, 1.0, 3.0)  # at most, until a kill comes; a cold child needs a second or two for its first load
 LAST_RUNS = 20
 
 
@@ -30,7 +30,7 @@ class Chances:
     """One lot of random events over one state folder.
 
     Args:
-        kills: How many to make; a fifth of them take the daemon, the others a child.
+        kills: How many to make; a tenth of them take the daemon, the others a child.
         files: Names that files are written under, again and again.
     """
 
@@ -71,7 +71,7 @@ class Chances:
         self._write(self._random.randint(1, max(2, self._most // 20)))
         job = await self.house.submit()
         while self.left > 0:
-            ended = await self._ended(job, self._random.random() * LONGEST_S)
+            ended = await self._ended(job, self._random.random() * self._random.choice(PATIENCE_S))
             if ended:
                 break
             self._write(self._random.randint(0, 2))
@@ -85,7 +85,7 @@ class Chances:
 
     def _kill(self) -> None:
         """kill -9 of a child, or the death of the daemon as far as one process can have it."""
-        if self._random.random() < 0.2:
+        if self._random.random() < 0.1:
             self.left -= 1
             self.kills["daemon"] += 1
             raise Died
@@ -135,10 +135,11 @@ class Chances:
         batches = [batch for run in runs for batch in await service.ledger.batches(run.id)]
         assert not [batch for batch in batches if batch.is_open], "a batch was left open"
         assert tokens <= {batch.token for batch in batches}, "a commit with a token that no batch has"
+        found_committed = sum(batch.report is not None and batch.report.state == "already" for batch in batches)
         return {
             "kills": dict(self.kills), "files": len(files), "written": self.written,
             "rows": sum(found.values()), "runs": len(runs), "jobs": dict(self.runs), "batches": len(batches),
-            "commits": len(tokens), "daemons": self.house.lives,
+            "commits": len(tokens), "found_committed": found_committed, "daemons": self.house.lives,
         }  # fmt: skip
 
 
