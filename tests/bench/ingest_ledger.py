@@ -1,8 +1,8 @@
-"""How long it takes to compare a listing of 1,000,000 known files and 1,000 new ones with the ledger, on a real journal.
+"""How long it takes to compare a listing of 1,000,000 known files and 1,000 new ones with the ledger.
 
-Two sizes, a factor of ten apart, show that the cost grows with the listing and not with its square. The listing is
-made ahead and read from a file, page by page, as a source hands it over. `held_ms` is the longest the loop of the
-daemon stood still meanwhile.
+Two sizes, a factor of ten apart, show that the cost grows with the listing and not with its square. The journal is
+real; the listing is made ahead and read from a file, page by page, as a source hands it over. `held_ms` is the longest
+the loop of the daemon stood still meanwhile; `cpu_s` beside `compare_s` tells a busy machine from slow code.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ async def measure(report: Report, folder: Path, known: int, new: int) -> float:
         await asyncio.to_thread(lay_listing, listing, known, new)
         beat = Beat()
         watching = asyncio.create_task(beat.watch())
+        cpu_s = time.process_time()
         took = [await compare(ledger, record, listing, new) for _ in range(AGAIN)]
+        cpu_s = (time.process_time() - cpu_s) / AGAIN
         watching.cancel()
         files = sum(part.files for part in (await ledger.counts(record)).values())
         if files != known:
@@ -138,11 +140,11 @@ async def measure(report: Report, folder: Path, known: int, new: int) -> float:
         await engine.logbook.close()
     took_s, peak_mib = statistics.median(took), beat.peak_bytes / 2**20
     report.figures[f"{known}_known_{new}_new"] = {
-        "compare_s": took_s, "compare_max_s": max(took), "peak_mib": peak_mib, "held_ms": 1000 * beat.held_s,
-        "fill_s": filled_s, "database_mib": (folder / "labd.db").stat().st_size / 2**20,
+        "compare_s": took_s, "compare_max_s": max(took), "cpu_s": cpu_s, "peak_mib": peak_mib,
+        "held_ms": 1000 * beat.held_s, "fill_s": filled_s, "database_mib": (folder / "labd.db").stat().st_size / 2**20,
     }  # fmt: skip
     say(f"{known} known, {new} new: {took_s:.2f} s, {peak_mib:.0f} MiB, filled in {filled_s:.1f} s")
-    if known == max(KNOWN // (10 if report.figures["short"] else 1), 1):
+    if known == (KNOWN // 10 if report.figures["short"] else KNOWN):
         report.goal("peak_mib", peak_mib, at_most=GOAL_MIB)
         report.goal("compare_s", took_s, at_most=GOAL_S)
     return took_s

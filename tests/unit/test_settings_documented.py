@@ -11,6 +11,8 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
+from labd.ingest import definition as ingestion
+from labd.ingest import settings as ingest
 from labd.inventory import settings as inventory
 from labd.notify_settings import NotifyKeys, OutletSettings
 from labd.ot2 import settings as ot2
@@ -61,8 +63,21 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "snapshots.query": snapshots.QuerySettings,
     "snapshots.assertions": snapshots.Assertion,
     "snapshots.canaries": snapshots.Assertion,
+    "ingest": ingest.IngestKeys,
+    "ingest.spark": ingest.SparkSettings,
+    "ingest.catalog.lake": ingest.CatalogSettings,
+    "ingest.credentials.lake": ingest.CredentialSettings,
+    "ingest.definition.readings": ingestion.Definition,
+    "ingest.definition.readings.source": ingestion.Source,
+    "ingest.definition.readings.format": ingestion.Format,
+    "ingest.definition.readings.schema": ingestion.SchemaRule,
+    "ingest.definition.readings.destination": ingestion.Destination,
+    "ingest.definition.readings.schedule": ingestion.Schedule,
+    "ingest.definition.readings.quality": ingestion.Quality,
+    "ingest.definition.readings.alerts": ingestion.Alerts,
+    "ingest.definition.readings.limits": ingestion.Limits,
 }
-TABLES_OF_TABLES = {("inventory", "reservoir")}
+TABLES_OF_TABLES = {("inventory", "reservoir"), ("ingest.definition.readings", "name")}
 
 
 def documented() -> Iterator[tuple[str, str, Any, bool]]:
@@ -85,7 +100,9 @@ OPTIONS = list(documented())
 
 def test_every_key_is_documented_and_every_documented_key_is_real() -> None:
     written = {(table, key) for table, key, _, _ in OPTIONS}
-    nested = {name.rpartition(".")[::2] for name in TABLES if name.startswith(("resort.", "ot2.", "snapshots."))}
+    nested = {
+        name.rpartition(".")[::2] for name in TABLES if name.startswith(("resort.", "ot2.", "snapshots.", "ingest."))
+    }
     real = {(table, field.name) for table, kind in TABLES.items() for field in msgspec.structs.fields(kind)}
     assert written == real - TABLES_OF_TABLES - {(table, key) for table, _, key in [(a, "", b) for a, b in nested]}
 
@@ -118,6 +135,7 @@ def test_the_settings_that_come_with_labd_have_no_fault(name: str) -> None:
             "ot2": Wing(ot2.parse),
             "inventory": Wing(inventory.parse),
             "snapshots": Wing(snapshots.parse),
+            "ingest": Wing(ingest.parse),
         },
         config=ROOT / "etc" / name,
         environ={},

@@ -90,27 +90,32 @@ seen_at = excluded.seen_at, fault = excluded.fault;
 -- name: settle
 -- What became of the files of a batch, as JSON: [[path, version, state, rows, rescued, sha256, fault], ...]. Only what
 -- is still pending in that batch is touched. `same` keeps the rows of the version that is in the table.
-UPDATE ingest_file SET
-state = CASE e.state WHEN 'same' THEN 'loaded' WHEN 'changed' THEN 'pending' ELSE e.state END,
-run = iif(e.state = 'changed', NULL, run), batch = iif(e.state = 'changed', NULL, batch),
-loaded_at = CASE e.state WHEN 'loaded' THEN ?4 WHEN 'same' THEN coalesce(loaded_at, ?4) ELSE loaded_at END,
-sha256 = CASE e.state WHEN 'loaded' THEN e.sha256 WHEN 'same' THEN coalesce(e.sha256, ingest_file.sha256)
-    ELSE ingest_file.sha256 END,
-rows = iif(e.state = 'loaded', e.rows, ingest_file.rows),
-rescued = iif(e.state = 'loaded', e.rescued, ingest_file.rescued),
-fault = e.fault, attempts = attempts + 1
-FROM (SELECT value ->> 0 AS path, value ->> 1 AS version, value ->> 2 AS state, value ->> 3 AS rows,
-    value ->> 4 AS rescued, value ->> 5 AS sha256, value ->> 6 AS fault FROM json_each(?5)) AS e
-WHERE ingest_file.ingestion = ?1 AND ingest_file.path = e.path AND ingest_file.version = e.version
-AND ingest_file.state = 'pending' AND ingest_file.run = ?2 AND ingest_file.batch = ?3;
+-- An upsert, since CROSS JOIN makes it look up each file by its key; an UPDATE FROM would read the whole ledger.
+INSERT INTO ingest_file (ingestion, path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at,
+sha256, rows, rescued, fault, attempts)
+SELECT f.ingestion, f.path, f.version,
+CASE e.value ->> 2 WHEN 'same' THEN 'loaded' WHEN 'changed' THEN 'pending' ELSE e.value ->> 2 END,
+iif(e.value ->> 2 = 'changed', NULL, f.run), iif(e.value ->> 2 = 'changed', NULL, f.batch),
+f.size_bytes, f.modified_at, f.seen_at,
+CASE e.value ->> 2 WHEN 'loaded' THEN ?4 WHEN 'same' THEN coalesce(f.loaded_at, ?4) ELSE f.loaded_at END,
+CASE e.value ->> 2 WHEN 'loaded' THEN e.value ->> 5 WHEN 'same' THEN coalesce(e.value ->> 5, f.sha256) ELSE f.sha256 END,
+iif(e.value ->> 2 = 'loaded', e.value ->> 3, f.rows), iif(e.value ->> 2 = 'loaded', e.value ->> 4, f.rescued),
+e.value ->> 6, f.attempts + 1
+FROM json_each(?5) AS e CROSS JOIN ingest_file AS f ON f.ingestion = ?1 AND f.path = e.value ->> 0
+WHERE f.version = e.value ->> 1 AND f.state = 'pending' AND f.run = ?2 AND f.batch = ?3
+ON CONFLICT (ingestion, path) DO UPDATE SET state = excluded.state, run = excluded.run, batch = excluded.batch,
+loaded_at = excluded.loaded_at, sha256 = excluded.sha256, rows = excluded.rows, rescued = excluded.rescued,
+fault = excluded.fault, attempts = excluded.attempts;
 
 -- name: put_back
 -- Files of a batch that is not in the table, by its composition.
-UPDATE ingest_file SET state = ?4, run = NULL, batch = NULL, fault = ?5, attempts = attempts + ?6
-FROM (SELECT value ->> 0 AS path FROM ingest_batch, json_each(ingest_batch.files)
-    WHERE ingest_batch.run = ?2 AND ingest_batch.number = ?3) AS e
-WHERE ingest_file.ingestion = ?1 AND ingest_file.path = e.path
-AND ingest_file.state = 'pending' AND ingest_file.run = ?2 AND ingest_file.batch = ?3;
+INSERT INTO ingest_file (ingestion, path, version, state, run, batch, size_bytes, modified_at, seen_at, fault, attempts)
+SELECT f.ingestion, f.path, f.version, ?4, NULL, NULL, f.size_bytes, f.modified_at, f.seen_at, ?5, f.attempts + ?6
+FROM ingest_batch AS b CROSS JOIN json_each(b.files) AS e
+CROSS JOIN ingest_file AS f ON f.ingestion = ?1 AND f.path = e.value ->> 0
+WHERE b.run = ?2 AND b.number = ?3 AND f.state = 'pending' AND f.run = ?2 AND f.batch = ?3
+ON CONFLICT (ingestion, path) DO UPDATE SET state = excluded.state, run = NULL, batch = NULL, fault = excluded.fault,
+attempts = excluded.attempts;
 
 -- name: file
 SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
