@@ -59,7 +59,8 @@ def _grown(was: Any, brought: Any, path: str, changes: list[Json]) -> Any:
     if types.is_struct(was) and types.is_struct(brought):
         fields = {field.name.lower(): (field.name, field.type) for field in was}
         for field in brought:
-            inner, known = f"{path}.{field.name}", fields.get(field.name.lower())
+            known = fields.get(field.name.lower())
+            inner = f"{path}.{known[0] if known else field.name}"
             if known is None:
                 changes.append(_change("add", inner, to_word(field.type) or "string"))
                 fields[field.name.lower()] = (field.name, field.type)

@@ -128,7 +128,7 @@ class Csv:
         if self._escape and self._escape != self._quote:
             escape = re.escape(self._escape.encode())
             inner = rb"(?:" + escape + rb".|[^" + quote + escape + rb"]|" + quote + quote + rb")*"
-        pattern = self._opening() + inner + quote
+        pattern = self._opening() + inner + quote + rb"(?!" + quote + rb")"
         return re.sub(pattern, lambda match: b"x" * len(match[0]), data, flags=re.DOTALL)
 
     def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any], *, last: bool) -> Iterator[Block]:

@@ -43,7 +43,7 @@ def fit_batch(
         if place is None:
             columns.append(pa.nulls(batch.num_rows, field.type))
             continue
-        column = plain(batch.column(place))
+        column = _tellable(batch.column(place))
         fitted, bad = fit(column, field.type, text=text, formats=formats)
         columns.append(fitted)
         for row in bad:
@@ -60,7 +60,7 @@ def _rescue_all(column: Any, name: str, rescued: dict[int, Json]) -> None:
     """Put every value of a column that the table has not into the rescued rows."""
     if pa.types.is_null(column.type):
         return
-    for row, value in enumerate(plain(column).to_pylist()):
+    for row, value in enumerate(_tellable(column).to_pylist()):
         if value is not None:
             rescued.setdefault(row, {})[name] = value
 
@@ -93,6 +93,11 @@ def plain(column: Any) -> Any:
     return column.cast(target, safe=not _has_nanoseconds(column.type))
 
 
+def _tellable(column: Any) -> Any:
+    """A column whose values Python can tell: it has no nanoseconds."""
+    return plain(column) if _has_nanoseconds(column.type) else column
+
+
 def _has_nanoseconds(kind: Any) -> bool:
     if pa.types.is_nested(kind):
         return any(_has_nanoseconds(kind.field(place).type) for place in range(kind.num_fields))
@@ -106,17 +111,18 @@ def fit(column: Any, target: Any, *, text: bool = False, formats: Sequence[str] 
         return column, []
     if types.is_null(column.type) or column.null_count == len(column):
         return pa.nulls(len(column), target), []
-    column = plain(column)
-    source = column.type
-    if source.equals(target):
-        return column, []
-    if types.is_nested(source) or types.is_nested(target):
-        if _covers(source, target):
+    if types.is_nested(column.type) or types.is_nested(target):
+        column = _tellable(column)
+        if _covers(column.type, target):
             try:
                 return column.cast(target), []
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 pass
         return _one_by_one(column, target)
+    column = plain(column)
+    source = column.type
+    if source.equals(target):
+        return column, []
     if types.is_string(source):
         return _fit_text(column, target, text=text, formats=formats)
     if types.is_string(target) and not types.is_binary(source) and not types.is_temporal(source):
@@ -149,6 +155,9 @@ def _covers(source: Any, target: Any) -> bool:
         return _covers(source.value_type, target.value_type)
     if types.is_map(source) and types.is_map(target):
         return bool(source.key_type.equals(target.key_type)) and _covers(source.item_type, target.item_type)
+    if types.is_nested(source) or types.is_nested(target):
+        return False
+    source = normal(source)
     return bool(source.equals(target) or types.is_null(source) or _may_be(source, target))
 
 

@@ -33,6 +33,8 @@ class JsonLines:
         self.start = text.start
         self.line = 1
         self.names: list[str] = []
+        self._nested: dict[str, Any] = {}
+        """Types of nested columns with texts that pyarrow would take for times."""
         self._texts = not rule.get("infer_types", True)
         self._key = "_row" if document else "_line"
 
@@ -58,12 +60,17 @@ class JsonLines:
 
     def _inferred(self, data: bytes, known: dict[str, Any]) -> Any:
         """The rows as pyarrow reads them; None where it does not, or not exactly."""
-        explicit = {name: _readable(kind) for name, kind in known.items()}
+        explicit = self._nested | {name: _readable(kind) for name, kind in known.items()}
         sniffed = _sniff(data, {name.lower() for name in known}, self._texts)
         times = {name: kind for name, kind in sniffed.items() if pa.types.is_timestamp(kind)}
         table = _read(data, explicit | times)
         if table is None and times:
             table = _read(data, explicit | dict.fromkeys(times, pa.string()))
+        nested = {field.name: _timeless(field.type) for field in table.schema if _has_times(field)} if table else {}
+        nested = {name: kind for name, kind in nested.items() if name not in known}
+        if nested:
+            self._nested |= nested
+            table = _read(data, explicit | times | nested)
         if table is None:
             return None
         if times:  # pyarrow puts the columns that it was told first
@@ -92,18 +99,20 @@ class JsonLines:
                 continue
             block.rows += 1
             for name, value in record.items():
-                kind = pa.string() if self._texts and value is not None else type_of(value)
+                kind = pa.string() if self._texts and value is not None else normal(type_of(value))
                 block.types[name] = merge(block.types[name], kind) if name in block.types else kind
         return block
 
     def fit(self, data: bytes, block: Block, schema: Any) -> Iterator[tuple[Any, int]]:
         """The rows of a block as batches of a schema, with the number of rescued ones."""
         table = block.table
-        if table is None or not _usable(table, schema):
-            table = _read(data, {field.name: _readable(field.type) for field in list(schema)[:-1]}) if table else None
-            if table is None or not _usable(table, schema):
-                yield from self._one_by_one(data, block.line, schema)
-                return
+        if table is not None and not _usable(table, schema):
+            table = _read(data, _as_text_where_needed(table, schema))
+            if table is not None and not _usable(table, schema):
+                table = None
+        if table is None:
+            yield from self._one_by_one(data, block.line, schema)
+            return
         number_of = self._number_of(block)
         begun = 0
         for batch in table.to_batches():
@@ -165,6 +174,7 @@ def _read(data: bytes, explicit: dict[str, Any]) -> Any:
     reading = pa.json.ReadOptions(block_size=max(2**20, min(len(data), 2**20)))
     try:
         table = pa.json.read_json(pa.BufferReader(data), read_options=reading, parse_options=options)
+        table.validate()  # a list that begins with null comes out broken where its type was inferred (pyarrow 26)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     if len(set(table.schema.names)) < table.num_columns:
@@ -178,9 +188,30 @@ def _readable(kind: Any) -> Any:
     types = pa.types
     if types.is_date(kind) or types.is_time(kind):
         return pa.string()
+    if types.is_list(kind):
+        inner = _readable(kind.value_type)
+        return None if inner is None else pa.list_(inner)
+    if types.is_struct(kind):
+        fields = [(field.name, _readable(field.type)) for field in kind]
+        return pa.struct([(name, inner) for name, inner in fields if inner is not None])
     if types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType) or types.is_fixed_size_binary(kind):
         return None
     return pa.string() if types.is_binary(kind) else kind
+
+
+def _has_times(field: Any) -> bool:
+    kind = field.type
+    return pa.types.is_nested(kind) and not _timeless(kind).equals(kind)
+
+
+def _timeless(kind: Any) -> Any:
+    """A type with text for the times in it."""
+    types = pa.types
+    if types.is_list(kind):
+        return pa.list_(_timeless(kind.value_type))
+    if types.is_struct(kind):
+        return pa.struct([(field.name, _timeless(field.type)) for field in kind])
+    return pa.string() if types.is_timestamp(kind) else kind
 
 
 def _exact(column: Any) -> bool:
@@ -214,16 +245,30 @@ def _settled(column: Any, kind: Any) -> Any:
 
 def _usable(table: Any, schema: Any) -> bool:
     wanted = match_names(table.schema.names, schema.names[:-1])
+    targets = [schema.field(wanted[field.name]).type if field.name in wanted else None for field in table.schema]
+    return all(_as_written(field.type, target) for field, target in zip(table.schema, targets, strict=True))
+
+
+def _as_text_where_needed(table: Any, schema: Any) -> dict[str, Any]:
+    """What pyarrow's reader is told so that its values are usable: the wanted types, and text for unwanted times."""
+    wanted = match_names(table.schema.names, schema.names[:-1])
+    told = {}
     for field in table.schema:
-        target = wanted.get(field.name)
-        if target is not None and not _as_written(field.type, schema.field(target).type):
-            return False
-    return True
+        target = schema.field(wanted[field.name]).type if field.name in wanted else None
+        if target is not None and (not pa.types.is_temporal(field.type) or _as_written(field.type, target)):
+            told[field.name] = _readable(target)
+        elif pa.types.is_temporal(field.type):
+            told[field.name] = pa.string()
+    return told
 
 
 def _as_written(source: Any, target: Any) -> bool:
     """Whether a parsed value is as good for a target as its text: not for `1.10` as text or with fixed digits."""
     types = pa.types
+    if types.is_temporal(source):
+        return target is not None and bool(types.is_timestamp(target) or types.is_date(target) or source.equals(target))
+    if target is None:
+        return True
     if types.is_string(target) or types.is_decimal(target):
         plain_number = types.is_integer(source) or types.is_boolean(source)
         return bool(plain_number or types.is_string(source) or types.is_null(source) or source.equals(target))

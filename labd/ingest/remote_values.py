@@ -101,8 +101,8 @@ def time_kind(text: str) -> Any:
     return SIMPLE[kind or "string"]
 
 
-def type_of(value: Any) -> Any:
-    """The type that one JSON value has."""
+def type_of(value: Any, *, within: bool = False) -> Any:
+    """The type that one JSON value has; times within lists and objects are text, as the fast way has them too."""
     if value is None:
         return pa.null()
     if isinstance(value, bool):
@@ -115,13 +115,13 @@ def type_of(value: Any) -> Any:
     if isinstance(value, float):
         return pa.float64()
     if isinstance(value, str):
-        return time_kind(value)
+        return pa.string() if within else time_kind(value)
     if isinstance(value, list):
         found = pa.null()
         for element in value:
-            found = merge(found, type_of(element))
+            found = merge(found, type_of(element, within=True))
         return pa.list_(found)
-    return pa.struct([(name, type_of(inner)) for name, inner in value.items()])
+    return pa.struct([(name, type_of(inner, within=True)) for name, inner in value.items()])
 
 
 def fit_value(value: Any, kind: Any) -> tuple[Any, bool]:
