@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 PREFIX = "labd_"
 USE_NOTED_EVERY_S = 60.0
 SESSIONS_AT_MOST = 1000
+SESSIONS_KEY = "browser_sessions"
 
 
 def hash_of(secret: str) -> str:
@@ -125,16 +126,34 @@ def _is_valid(row: TokenRow, now: float) -> bool:
     return row.revoked_at is None and (row.expires_at is None or now < row.expires_at)
 
 
+class SessionShelf(Protocol):
+    """Where sessions outlive the daemon; the engine is one."""
+
+    async def store_value(self, key: str, value: Any) -> None:
+        """Keep a small JSON value."""
+        ...
+
+    async def stored_value(self, key: str) -> Any:
+        """The value, None if there is none."""
+        ...
+
+
 class BrowserSessions:
     """Cookies of browsers: each stands for the token it was made from and ends with it.
 
-    Why in memory: a restart logs browsers out, which is cheap; nothing that gives access is on disk.
+    Why they outlive the daemon: a dashboard whose session ends with every restart cannot stop a carousel right after
+    one. On disk is the hash of the cookie, which is 256 random bits, so what is there gives access to nobody.
+
+    Args:
+        shelf: Keeps them; None for sessions that end with the process.
     """
 
-    def __init__(self, tokens: TokenBook, clock: Clock, lifetime_s: float) -> None:
+    def __init__(self, tokens: TokenBook, clock: Clock, lifetime_s: float, shelf: SessionShelf | None = None) -> None:
         self._tokens = tokens
         self._clock = clock
         self._lifetime_s = lifetime_s
+        self._shelf = shelf
+        self._is_read = shelf is None
         self._sessions: dict[str, tuple[str, float]] = {}
 
     async def open(self, token: str) -> str | None:
@@ -142,23 +161,41 @@ class BrowserSessions:
         token_hash = hash_of(token)
         if await self._tokens.login_by_hash(token_hash) is None:
             return None
+        await self._read()
         now = self._clock.wall()
         self._sessions = {key: kept for key, kept in self._sessions.items() if kept[1] > now}
         while len(self._sessions) >= SESSIONS_AT_MOST:
             del self._sessions[next(iter(self._sessions))]
         cookie = secrets.token_urlsafe(32)
         self._sessions[hash_of(cookie)] = (token_hash, now + self._lifetime_s)
+        await self._keep()
         return cookie
 
     async def login(self, cookie: str) -> Login | None:
         """The caller behind a cookie, None if it is unknown, over, or its token is no longer valid."""
+        await self._read()
         token_hash, ends_at = self._sessions.get(hash_of(cookie), ("", 0.0))
         if self._clock.wall() >= ends_at:
             return None
         login = await self._tokens.login_by_hash(token_hash)
         return None if login is None else Login(login.caller, min(login.until, ends_at))
 
-    def close(self, cookie: str) -> None:
+    async def close(self, cookie: str) -> None:
         """End a session; an unknown one is no fault."""
-        self._sessions.pop(hash_of(cookie), None)
+        await self._read()
+        known = self._sessions.pop(hash_of(cookie), None)
         self._tokens.version += 1
+        if known is not None:
+            await self._keep()
+
+    async def _read(self) -> None:
+        if self._is_read or self._shelf is None:
+            return
+        stored = msgspec.convert(await self._shelf.stored_value(SESSIONS_KEY) or {}, dict[str, tuple[str, float]])
+        self._sessions = {**stored, **self._sessions}
+        self._is_read = True
+
+    async def _keep(self) -> None:
+        if self._shelf is not None:
+            with suppress(LabdError):  # a full disk must not lock anybody out; the session then ends with the daemon
+                await self._shelf.store_value(SESSIONS_KEY, self._sessions)

@@ -66,7 +66,7 @@ def endpoints(options: ApiOptions, sessions: BrowserSessions) -> list[Endpoint]:
     async def close_session(call: Call) -> web.Response:
         cookie = call.request.cookies.get(COOKIE)
         if cookie is not None:
-            sessions.close(cookie)
+            await sessions.close(cookie)
         return answer(call, False, "", 0)
 
     async def who(call: Call) -> CallerView:

@@ -26,7 +26,7 @@ SIZES = {"desk": (1360, 860), "phone": (390, 844), "wall": (2560, 1440)}
 WATCH = """
 window.labdViolations = [];
 document.addEventListener("securitypolicyviolation", (event) =>
-    window.labdViolations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+    window.labdViolations.push(`${event.violatedDirective}: ${event.blockedURI} ${event.sourceFile}`));
 """
 
 

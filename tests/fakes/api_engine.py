@@ -30,6 +30,7 @@ class MemoryEngine:
         self.disk: list[Event] = []
         self.events = EventFeed(self._read_after, 0)
         self._jobs: dict[int, Job] = {}
+        self._values: dict[str, Any] = {}
         self._tokens: dict[int, TokenRow] = {}
         self._changed = asyncio.Event()
         self.waits_running = 0
@@ -176,6 +177,12 @@ class MemoryEngine:
 
     def tokens(self) -> list[TokenRow]:
         return list(self._tokens.values())
+
+    async def store_value(self, key: str, value: Any) -> None:
+        self._values[key] = value
+
+    async def stored_value(self, key: str) -> Any:
+        return self._values.get(key)
 
     async def backup(self, folder: Path) -> list[Path]:
         path = folder / "labd.db"

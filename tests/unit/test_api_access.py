@@ -281,6 +281,24 @@ async def test_a_session_ends_with_its_time_and_with_its_token(state_dir: Path) 
         assert await doors.sessions.login(again) is None
 
 
+async def test_a_session_outlives_the_daemon_and_its_end_too(state_dir: Path) -> None:
+    async with open_doors(state_dir) as doors:
+        secret = doors.secrets["reader"]
+
+        def reborn() -> BrowserSessions:
+            return BrowserSessions(doors.tokens, doors.clock, 3600.0, doors.engine)  # type: ignore[arg-type]
+
+        cookie = await reborn().open(secret)
+        assert cookie is not None
+        login = await reborn().login(cookie)
+        assert login is not None
+        assert login.caller.name == "token:reader"
+        assert cookie not in str(await doors.engine.stored_value("browser_sessions"))
+        assert secret not in str(await doors.engine.stored_value("browser_sessions"))
+        await reborn().close(cookie)
+        assert await reborn().login(cookie) is None
+
+
 HOSTS = [
     ("127.0.0.1:8780", 200),
     ("localhost", 200),

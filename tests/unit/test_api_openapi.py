@@ -102,7 +102,9 @@ def test_only_these_routes_are_open_to_everybody() -> None:
         "GET /docs",
         "GET /docs/runbook",
         "GET /docs/style.css",
+        "GET /favicon.ico",
         "GET /healthz",
+        "GET /web/{stamp}/{name:.+}",
         "POST /api/v1/session",
         "DELETE /api/v1/session",
     }

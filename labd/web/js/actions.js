@@ -70,6 +70,7 @@ export function asking(spec) {
 
 /** The dialog of `asking`. */
 export function ask(spec) {
+  const label = spec.label.replace(/ …$/, "");
   const fields = spec.fields.map((field) => ({ ...field, node: inputOf(field) }));
   const shown = h("code", { class: "quiet" });
   const values = () => Object.fromEntries(fields.map(({ name, node, type }) => [name, type === "checkbox" ? node.checked : type === "number" ? (node.value === "" ? null : Number(node.value)) : node.value.trim()]));
@@ -80,7 +81,7 @@ export function ask(spec) {
       input: update,
       submit: async (event) => {
         event.preventDefault();
-        const answer = await act({ label: spec.label, ...spec.submit(values()), failed: (problem) => { fault.hidden = false; fault.textContent = problem.message; } });
+        const answer = await act({ label, ...spec.submit(values()), failed: (problem) => { fault.hidden = false; fault.textContent = problem.message; } });
         if (answer !== null) close();
       },
     } },
@@ -90,7 +91,7 @@ export function ask(spec) {
       fault, shown,
       h("div", { class: "row" }, h("div", { class: "grow" }),
         h("button", { type: "button", class: "button", on: { click: close } }, "Close"),
-        h("button", { type: "submit", class: `button main ${spec.kind ?? ""}` }, spec.label)));
+        h("button", { type: "submit", class: "button main" }, label)));
     return form;
   });
   update();

@@ -16,7 +16,7 @@ export function load(ctx) {
   const me = h("div", {});
   const place = h("div", {});
   ctx.watch((store) => {
-    if (store.me) fill(me, card("You", { side: h("button", { type: "button", class: "button", on: { click: logOut } }, "Log out") }, facts([["Known as", store.me.name], ["May", store.me.scopes.map((scope) => badge(scope, "outline"))], ["By", store.me.via]])));
+    if (store.me) fill(me, card("You", { side: h("button", { type: "button", class: "button", on: { click: logOut } }, "Log out") }, facts([["Known as", store.me.name], ["May", h("span", { class: "row" }, store.me.scopes.map((scope) => badge(scope, "outline")))], ["By", store.me.via]])));
   });
   let shown = null;
   if (may("admin")) shown = ctx.live("/api/v1/tokens", { on: ["token."], every_s: 30 }, (value, problem) => {

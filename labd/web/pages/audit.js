@@ -2,13 +2,14 @@
 
 import { get } from "../js/api.js";
 import { fill, h } from "../js/dom.js";
-import { count, instant, pretty } from "../js/format.js";
+import { brief, count, instant, pretty } from "../js/format.js";
 import { labctl, showLine } from "../js/line.js";
 import { badge, card, fault, head, jobLink, table } from "../js/parts.js";
 
 export const page = { path: "/audit", title: "Audit", group: "Record", order: 10, icon: "audit", key: "a" };
 
 const PAGE = 100;
+const LINE_MOST = 90;
 
 export async function load(ctx) {
   const entries = [];
@@ -60,5 +61,13 @@ const COLUMNS = [
   { title: "Who", cell: (entry) => entry.actor },
   { title: "Did", cell: (entry) => h("strong", {}, entry.action) },
   { title: "To", cell: (entry) => { const job = entry.subject.match(/^job (\d+)$/); return job ? jobLink(job[1], entry.subject) : entry.subject; } },
-  { title: "Details", cell: (entry) => h("code", { class: "small" }, Object.keys(entry.details).length ? pretty(entry.details) : "") },
+  { title: "Details", cell: detailsOf },
 ];
+
+/** What an entry says besides, in a line; all of it behind a click where that is long. */
+function detailsOf({ details }) {
+  const said = Object.fromEntries(Object.entries(details).filter(([, value]) => value !== null && value !== "" && !(typeof value === "object" && !Object.keys(value).length)));
+  const line = brief(said);
+  if (line.length <= LINE_MOST) return h("span", { class: "small" }, line);
+  return h("details", { class: "small" }, h("summary", {}, `${line.slice(0, LINE_MOST)} …`), h("pre", { class: "block", tabindex: "0" }, pretty(details)));
+}
