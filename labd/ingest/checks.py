@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
+
 from labd.engine.cron import CronFault, check_fields, zone
 from labd.errors import BadRequest
 from labd.ingest.definition import Definition
@@ -44,7 +46,12 @@ def refuse_faults(definition: Definition, known: Known) -> None:
     Raises:
         BadRequest: `details["problems"]` has every fault.
     """
-    found = list(faults(definition, known))
+    try:  # what was built in code was never held against the limits of the fields, and must be readable when kept
+        msgspec.convert(msgspec.to_builtins(definition), Definition)
+    except msgspec.ValidationError as fault:
+        found = [str(fault)]
+    else:
+        found = list(faults(definition, known))
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         raise BadRequest(f"ingestion {definition.name}: {found[0]}{more}", ingestion=definition.name, problems=found)

@@ -31,7 +31,7 @@ def definition(name: str = "readings", **given: Any) -> Definition:
     fields: dict[str, Any] = {
         "source": Source(url="file:///srv/in"),
         "format": Format(type="jsonl"),
-        "destination": Destination(namespace="lab", table=name),
+        "destination": Destination(namespace="lab", table=name.replace("-", "_")),
     }
     return Definition(name=name, **{**fields, **given})
 
@@ -81,9 +81,9 @@ class LedgerHouse:
         self.book = IngestBook(self.engine, self.clock, random)
         self.runs = RunBook(self.engine, self.clock)
         self.ledger = FileLedger(self.engine, self.clock, random, self.book, self.runs)
-        for part in (self.book, self.runs, self.ledger):
-            await part.open()
         try:
+            for part in (self.book, self.runs, self.ledger):
+                await part.open()
             yield self
             await self.commit()
             self.check_sums()
