@@ -110,6 +110,11 @@ EVENTS: dict[str, str] = {
     "snapshot.slow_loader": "the graph server has no Arrow; a load goes over Bolt, which is slower",
     "snapshot.half_made_stays": "what a failed load had begun could not be taken back; the next try does so",
     # ingestion
+    "ingestion.created": "an ingestion was made, by hand or by the settings",
+    "ingestion.changed": "an ingestion has another definition",
+    "ingestion.paused": "an ingestion runs by itself no longer",
+    "ingestion.resumed": "it does again",
+    "ingestion.deleted": "an ingestion is out of service; its runs and its table stay",
     "ingestion.run_started": "a run of an ingestion began",
     "ingestion.run_ended": "a run of an ingestion is over; says how it went",
     "ingestion.schema_changed": "the files of an ingestion brought other columns and the table has them",
