@@ -186,7 +186,7 @@ def schema(answer: Json) -> str:
             printable(f"version {version['version']}, {instant(version['at'])}, run {version['run']}{path}: {changes}")
         )
     lines += [
-        printable(f"! waits for a person: {change['key']} ({change['path']}); `labctl job list --state waiting`")
+        printable(f"! waits for a person: {_change(change)}; `labctl job list --state waiting`")
         for change in answer["waits"]
     ]
     return "\n".join(lines)
@@ -211,8 +211,12 @@ def previewed(answer: Json) -> str:
         told = count(one["rows"], "row") if fault is None else f"{fault['message']}{_place(fault)}"
         rescued = f", {one['rescued']} with something in _rescued_data" if one["rescued"] else ""
         lines.append(f"  {one['path']}: {one['state']}, {told}{rescued}")
-    lines += [f"  ! {change['key']} ({change['path']})" for change in answer["changes"]]
+    lines += [f"  ! {_change(change)}" for change in answer["changes"]]
     return "\n".join(map(printable, lines))
+
+
+def _change(change: Json) -> str:
+    return f"{change['key']} ({change['path']})" if change["path"] else str(change["key"])
 
 
 def _place(fault: Json) -> str:
@@ -255,6 +259,8 @@ def step(task: str, result: Any) -> str:
             f"discover: {result['found']} of {result['listed']} files in {count(len(result['batches']), 'commit')}{bad}"
         )
     if verb == "load_batch":
+        if result["state"] == "approval":
+            return f"load: a person is asked, {result['question']}"
         return f"load: {result['state']}, {count(result['rows'], 'row')}"
     return f"{verb.replace('_', ' ')}: {result.get('state', 'done')}"
 
