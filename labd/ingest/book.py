@@ -45,10 +45,6 @@ class IngestBook:
         self._by_name: dict[str, Record] = {}
         self._by_id: dict[str, Record] = {}
 
-    def know(self, *, catalogs: Iterable[str], credentials: Iterable[str]) -> None:
-        """Names that changed settings have now."""
-        self._known = checks.Known(self._known.queues, frozenset(catalogs), frozenset(credentials))
-
     async def open(self) -> None:
         """Read what the last daemon left."""
         for row in await self._engine.journal.read("ingest.definitions"):

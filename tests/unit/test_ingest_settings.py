@@ -168,3 +168,12 @@ def test_a_missing_secret_or_table_is_a_refusal_that_names_the_reference(tmp_pat
         catalog_access("lake", settings, tmp_path, {})
     with pytest.raises(TableRefused, match=r"no table \[ingest.catalog.other\]"):
         catalog_access("other", settings, tmp_path)
+
+
+def test_every_secret_word_of_the_sources_is_known_as_one() -> None:
+    secret = ("secret_access_key", "session_token", "account_key", "sas_token", "bearer_token", "client_secret")
+    plain = ("access_key_id", "client_id", "tenant_id", "region", "endpoint", "service_account_file", "account")
+    assert list(secret_keys(dict.fromkeys((*secret, "service_account_key", *plain), "x"))) == [
+        *secret,
+        "service_account_key",
+    ]
