@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from labd.demo_daemon import READY_S, DemoDaemon, module_command, typed
+from labd.demo_files import INGESTION, MANY, DemoFiles
 from labd.demo_reader import CUSTOMER, DemoReader
 from labd.engine import interpreters
 from labd.tour import TOUR, Step
@@ -86,6 +88,7 @@ class Tour:
         self._job = ""
         self._version = ""
         self._reader: DemoReader | None = None
+        self._files = DemoFiles(daemon.folder / "arrivals")
 
     def take(self) -> None:
         """All steps; one that fails does not end it."""
@@ -95,13 +98,15 @@ class Tour:
                 if not step.command.startswith("@"):
                     self.left_out.append(f"labctl {step.command}")
                 continue
-            if step.command.startswith("@"):
-                if not self._until(step.command):
-                    self.failed.append(f"{step.command} did not come true within {STEP_S:.0f} s")
-                continue
             if step.title:
                 _say(step.title)
-            command = step.command.format(protocols=_shipped("protocols"), job=self._job, version=self._version)
+            if step.command.startswith("@"):
+                if not self._act(step.command):
+                    self.failed.append(f"{step.command} did not come true within {STEP_S:.0f} s")
+                continue
+            command = step.command.format(
+                protocols=_shipped("protocols"), arrivals=self._files.folder, job=self._job, version=self._version
+            )
             print(f"  $ labctl {command}", flush=True)
             if step.makes and not _has_installer():
                 self.without[step.makes] = f"environment {step.makes} needs uv, or venv with pip"
@@ -117,7 +122,10 @@ class Tour:
 
         wings = Client(self._host).status()["wings"]
         off = {wing["name"]: wing for wing in wings if wing["install"]}
-        return {name: f"wing {name}: {wing['reason']}" for name, wing in off.items()}
+        told = {name: f"wing {name}: {wing['reason']}" for name, wing in off.items()}
+        if importlib.util.find_spec("pyiceberg") is None:  # it is wanted in an environment, here the demo's own
+            told["ingest"] = "wing ingest: pyiceberg is not installed; pip install 'labd[ingest]'"
+        return told
 
     def _type(self, step: Step, command: str) -> None:
         code, told = _labctl(command, self._host, MAKE_S if step.makes else STEP_S)
@@ -133,6 +141,40 @@ class Tour:
             self.left_out.append(f"labctl {command}")
         elif code != step.code:
             self.failed.append(f"labctl {command} ended with {code} instead of {step.code}")
+
+    def _act(self, word: str) -> bool:
+        """Something that is not typed; whether it came true."""
+        if word.startswith("@arrive "):
+            print(f"    {self._files.arrive(word.removeprefix('@arrive '))}", flush=True)
+            return True
+        if word == "@kill":
+            return self._kill()
+        if word == "@compare":
+            return self._compare()
+        return self._until(word)
+
+    def _kill(self) -> bool:
+        """Kill the daemon when some of the files are in, and start it again."""
+        from labctl import Client
+
+        client, done = Client(self._host), 0
+        deadline = time.monotonic() + STEP_S
+        while not done and time.monotonic() < deadline:
+            time.sleep(0.02)
+            run = client.ingestion_runs(INGESTION, limit=1)["runs"][0]
+            done = run["files_processed"] if run["status"] == "running" else 0
+        pid = self._daemon.kill()
+        print(f"    kill -9 {pid}: {done} of {MANY} files were in", flush=True)
+        return 0 < done < MANY and self._daemon.start()
+
+    def _compare(self) -> bool:
+        from labctl import Client
+
+        most = 10_000
+        rows = Client(self._host).query_table(INGESTION, ["number"], limit=most)["rows"]
+        same, told = self._files.compare(Counter(int(row[0]) for row in rows))
+        print(f"    {told}", flush=True)
+        return same
 
     def _until(self, word: str) -> bool:
         from labctl import Client

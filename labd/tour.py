@@ -13,10 +13,11 @@ class Step:
 
     Args:
         title: What it shows; empty where it belongs to the step before.
-        command: What is typed; `{protocols}` is the folder of protocols, `{job}` the job of the last `--no-wait`.
-            `{version}` is the snapshot laid down last. With `@` it is nothing typed: `@moving` waits for the carousel
-            to turn, `@asked` for that job's question, `@served` for a graph; `@reads` and `@read` are a reader's begin
-            and end.
+        command: What is typed; `{protocols}` is the folder of protocols, `{arrivals}` that of files, `{job}` the job of
+            the last `--no-wait`, `{version}` the snapshot laid down last. With `@` it is nothing typed: `@moving` waits
+            for the carousel to turn, `@asked` for that job's question, `@served` for a graph; `@reads` and `@read` are
+            a reader's begin and end; `@arrive` lays files down, `@kill` kills the daemon in the middle of a run and
+            starts it again, `@compare` holds the table against the files.
         code: The exit code that means success.
         makes: The environment that it makes; where it cannot, the steps that need it are left out.
         needs: The environment without which it is left out.
@@ -95,6 +96,28 @@ TOUR = (
         Step("Somebody takes it all the same", 'snapshot approve customer1 {version} --reason "half moved away"'),
         Step("And goes back again", 'snapshot rollback customer1 --reason "they did not"'),
         Step("Real Cypher on what serves", 'snapshot query customer1 "MATCH (p:Person) RETURN count(p) AS people"'),
+    ),
+    *_of(
+        "ingest",
+        Step("Files arrive", "@arrive three"),
+        Step(
+            "Every new file goes into a table once: in one commit that names its batch",
+            "ingest create readings --source file://{arrivals} --format jsonl --table lab.readings --settle 0 "
+            "--batch-files 10",
+        ),
+        Step("", "ingest run readings"),
+        Step("", "ingest query readings --columns number,sensor,celsius --limit 3"),
+        Step("A bad file is quarantined, with the reason, and does not stop the rest (exit code 6)", "@arrive broken"),
+        Step("", "ingest run readings", code=6),
+        Step("", "ingest files readings --bad", code=6),
+        Step("A file that was written anew is loaded anew", "@arrive changed"),
+        Step("", "ingest run readings"),
+        Step("Two hundred files, and a kill -9 of the daemon in the middle of them", "@arrive many"),
+        Step("", "ingest run readings --no-wait"),
+        Step("", "@kill"),
+        Step("After its restart the run goes on by itself, where it was", "job wait {job}"),
+        Step("", "@compare"),
+        Step("", "ingest runs readings"),
     ),
     Step(
         "Look after the motor each working day at six",

@@ -56,6 +56,7 @@ def test_demo_exit_takes_the_whole_tour_and_ends_with_0(state_dir: Path) -> None
         "loaded: yes", "env sync ot2\n    ot2: ready", "three_colours.py: ok", "command_count: 38", "total_ul: 250",
         "R 200 + Y 100 + B 80 + G 0 = 380 ul; a well takes at most 300 ul", "05:00:00Z", "every step succeeded.",
         "and no failure", "was whole already", "customer1: rolled back", "red: restock +15.00 ml",
+        "three files of 20 readings arrived", "! thursday.jsonl.gz", "kill -9 ", "0 too often, 0 missing",
         "mix_color_with_inventory took it",
         "Insufficient stock for: yellow (available: 45.0 ul, required: 50.0 ul). Please restock before proceeding.",
     ):  # fmt: skip
