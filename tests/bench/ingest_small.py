@@ -28,7 +28,7 @@ from tests.fakes.ingest_rig import IngestRig
 FILES = 5000
 FILE_BYTES = 2048
 BATCH_FILES = 1000
-SINGLE_FILES = 300
+SINGLE_FILES = 150
 NEW_FILES = 20
 
 

@@ -59,7 +59,7 @@ def test_a_load_that_is_killed_at_any_step_is_in_once_when_it_is_asked_again(rig
 def test_a_table_is_made_once_however_its_first_load_is_killed(rig: IngestRig) -> None:
     rig.write("a.jsonl", [{"id": 1}])
     with killer() as child:
-        for step in range(1, MOST_STEPS):
+        for step in range(1, MOST_STEPS, 3):
             rig.table = rig.table_named("readings", namespace=f"lab.n{step}")
             batch = rig.batch(rig.files())
             first = child.load(batch, kill_at=step)
