@@ -113,6 +113,17 @@ def lab() -> Iterator[Lab]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def own_lab(state_dir: Path) -> Iterator[Lab]:
+    """One daemon for a test that ends it or starts it again."""
+    lab = _lab(state_dir)
+    try:
+        lab.daemon.start().ready()
+        yield lab
+    finally:
+        lab.daemon.end()
+
+
 class Seen:
     """One browser: its pages, and what they said that they should not."""
 
@@ -151,6 +162,18 @@ class Seen:
             self.said += [f"policy: {line}" for line in page.evaluate("() => window.labdViolations")]
         left = [line for line in self.said if not any(word in line for word in self.expected)]
         assert not left, "\n".join(left)
+
+
+@pytest.fixture
+def own_seen(chromium: Any, own_lab: Lab) -> Iterator[Seen]:
+    """The browser of a person at a daemon of the test's own."""
+    context = chromium.new_context(viewport={"width": 1360, "height": 860}, base_url=own_lab.origin)
+    seen = Seen(context, own_lab).log_in()
+    try:
+        yield seen
+        seen.check()
+    finally:
+        context.close()
 
 
 @pytest.fixture

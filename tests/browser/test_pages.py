@@ -1,0 +1,114 @@
+"""Every page in both themes and three sizes: shown, not empty, not too wide, usable by everybody, kept as a picture."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import OUTPUT, Lab, Seen
+from tests.fakes import axe_core
+
+PAGES = {
+    "bench": ("/", "Bench"),
+    "jobs": ("/jobs", "Jobs"),
+    "jobs-failed": ("/jobs?state=failed", "Jobs"),
+    "job": ("/jobs/{talk}", "Job {talk}"),
+    "job-asks": ("/jobs/{plate}", "Job {plate}"),
+    "job-failed": ("/jobs/{broken}", "Job {broken}"),
+    "tasks": ("/tasks", "Tasks"),
+    "task": ("/tasks/resort.move_to_angle", "resort.move_to_angle"),
+    "queues": ("/queues", "Queues"),
+    "schedules": ("/schedules", "Schedules"),
+    "audit": ("/audit", "Audit"),
+    "access": ("/access", "Access"),
+    "health": ("/health", "Health"),
+}
+FITS = """() => {
+    const main = document.querySelector("main");
+    const edge = main.getBoundingClientRect().right + 1, box = (node) => node.getBoundingClientRect();
+    const wide = [...main.querySelectorAll("*")].filter((node) => !node.closest(".scroll, pre, .vtable, .track, svg")
+        && box(node).right > edge && box(node).width);
+    return {page: document.documentElement.scrollWidth - innerWidth, main: main.scrollWidth - main.clientWidth,
+        wide: wide.slice(0, 3).map((node) => node.className + ": " + node.textContent.slice(0, 60))};
+}"""
+
+
+@pytest.fixture(scope="module")
+def jobs(lab: Lab) -> dict[str, int]:
+    """Something to show on every page."""
+    client = lab.daemon.client
+    made = {"talk": lab.submit("talk", lines=4), "plate": lab.submit("load_plate"), "broken": lab.submit("broken")}
+    lab.daemon.ended(made["talk"])
+    lab.daemon.ended(made["broken"])
+    client.pause_queue("maintenance", "cleaning")
+    client.add_schedule({"name": "morning", "task": "talk", "args": {"lines": 1}, "cron": "0 6 * * 1-5"})
+    client.submit("resort.move_to_angle", {"degrees": 10}, delay_s=3600)
+    return made
+
+
+def _shown(page: Any, title: str) -> None:
+    page.locator("main h1", has_text=re.compile(f"^{re.escape(title)}$")).wait_for()
+    page.wait_for_function("() => !document.querySelector('main').textContent.includes('Looking …')")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", ["desk", "phone", "wall"])
+def test_every_page_fits(lab: Lab, browsers: Callable[..., Seen], jobs: dict[str, int], size: str, theme: str) -> None:
+    seen = browsers(size, theme).log_in()
+    page = seen.open()
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for name, (path, title) in PAGES.items():
+        page.evaluate("(path) => { location.hash = path; }", path.format(**jobs))
+        _shown(page, title.format(**jobs))
+        page.wait_for_function("() => document.querySelector('main').innerText.length > 80")
+        page.wait_for_timeout(150)
+        page.screenshot(path=OUTPUT / f"{name}-{size}-{theme}.png")
+        fits = page.evaluate(FITS)
+        assert fits["page"] <= 0 and fits["main"] <= 0 and not fits["wide"], f"{name} {size}: {fits}"
+        stop = page.locator("#stop").bounding_box()
+        assert stop["y"] >= 0 and stop["x"] + stop["width"] <= page.viewport_size["width"], (
+            f"{name}: STOP is off screen"
+        )
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+
+
+def _summary(fault: dict[str, Any]) -> str:
+    return str(fault["nodes"][0]["failureSummary"])[:300]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_use_every_page(
+    lab: Lab, browsers: Callable[..., Seen], jobs: dict[str, int], theme: str
+) -> None:
+    script = axe_core.script()
+    page = browsers("desk", theme).log_in().open()
+    page.evaluate(script)
+    found = []
+    for name, (path, title) in PAGES.items():
+        page.evaluate("(path) => { location.hash = path; }", path.format(**jobs))
+        _shown(page, title.format(**jobs))
+        page.wait_for_timeout(150)
+        report = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            f"{name}: {fault['id']} ({fault['impact']}): {fault['nodes'][0]['html'][:160]} {_summary(fault)}"
+            for fault in report["violations"]
+            if fault["impact"] in ("serious", "critical")
+        ]
+    assert not found, "\n".join(found)
+
+
+def test_every_page_of_the_menu_has_its_key(lab: Lab, seen: Seen) -> None:
+    page = seen.open()
+    titles = ("Bench", "Jobs", "Tasks", "Queues", "Schedules", "Audit", "Access", "Health")
+    keys = dict(zip("bjkqsach", titles, strict=True))
+    for key, title in keys.items():
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        _shown(page, title)
+    page.keyboard.press("?")
+    told = page.inner_text("dialog")
+    assert all(title in told for title in keys.values())
+    assert "STOP" in told
