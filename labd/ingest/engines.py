@@ -27,15 +27,19 @@ LOOK_S = 120.0
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What children are started with; `given` goes to the child with every call, `secrets` are hidden in its words."""
+    """What children are started with; what `given` makes of a memory limit goes to the child with every call.
+
+    Why it is made anew for each call: it holds secrets, which are resolved when they are used and kept nowhere.
+    """
 
     name: str
     environment: str
     memory_mib: Mapping[MemoryClass, int]
+    is_limited: bool = True
+    """Whether the system limits a child's memory; a JVM reserves more than it uses and has a limit of its own."""
     size: int = 2
     idle_s: float = 300.0
-    given: dict[str, Any] = {}
-    secrets: tuple[str, ...] = ()
+    given: Callable[[int], dict[str, Any]] = lambda memory_mib: {}
 
 
 class Lane:
@@ -74,9 +78,12 @@ class Lane:
 class ChildEngine:
     """An engine in child processes; satisfies `labd.ingest.port.TableEngine`."""
 
-    def __init__(self, settings: EngineSettings, lane: Lane, urgent: bool = False) -> None:
+    def __init__(
+        self, settings: EngineSettings, lane: Lane, memory: MemoryClass = "default", urgent: bool = False
+    ) -> None:
         self.name = settings.name
         self._settings = settings
+        self._memory: MemoryClass = memory
         self._lane = lane
         self._urgent = urgent
 
@@ -114,9 +121,11 @@ class ChildEngine:
         """The pool ends the children."""
 
     async def _ask(self, verb: str, limit_s: float, **args: Any) -> Any:
-        given = {"engine": self.name, **self._settings.given, **msgspec.to_builtins(args)}
+        settings = self._settings
+        own = settings.given(settings.memory_mib[self._memory])
+        given = {"engine": self.name, **own, **msgspec.to_builtins(args)}
         async with self._lane.child(self._urgent) as child:
-            return await child.ask(verb, given, limit_s, [*self._settings.secrets, *secrets_in(given)])
+            return await child.ask(verb, given, limit_s, secrets_in(given))
 
 
 class EnginePool:
@@ -148,13 +157,14 @@ class EnginePool:
         lane = self._lanes.get((name, memory))
         if lane is None:
             lane = self._lanes[name, memory] = Lane(self._maker(settings, memory), settings.size)
-        return ChildEngine(settings, lane, urgent)
+        return ChildEngine(settings, lane, memory, urgent)
 
     def _maker(self, settings: EngineSettings, memory: MemoryClass) -> Callable[[], EngineChild]:
         def start() -> Awaitable[Worker]:
             if self._worker_of is None:
                 raise EnvironmentOff(f"ingest: there are no workers here for engine {settings.name}")
-            return self._worker_of(settings.environment, MODULE, settings.memory_mib[memory])
+            limit_mib = settings.memory_mib[memory] if settings.is_limited else 0
+            return self._worker_of(settings.environment, MODULE, limit_mib)
 
         return lambda: EngineChild(settings.name, start, self._clock, settings.idle_s)
 

@@ -168,13 +168,15 @@ class Pipeline:
         run.counts.unsettled += page.unsettled
         run.body.denied += page.denied
         found = batching.sort(await self._ledger.compare(record, page.entries), record.definition.changed, only)
-        self._take(run, batcher.add(found.taken))
+        full = batcher.add(found.taken)
+        self._take(run, full)
         for seen, mark, fault in (
             (found.ignored, FileMark.IGNORED, batching.IGNORED), (found.held, FileMark.HELD, batching.HELD)
         ):  # fmt: skip
             if seen:
                 self._ledger.mark(record, seen, mark, run, fault)
-        await self._book.commit()
+        if full or found.ignored or found.held:
+            await self._book.commit()
         if not record.definition.source.lexical or not page.count:
             return None
         return str(msgspec.json.decode(page.entries)[-1][0])

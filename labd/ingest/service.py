@@ -12,17 +12,17 @@ from labd import credentials
 from labd.clock import iso
 from labd.engine.job import ENDED, Caller, Job, JobState, Submission
 from labd.engine.registry import StopSpec, TaskSpec
-from labd.errors import LabdError, UnknownJob
+from labd.errors import LabdError, Refused, SettingsFault, UnknownJob
 from labd.ingest import schedules, watch
 from labd.ingest.book import IngestBook
 from labd.ingest.desk import IngestDesk
-from labd.ingest.engines import EnginePool, EngineSettings
+from labd.ingest.engines import EnginePool, EngineSettings, MemoryClass
 from labd.ingest.ledger import FileLedger
 from labd.ingest.pipeline import Engines, Pipeline
 from labd.ingest.port import TableEngine
 from labd.ingest.record import BatchRecord, Record, RunState, Trigger
 from labd.ingest.runs import RunBook
-from labd.ingest.settings import IngestSettings
+from labd.ingest.settings import IngestSettings, SparkSettings
 from labd.wing import Host
 
 QUEUE_PRIORITY = 3
@@ -30,7 +30,6 @@ SIZE, HIGH_SIZE = 4, 1  # jobs of a queue at once
 CHILDREN = 2  # of one engine and memory class
 FOLLOW_S = 3600.0
 LIVE = frozenset({"catalog", "credentials", "definition", "flow_run_timeout_seconds", "simulated"})
-OF_SPARK_LIVE = frozenset({"small_bytes"})
 
 log = structlog.get_logger("ingest")
 
@@ -93,10 +92,14 @@ class IngestService:
 
     def tasks(self) -> list[TaskSpec | StopSpec]:
         """The run and its steps."""
+        from labd.ingest.adopt import adoption_tasks
         from labd.ingest.operations import operation_tasks
         from labd.ingest.tasks import ingest_tasks
 
-        return [*ingest_tasks(self), *operation_tasks(self, self.desk.operations)]
+        desk = self.desk
+        return [
+            *ingest_tasks(self), *operation_tasks(self, desk.operations), *adoption_tasks(self, desk.adoption)
+        ]  # fmt: skip
 
     def endpoints(self) -> list[Any]:
         """The routes of the wing."""
@@ -240,7 +243,7 @@ class IngestService:
 
 def engine_settings(settings: IngestSettings) -> dict[str, EngineSettings]:
     """What children are started with; Spark only where it is set up."""
-    memory: dict[Any, int] = {"default": settings.memory_mib, "high": settings.high_memory_mib}
+    memory: dict[MemoryClass, int] = {"default": settings.memory_mib, "high": settings.high_memory_mib}
     found = {
         "arrow": EngineSettings(
             name="arrow", environment=settings.environment, memory_mib=memory, size=CHILDREN, idle_s=settings.idle_s
@@ -248,17 +251,27 @@ def engine_settings(settings: IngestSettings) -> dict[str, EngineSettings]:
     }
     spark = settings.spark
     if spark.url:
-        token = "" if spark.token is None else credentials.resolve(spark.token)
-        given: dict[str, Any] = {
-            "url": spark.url, "conf": spark.conf, "catalog": spark.catalog, "idle_s": spark.idle_s,
-            "connect_timeout_s": spark.connect_timeout_s, "secrets": {"token": token} if token else {},
-        }  # fmt: skip
-        unlimited: dict[Any, int] = {"default": 0, "high": 0}  # a JVM reserves more than it uses
         found["spark"] = EngineSettings(
-            name="spark", environment=spark.environment, memory_mib=unlimited, size=1, idle_s=spark.idle_s,
-            given={"spark": given},
+            name="spark", environment=spark.environment, memory_mib=memory, is_limited=False, size=1,
+            idle_s=spark.idle_s, given=lambda memory_mib: {"spark": _spark(spark, memory_mib)},
         )  # fmt: skip
     return found
+
+
+def _spark(spark: SparkSettings, memory_mib: int) -> dict[str, Any]:
+    """What the Spark engine is told with every call.
+
+    Raises:
+        Refused: The token is not where the settings say; names the reference only.
+    """
+    try:
+        token = None if spark.token is None else credentials.resolve(spark.token)
+    except SettingsFault as fault:
+        raise Refused(f"ingest engine spark: [ingest.spark] token: {fault.message}") from fault
+    return {
+        "url": spark.url, "conf": spark.conf, "catalog": spark.catalog, "memory_mib": memory_mib,
+        "connect_timeout_s": spark.connect_timeout_s, "secrets": {} if token is None else {"token": token},
+    }  # fmt: skip
 
 
 def _waits_for(batches: list[BatchRecord]) -> str:

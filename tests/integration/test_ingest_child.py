@@ -163,7 +163,7 @@ async def test_a_person_does_not_wait_behind_a_load(state_dir: Path) -> None:
     async with rig(state_dir) as one, rig(state_dir / "other") as other:
         made = [one.child, other.child]
         lane = Lane(lambda: made.pop(0), 1)
-        settings = EngineSettings(name="arrow", environment="default", memory_mib={})
+        settings = EngineSettings(name="arrow", environment="default", memory_mib={"default": 512})
         async with lane.child(urgent=False) as held:
             assert held is one.child
             page = await ChildEngine(settings, lane, urgent=True).list_files(
