@@ -18,11 +18,12 @@ from labd.ingest.remote_blocks import Block
 from labd.ingest.remote_fit import fit, fit_batch, rescued_column
 from labd.ingest.remote_text import Text
 from labd.ingest.remote_types import merge, normal
-from labd.ingest.remote_values import Record, fit_value, load, match_names, time_kind, type_of
+from labd.ingest.remote_values import DEEPEST, Record, fit_value, load, match_names, time_kind, too_deep, type_of
 
 Json = dict[str, Any]
 SMALL_BYTES = 64 * 1024
 SNIFFED_LINES = 20
+WINDOW_BYTES = 2048
 ROWS_AT_ONCE = 4096
 
 
@@ -44,7 +45,10 @@ class JsonLines:
 
     def parse(self, data: bytes, offset: int, line: int, known: dict[str, Any], *, last: bool) -> Iterator[Block]:
         """Blocks with types; those that are clean with their rows."""
-        table = self._inferred(data, known)
+        try:
+            table = self._inferred(data, known)
+        except RecursionError:
+            table = None
         newlines = data.count(b"\n")
         lines = None if table is None else _row_lines(data, newlines, line, table.num_rows)
         if table is not None and lines is not None:
@@ -169,6 +173,8 @@ def _from(number_of: Callable[[int], Json], begun: int) -> Callable[[int], Json]
 
 def _read(data: bytes, explicit: dict[str, Any]) -> Any:
     """A block by pyarrow; None if it refuses."""
+    if _has_deep_line(data):
+        return None
     schema = pa.schema([(name, kind) for name, kind in explicit.items() if kind is not None])
     options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer")
     reading = pa.json.ReadOptions(block_size=max(2**20, min(len(data), 2**20)))
@@ -177,10 +183,29 @@ def _read(data: bytes, explicit: dict[str, Any]) -> Any:
         table.validate()  # a list that begins with null comes out broken where its type was inferred (pyarrow 26)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-    if len(set(table.schema.names)) < table.num_columns:
+    if len(set(table.schema.names)) < table.num_columns or any(_deep(field.type, DEEPEST) for field in table.schema):
         return None
     absent = [name for name in explicit if name in table.schema.names and table.column(name).null_count == len(table)]
     return table.drop_columns(absent) if absent else table
+
+
+def _has_deep_line(data: bytes) -> bool:
+    """Whether a line is nested too deeply for pyarrow; only lines that fill a window can be, others are passed over."""
+    begin = 0
+    while begin + WINDOW_BYTES <= len(data):
+        if data.find(b"\n", begin, begin + WINDOW_BYTES) >= 0:
+            begin += WINDOW_BYTES
+            continue
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        if too_deep(data[data.rfind(b"\n", 0, begin) + 1 : end]):
+            return True
+        begin = end + 1
+    return False
+
+
+def _deep(kind: Any, left: int) -> bool:
+    return left == 0 or any(_deep(kind.field(place).type, left - 1) for place in range(kind.num_fields))
 
 
 def _readable(kind: Any) -> Any:

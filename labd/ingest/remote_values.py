@@ -22,6 +22,8 @@ DATE = re.compile(r"\d{4}-\d\d-\d\d\Z")
 NAIVE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?\Z")
 ZONED = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d(:?\d\d)?)\Z")
 _LONG = 2**63
+DEEPEST = 100
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _INT = 2**31
 
 
@@ -58,14 +60,30 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_record, parse_float=Real)
 
 
 def load(line: str) -> Record | None:
-    """The object of a line; None if it is none, or has half a surrogate pair (`\\ud800`), which no text can hold."""
+    """The object of a line; None if it is none, is nested too deeply, or has half of a surrogate pair in it."""
     try:
+        if line.count("{") + line.count("[") > DEEPEST and too_deep(line.encode()):
+            return None
         found = _DECODER.decode(line)
         if "\\ud" in line.lower():
             json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, Record) else None
+
+
+def too_deep(line: bytes) -> bool:
+    """Whether the brackets of a line may be nested beyond `DEEPEST`; brackets in texts may make it say so wrongly.
+
+    Why by taking pairs away: it is fast, and pyarrow's reader ends the process at some 10,000 levels.
+    """
+    left = line.translate(None, _NO_BRACKETS)
+    for _ in range(DEEPEST):
+        fewer = left.replace(b"{}", b"").replace(b"[]", b"")
+        if len(fewer) == len(left):
+            return len(left) > 2 * DEEPEST
+        left = fewer
+    return bool(left)
 
 
 def text_of(value: Any) -> str:

@@ -11,8 +11,8 @@ from labd.ingest.remote_types import UnknownType, merge, to_arrow, to_word
 
 @pytest.mark.parametrize(
     "word",
-    ["boolean", "int", "long", "float", "double", "string", "date", "time", "timestamp", "timestamptz", "binary", "uuid",
-     "fixed[16]", "decimal(38, 0)", "list<string>", "map<string, list<long>>",
+    ["boolean", "int", "long", "float", "double", "string", "date", "time", "timestamp", "timestamptz", "binary",
+     "uuid", "fixed[16]", "decimal(38, 0)", "list<string>", "map<string, list<long>>",
      "struct<a: long, `b c`: struct<`d``e`: date>>"],
 )  # fmt: skip
 def test_a_word_and_its_type_are_the_same(word: str) -> None:

@@ -268,3 +268,24 @@ def test_very_long_line_is_refused_before_it_is_in_memory(tmp_path: Path) -> Non
 def test_gzip_broken_at_its_end_gives_no_row(tmp_path: Path) -> None:
     data = gzip.compress(b'{"a": 1}\n' * 100_000)
     assert fault(tmp_path, data[:-8] + bytes(8), name="x.gz")[0] == "malformed"
+
+
+@pytest.mark.parametrize("depth", [150, 2_000, 100_000])
+def test_line_that_is_nested_too_deeply_is_rescued_and_ends_nothing(tmp_path: Path, depth: int) -> None:
+    for opening, closing in (('{"a":', "}"), ('{"a":[{},', "]}")):
+        line = opening * depth + "1" + closing * depth
+        found = read(tmp_path, f'{{"amount": 1}}\n{line}\n'.encode(), table=LONG)
+        assert found.rows == [{"amount": 1}, {"amount": None}]
+        assert found.rescued == [{"_raw": line, "_line": 2}]
+
+
+def test_list_that_begins_with_null_keeps_its_places(tmp_path: Path) -> None:
+    found = read(tmp_path, b'{"v": [null, 1]}\n{"v": [[]]}\n{"v": [2]}\n', table=[{"name": "v", "type": "list<long>"}])
+    assert [row["v"] for row in found.rows] == [[None, 1], [None], [2]]
+    assert found.rescued == [{"v": [[]], "_line": 2}]
+    assert read(tmp_path, b'{"v": [null, 1]}').rows == [{"v": [None, 1]}]
+
+
+def test_half_of_a_surrogate_pair_is_rescued_as_written(tmp_path: Path) -> None:
+    found = read(tmp_path, b'{"amount": 1}\n{"amount": 2, "s": "\\ud800"}\n', table=LONG)
+    assert found.rescued == [{"_raw": '{"amount": 2, "s": "\\ud800"}', "_line": 2}]

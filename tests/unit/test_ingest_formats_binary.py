@@ -44,7 +44,7 @@ def test_types_of_parquet_become_those_of_iceberg(tmp_path: Path) -> None:
             "u64": pa.array([2**64 - 1], pa.uint64()),
             "f": pa.array([0.5], pa.float32()),
             "zone": pa.array([NOON], berlin),
-            "naive": pa.array([datetime(2024, 2, 29, 12)], pa.timestamp("ms")),
+            "naive": pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ms")),
             "day": pa.array([date(2024, 2, 29)]),
             "at": pa.array([time(1, 2, 3)], pa.time32("s")),
             "dec": pa.array([Decimal("1.50")], pa.decimal128(10, 2)),
