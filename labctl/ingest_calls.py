@@ -86,6 +86,12 @@ class IngestCalls:
         """Load the files of a span of time (ISO 8601) that are not in the table yet."""
         return self._object(ingest.backfill(ingestion, since, until, match, dry_run), ingest.LIST_ANSWER_S)
 
+    def adopt_ingestion(
+        self, ingestion: str, until: str | None = None, match: str | None = None, dry_run: bool = False
+    ) -> Json:
+        """Note files as loaded that another loader has put into the table; none is read."""
+        return self._object(ingest.adopt(ingestion, until, match, dry_run), ingest.LIST_ANSWER_S)
+
     def estimate_ingestion(self, ingestion: str, full: bool = False) -> Json:
         """What the next run would load, and how long it may take."""
         return self._object(ingest.estimate(ingestion, full), ingest.LIST_ANSWER_S)

@@ -62,6 +62,17 @@ def backfill(answer: Json) -> str:
     return "\n".join(lines)
 
 
+def adopted(answer: Json) -> str:
+    """`labctl ingest adopt`."""
+    verb = "would be noted" if answer["dry_run"] else "are noted"
+    lines = [f"{answer['ingestion']}: {answer['count']} of {answer['listed']} files {verb} as loaded, none is read"]
+    if answer["dry_run"]:
+        lines += [printable(f"  {one['path']}") for one in answer["files"][:LISTED]]
+        if answer["count"] > LISTED:
+            lines.append(f"  and {answer['count'] - LISTED} more; --json lists them")
+    return "\n".join(lines)
+
+
 def imported(answer: Json) -> str:
     """`labctl ingest import`."""
     rows = [

@@ -72,6 +72,11 @@ def backfill(ingestion: str, since: str | None, until: str | None, match: str | 
     return post(f"{one_path(ingestion)}/backfill", {"dry_run": dry_run, **given(since=since, until=until, match=match)})
 
 
+def adopt(ingestion: str, until: str | None, match: str | None, dry_run: bool) -> Request:
+    """Files that another loader has loaded."""
+    return post(f"{one_path(ingestion)}/adopt", {"dry_run": dry_run, **given(until=until, match=match)})
+
+
 def estimate(ingestion: str, full: bool) -> Request:
     """What a run would load."""
     return post(f"{one_path(ingestion)}/estimate", {"full": full})

@@ -6,7 +6,7 @@ import click
 
 from labctl import exits, ingest_words
 from labctl.commands.ingest_define import create, delete, edit
-from labctl.commands.ingest_load import backfill, refresh, retry, run
+from labctl.commands.ingest_load import adopt, backfill, refresh, retry, run
 from labctl.commands.ingest_look import estimate, files, preview, query, runs, schema
 from labctl.commands.ingest_transfer import export, import_
 from labctl.commands.root import LabGroup
@@ -25,7 +25,7 @@ def command() -> None:
 
 for _one in (create, edit, delete, run, runs, files, retry, preview, estimate, backfill, refresh):
     command.add_command(_one)
-for _one in (export, import_, query, schema):
+for _one in (adopt, export, import_, query, schema):
     command.add_command(_one)
 
 

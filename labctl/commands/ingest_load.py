@@ -79,6 +79,24 @@ def backfill(
 
 @click.command(cls=LabCommand)
 @click.argument("ingestion")
+@click.option("--until", metavar="TIME", help="Changed before this instant, or `2h` ago.")
+@click.option("--match", metavar="GLOB", help="Whose path fits; * crosses folders.")
+@click.option("--dry-run", is_flag=True, help="Only list the files.")
+@waits
+@click.pass_obj
+def adopt(
+    call: Invocation, /, ingestion: str, until: str | None, match: str | None, dry_run: bool, **waiting: Any
+) -> int:
+    """Note files as loaded that another loader has put into the table already; none is read."""
+    answer = call.client.adopt_ingestion(ingestion, arguments.moment(until), match, dry_run)
+    if answer["job"] is None:
+        call.emit(answer, lambda: ingest_plans.adopted(answer))
+        return exits.DONE
+    return finish(call, answer["job"], **waiting, watch=JobWatch())
+
+
+@click.command(cls=LabCommand)
+@click.argument("ingestion")
 @click.option("--full", "mode", flag_value="full", help="Load all files again.")
 @click.option("--new-only", "mode", flag_value="new_only", help="Load only files that no run has taken yet.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be done, files, bytes and time.")

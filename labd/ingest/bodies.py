@@ -95,6 +95,14 @@ class BackfillBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     dry_run: bool = False
 
 
+class AdoptBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """New files changed before `until`, whose path the glob `match` fits."""
+
+    until: Text | None = None
+    match: Text | None = None
+    dry_run: bool = False
+
+
 class FullQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """`full`: as if nothing had been loaded."""
 

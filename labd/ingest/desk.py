@@ -11,6 +11,7 @@ from labd.clock import iso
 from labd.engine.job import Caller, Job
 from labd.errors import BadRequest, Conflict, NotFound, UnknownSchedule
 from labd.ingest import transfer
+from labd.ingest.adopt import Adoption
 from labd.ingest.definition import Definition
 from labd.ingest.intake import Intake
 from labd.ingest.looks import Looks
@@ -43,6 +44,7 @@ class IngestDesk:
         self._clock = host.clock
         self.looks = Looks(service, host)
         self.operations = Operations(service, self.looks)
+        self.adoption = Adoption(service, self.looks)
         self.intake = Intake(service, host)
 
     def find(self, name_or_id: str, *, deleted: bool = False) -> Record:

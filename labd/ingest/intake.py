@@ -167,10 +167,10 @@ def _key(name: str) -> str:
 
 
 def _paused(definition: Definition, files: int | None) -> str:
-    loaded = "" if files is None else f" ({files} were loaded there)"
+    name, loaded = definition.name, "" if files is None else f" ({files} were loaded there)"
     return (
-        f"it begins paused: its ledger is empty, so the first run takes every file{loaded}; look with "
-        f"`labctl ingest estimate {definition.name}`, then `labctl ingest resume {definition.name}`"
+        f"it begins paused: its first run takes every file{loaded}; `labctl ingest adopt {name}` notes those that are "
+        f"in the table already, then `labctl ingest resume {name}`"
     )
 
 

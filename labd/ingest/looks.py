@@ -5,12 +5,13 @@ from __future__ import annotations
 import heapq
 from collections.abc import AsyncIterator
 from fnmatch import translate
+from re import Pattern
 from re import compile as compiled
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from labd.clock import iso
+from labd.clock import from_iso, iso
 from labd.errors import BadRequest
 from labd.ingest import access, estimate
 from labd.ingest.definition import Definition, Destination
@@ -27,6 +28,31 @@ PAST_RUNS = 20
 PREVIEW_PAGES = 10
 QUERY_LIMIT = 10_000
 KNOWN_PAGE = 1000
+
+
+class Window(NamedTuple):
+    """Files by time of change, `since` included and `until` not, and by a glob over the whole path."""
+
+    since: float | None
+    until: float | None
+    glob: Pattern[str] | None
+
+    @classmethod
+    def of(cls, since: str | None, until: str | None, match: str | None) -> Window:
+        """From words.
+
+        Raises:
+            BadRequest: An instant that is none.
+        """
+        glob = None if match is None else compiled(translate(match))
+        return cls(_instant("since", since), _instant("until", until), glob)
+
+    def has(self, file: Seen) -> bool:
+        """Whether a file is in it."""
+        is_early = self.since is not None and file.modified_at < self.since
+        if is_early or (self.until is not None and file.modified_at >= self.until):
+            return False
+        return self.glob is None or self.glob.match(file.path) is not None
 
 
 class Looks:
@@ -81,23 +107,16 @@ class Looks:
         found.runs_per_month = estimate.runs_per_month(definition.schedule, self._clock.wall())
         return found
 
-    async def files(
-        self, record: Record, since: float | None, until: float | None, match: str | None
-    ) -> tuple[int, list[ListedFile]]:
-        """Files of the source by time of change and name, each as the ledger knows it; and how many were listed."""
-        wanted = None if match is None else compiled(translate(match))
+    async def files(self, record: Record, window: Window) -> tuple[int, list[ListedFile]]:
+        """Files of the source in a window, each as the ledger knows it; and how many were listed."""
         listed, found = 0, list[ListedFile]()
         passed_over = await self._passed_over(record)
         async for page in self.pages(record):
             listed += page.count
             fresh = {seen.path: seen for seen in await self._service.ledger.compare(record, page.entries)}
-            for seen in _all(page):
-                is_late = since is None or seen.modified_at >= since
-                if not is_late or (until is not None and seen.modified_at >= until):
-                    continue
-                if wanted is None or wanted.match(seen.path):
-                    state = _state_of(fresh.get(seen.path), passed_over.get(seen.path, "loaded"))
-                    found.append(ListedFile(seen.path, seen.size_bytes, iso(seen.modified_at), state))
+            for seen in filter(window.has, _all(page)):
+                state = _state_of(fresh.get(seen.path), passed_over.get(seen.path, "loaded"))
+                found.append(ListedFile(seen.path, seen.size_bytes, iso(seen.modified_at), state))
         return listed, found
 
     async def _passed_over(self, record: Record) -> dict[str, str]:
@@ -176,3 +195,12 @@ def _state_of(fresh: Seen | None, known: str) -> str:
     if fresh is None:
         return known
     return "new" if fresh.old is None else "changed" if fresh.was_loaded else fresh.old.state.value
+
+
+def _instant(name: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return from_iso(text if len(text) > 10 else f"{text}T00:00:00Z")
+    except ValueError:
+        raise BadRequest(f"{name} {text[:40]!r} is no instant such as 2026-01-31T08:00:00Z") from None

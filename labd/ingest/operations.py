@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import structlog
 from msgspec import Meta
 
-from labd.clock import from_iso
 from labd.engine.job import Caller, Submission, view
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
 from labd.errors import BadRequest, Refused
-from labd.ingest.looks import Looks
+from labd.ingest.looks import Looks, Window
 from labd.ingest.record import FileMark, Record, State
 from labd.ingest.views import Backfill, Deleted, Operation, Refresh, Retried
 
@@ -86,7 +85,7 @@ class Operations:
         """
         if since is None and until is None and match is None:
             raise BadRequest("backfill: say since, until or match; `labctl ingest run` loads all that is new")
-        listed, matching = await self._looks.files(record, _instant("since", since), _instant("until", until), match)
+        listed, matching = await self._looks.files(record, Window.of(since, until, match))
         wanted = sorted((file for file in matching if file.state != "loaded"), key=lambda file: file.path)
         size_bytes = sum(file.size_bytes for file in wanted)
         told = Backfill(
@@ -233,12 +232,3 @@ def operation_tasks(service: IngestService, operations: Operations) -> list[Task
 def counts_of(counts: Any, *states: FileMark) -> int:
     """Files of some states."""
     return sum(counts[state].files for state in states if state in counts)
-
-
-def _instant(name: str, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return from_iso(text if len(text) > 10 else f"{text}T00:00:00Z")
-    except ValueError:
-        raise BadRequest(f"backfill: {name} {text[:40]!r} is no instant such as 2026-01-31T08:00:00Z") from None

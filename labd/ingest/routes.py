@@ -11,6 +11,7 @@ from labd.errors import BadRequest
 from labd.ingest import transfer
 from labd.ingest import views as shown
 from labd.ingest.bodies import (
+    AdoptBody,
     BackfillBody,
     CreateQuery,
     DeleteQuery,
@@ -213,7 +214,15 @@ def _verbs(desk: IngestDesk) -> list[Endpoint]:
             call.caller, desk.find(call.path["id"]), body.since, body.until, body.match, dry_run=body.dry_run
         )
 
+    async def adopt(call: Call) -> Any:
+        body: AdoptBody = call.body
+        return await desk.adoption.adopt(
+            call.caller, desk.find(call.path["id"]), body.until, body.match, dry_run=body.dry_run
+        )
+
     return [
+        Endpoint("POST", f"{ONE}/adopt", adopt, "operate", "Note files as loaded that another loader has loaded",
+                 body=AdoptBody, answer=shown.Backfill, tags=TAGS, errors=(*CHANGES, *READS[2:])),
         Endpoint("POST", f"{ONE}/run", run, "operate", "Load every new file, as a job",
                  body=RunBody, answer=JobView, status=202, tags=TAGS, errors=CHANGES),
         Endpoint("POST", f"{ONE}/retry", retry, "operate", "Take bad files again",

@@ -178,6 +178,24 @@ async def test_a_backfill_lists_the_exact_files_and_then_loads_those(house: Inge
         assert part in (await house.post("/sales/backfill", body, status=400))["message"]
 
 
+async def test_what_another_loader_has_loaded_is_noted_and_never_read(house: IngestDoor) -> None:
+    await house.post("", house.body(), status=201)
+    for name in ("a.jsonl", "b.jsonl", "new/c.jsonl"):
+        house.put(name, 1)
+    plan = await house.post("/sales/adopt", {"match": "?.jsonl", "dry_run": True})
+    assert ([one["path"] for one in plan["files"]], plan["job"]) == (["a.jsonl", "b.jsonl"], None)
+    told = await house.post("/sales/adopt", {"match": "?.jsonl"})
+    assert (await house.job(told["job"])).result["noted"] == 2
+    assert (await house.get("/sales"))["files"]["loaded"]["files"] == 2
+    assert (await house.run())["files_discovered"] == 1
+    assert house.lake.values("sales") == [1]
+    house.put("a.jsonl", 5, 6)
+    assert (await house.run())["files_discovered"] == 1
+    assert house.lake.values("sales") == [1, 5, 6]
+    assert (await house.post("/sales/adopt", {"until": "2001-01-01"}))["count"] == 0
+    assert [run["status"] for run in (await house.get("/sales/runs"))["runs"]] == ["succeeded"] * 3
+
+
 async def test_a_refresh_tells_first_and_drops_only_when_confirmed(house: IngestDoor) -> None:
     await loaded(house)
     plan = await house.post("/sales/refresh", {"mode": "full", "dry_run": True})
@@ -398,7 +416,7 @@ async def test_openapi_has_every_route_with_its_types(house: IngestDoor) -> None
         for path, methods in document["paths"].items() if "/ingestions" in path
         for method, route in methods.items()
     }  # fmt: skip
-    assert len(routes) == len(house.service.endpoints()) == 24
+    assert len(routes) == len(house.service.endpoints()) == 25
     for (method, path), route in routes.items():
         good = next(answer for status, answer in route["responses"].items() if status.startswith("2"))
         assert good["content"]["application/json"]["schema"], (method, path)
