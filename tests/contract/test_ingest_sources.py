@@ -6,9 +6,12 @@ import hashlib
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from labd.ingest import remote_sources
+from labd.ingest import remote, remote_sources
+from labd.ingest.definition import Format, Quality, SchemaRule
+from labd.ingest.port import Batch, CatalogAccess, FileRef, SourceAccess, TableName
 from labd.ingest.remote_globs import Glob
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_sources import fetch_all, open_source
@@ -167,3 +170,24 @@ def test_a_listing_without_end_in_sight_is_answered_all_the_same(
             break
         page, pages = source.pages(page["cursor"], None, 1000), pages + 1
     assert found == sorted(name for name in NAMES if Glob("**/*").matches(name))
+
+
+def test_the_listed_versions_are_loaded_and_what_changed_meanwhile_is_told(source_lab: Lab, tmp_path: Path) -> None:
+    for number in range(4):
+        source_lab.put(f"day={number % 2}/ü {number}.jsonl", b'{"id": %d}\n' % number * 5)
+    access = source_lab.access("**/*.jsonl")
+    files = tuple(FileRef(*entry) for entry in list_all(access))
+    source_lab.put("day=0/ü 0.jsonl", b'{"id": 7}\n')
+    source_lab.delete("day=1/ü 1.jsonl")
+    catalog = {"type": "sql", "uri": f"sqlite:///{tmp_path}/catalog.db", "warehouse": (tmp_path / "tables").as_uri()}
+    batch = Batch(
+        ingestion="i", token="t", number=1, source=msgspec.convert(access, SourceAccess), format=Format(type="jsonl"),
+        schema=SchemaRule(), quality=Quality(), files=files, report=str(tmp_path / "report.json"),
+        table=TableName(catalog=CatalogAccess(name="default", properties=catalog), namespace="n", table="t"),
+    )  # fmt: skip
+    report = remote.ask("load", {"batch": msgspec.to_builtins(batch)})["answer"]
+    assert (report["state"], report["rows"]) == ("committed", 10)
+    assert {file["path"]: file["state"] for file in report["files"]} == {
+        "day=0/ü 0.jsonl": "changed", "day=0/ü 2.jsonl": "loaded", "day=1/ü 1.jsonl": "vanished",
+        "day=1/ü 3.jsonl": "loaded",
+    }  # fmt: skip
