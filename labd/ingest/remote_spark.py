@@ -1,7 +1,7 @@
 """The engine `spark` as the child's entry asks it: one session, kept from call to call, and the verbs of the port.
 
-Every verb takes the words of `labd.ingest.port` as plain values; beside them `spark` (see `remote_spark_session`) and
-`memory_mib`, the heap of a JVM that is ours. A session that does not answer any more is given up, and the next call
+Every verb takes the words of `labd.ingest.port` as plain values, and beside them `spark`: see `remote_spark_session`.
+A session that does not answer any more is given up, and the next call
 opens another; what became of a commit in it is found out by the batch's token.
 """
 
@@ -12,13 +12,11 @@ from random import Random, SystemRandom
 from typing import Any
 
 from labd.ingest.remote_refusal import Refusal
-from labd.ingest.remote_spark_commit import is_lost
 from labd.ingest.remote_spark_load import SparkLoad, sample
-from labd.ingest.remote_spark_session import Spark, first_line
+from labd.ingest.remote_spark_session import Spark, first_line, is_lost
 from labd.ingest.remote_spark_table import SparkTable
 
 Json = dict[str, Any]
-MEMORY_MIB = 1024
 AGAIN = "what became of a commit is found out by the next call"
 _sessions: dict[str, Spark] = {}
 
@@ -35,8 +33,7 @@ def ask(verb: str, args: Json, random: Random | None = None) -> Any:
     except Refusal:
         raise
     except Exception as fault:
-        text = f"{type(fault).__name__}: {fault}"
-        if is_lost(text):
+        if is_lost(fault):
             spark.lost()
             raise Refusal("cluster_unreachable", f"Spark {spark.url}: {first_line(fault)}; {AGAIN}") from fault
         raise Refusal("table_refused", f"Spark {spark.url}: {verb}: {first_line(fault)}") from fault
@@ -44,11 +41,11 @@ def ask(verb: str, args: Json, random: Random | None = None) -> Any:
 
 def session_of(args: Json) -> Spark:
     """The session that these settings ask for; another one is closed."""
-    given, memory_mib = args.get("spark") or {}, int(args.get("memory_mib") or MEMORY_MIB)
-    key = json.dumps([given, memory_mib], sort_keys=True)
+    given = args.get("spark") or {}
+    key = json.dumps(given, sort_keys=True)
     if key not in _sessions:
         close()
-        _sessions[key] = Spark(given, memory_mib)
+        _sessions[key] = Spark(given)
     return _sessions[key]
 
 
@@ -69,7 +66,7 @@ def _answer(spark: Spark, verb: str, args: Json, random: Random) -> Any:
     if verb == "describe":
         return table.facts() if table.exists() else None
     if verb == "find_tokens":
-        there = set(table.marks()) if table.exists() else set()
+        there = set(table.state().marks()) if table.exists() else set()
         return [token for token in args["tokens"] if token in there]
     if verb == "query":
         if not table.exists():

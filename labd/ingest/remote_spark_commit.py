@@ -25,8 +25,8 @@ from typing import Any
 from labd.ingest.remote_commit import KEPT_TOKENS, TOKEN, TOKENS, TRY
 from labd.ingest.remote_iceberg import BATCH, FILE
 from labd.ingest.remote_refusal import Refusal
-from labd.ingest.remote_spark_session import first_line
-from labd.ingest.remote_spark_table import SparkTable
+from labd.ingest.remote_spark_session import first_line, is_lost
+from labd.ingest.remote_spark_table import SparkTable, State
 from labd.ingest.remote_spark_types import quote
 
 Json = dict[str, Any]
@@ -35,10 +35,6 @@ FIRST_WAIT_S = 0.1
 MARKER, SESSION_PROPERTY = "_labd_replaced", "spark.sql.iceberg.snapshot-property."
 MIXED = "Cannot delete file where some, but not all, rows match"
 CONFLICTS = ("CommitFailedException", "ValidationException", "CommitStateUnknownException", "SQLITE_BUSY")
-LOST = (
-    "UNAVAILABLE", "Connection refused", "SESSION_CLOSED", "INVALID_HANDLE", "SESSION_NOT_FOUND", "RetriesExceeded",
-    "Py4JNetworkError", "SparkContext was shut down", "Answer from Java side is empty", "DEADLINE_EXCEEDED",
-)  # fmt: skip
 
 
 @dataclass
@@ -72,14 +68,14 @@ class Landed:
     snapshot_id: int | None
 
 
-def look(table: SparkTable, token: str, number: int, provenance: bool) -> Landed | None:
+def look(table: SparkTable, state: State, token: str, number: int, provenance: bool) -> Landed | None:
     """The commit of this token, if the table has it.
 
     Why rows count as well: they stay when snapshots expire. Not without Iceberg, where half of a commit may be seen.
     """
     if not table.is_iceberg:
         return None
-    mark = table.marks().get(token)
+    mark = state.marks().get(token)
     if mark is not None:
         return Landed(*mark)
     return Landed(None, None) if provenance and table.has_batch(number) else None
@@ -95,15 +91,15 @@ def commit(
     """
     merge, fault = bool(write.replaced), ""
     for number in range(TRIES):
-        base = write.table.snapshot_id()  # before the look, so that what comes in between is a conflict
-        found = look(write.table, write.token, write.number, write.provenance)
+        state = write.table.state()  # what comes after it is a conflict
+        found = look(write.table, state, write.token, write.number, write.provenance)
         if found is not None:
             return found
         try:
-            _write(write, merge, base)
+            _write(write, merge, state.snapshot_id)
         except Exception as raised:
             text = f"{type(raised).__name__}: {raised}"
-            if is_lost(text):
+            if is_lost(raised):
                 raise
             fault = first_line(raised)
             if MIXED in text and not merge:
@@ -115,7 +111,7 @@ def commit(
                 return Landed(write.attempt, None)
             continue  # the look tells which try is in, and under which snapshot
         sleep(FIRST_WAIT_S * 2**number * (0.5 + jitter() / 2))
-    found = look(write.table, write.token, write.number, write.provenance)
+    found = look(write.table, write.table.state(), write.token, write.number, write.provenance)
     if found is not None:
         return found
     text = f"{write.table.spoken}: others committed to it all the time, {TRIES} tries; nothing was added"
@@ -131,21 +127,17 @@ def keep_token(write: Write) -> None:
         return
     name = f"{TOKENS}.{write.ingestion}"
     try:
-        if not write.table.uuid():
+        state = write.table.state()
+        if not state.uuid:
             return  # what stands there already cannot be read, so nothing is put in its place
-        kept = json.loads(write.table.properties().get(name, "[]"))
+        kept = json.loads(state.properties.get(name, "[]"))
         if write.token in (token for token, _ in kept):
             return
         text = json.dumps([*kept[1 - KEPT_TOKENS :], [write.token, write.attempt]])
         write.table.sql(f"ALTER TABLE {write.table.name} SET TBLPROPERTIES ({literal(name)} = {literal(text)})")
     except Exception as raised:
-        if is_lost(f"{type(raised).__name__}: {raised}"):
+        if is_lost(raised):
             raise
-
-
-def is_lost(text: str) -> bool:
-    """Whether a fault says that the cluster is gone, not that it refuses."""
-    return any(word in text for word in LOST)
 
 
 def literal(text: str) -> str:
@@ -153,8 +145,19 @@ def literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
+def functions_of(session: Any) -> Any:
+    """The functions that make columns for this kind of session; those of one kind do not work with the other."""
+    if ".connect." in type(session).__module__:
+        from pyspark.sql.connect import functions as remote
+
+        return remote
+    from pyspark.sql import functions as local
+
+    return local
+
+
 def _write(write: Write, merge: bool, base: int | None) -> None:
-    from pyspark.sql import functions
+    functions = functions_of(write.table.session)
 
     if not write.table.is_iceberg:
         write.frame.write.insertInto(write.table.name)
@@ -182,7 +185,7 @@ def _merge(write: Write, properties: dict[str, str]) -> None:
     data files that hold such rows, and no row of the table meets two rows of the source. With a clause that deletes,
     Iceberg holds the commit to the snapshot that was read; a MERGE that only inserts would be an append, held to none.
     """
-    from pyspark.sql import functions
+    functions = functions_of(write.table.session)
 
     session, table = write.table.session, write.table
     columns = write.frame.columns

@@ -23,7 +23,7 @@ from labd.ingest.remote_spark_commit import Landed, Write, commit, keep_token, l
 from labd.ingest.remote_spark_plan import SparkPlan
 from labd.ingest.remote_spark_read import TASK, TOLD, looker, reader
 from labd.ingest.remote_spark_session import Spark
-from labd.ingest.remote_spark_table import PROVENANCE, SparkTable
+from labd.ingest.remote_spark_table import PROVENANCE, SparkTable, State, plain_rows
 from labd.ingest.remote_spark_types import quote, to_spark
 
 Json = dict[str, Any]
@@ -36,15 +36,16 @@ class SparkLoad:
     def __init__(self, spark: Spark, batch: Json, random: Random) -> None:
         self._batch = batch
         self._spark = spark
-        self._session = spark.session()
         self._provenance = bool(batch["provenance"])
         self._attempt = uuid.UUID(int=random.getrandbits(128), version=4).hex
         self._random = random
         self._folder = BatchFolder(batch["report"])
         self._seconds: dict[str, float] = {"session_s": round(spark.opened_s, 3)}
         self.table = SparkTable(spark, batch["table"])
+        self._session = self.table.session
         self._is_there = self.table.exists()
-        self.uuid = self.table.uuid() if self._is_there else ""
+        self._state = self.table.state() if self._is_there else State()
+        self.uuid = self._state.uuid
         self._expect()
         known = self.table.columns() if self._is_there else None
         self.plan = SparkPlan(batch, known, self.table.spoken)
@@ -63,15 +64,15 @@ class SparkLoad:
         """Look, read, commit; a `port.BatchReport`."""
         landed = None
         if self._is_there:
-            landed = look(self.table, self._batch["token"], self._batch["number"], self._provenance)
+            landed = look(self.table, self._state, self._batch["token"], self._batch["number"], self._provenance)
         if landed is not None:
             return self._already(landed)
         started = time.monotonic()
         self.look()
         if self.plan.pending:
-            changed = [{**report, "state": "changed"} for report in self._files()]
+            changed = [{**report, "state": "changed"} for report in self.files()]
             return {**self._report(changed), "state": "approval", "changes": self.plan.pending, "rows": 0}
-        frame = self._read()
+        frame = self.read()
         try:
             self._mark("read_s", started)
             return self._write(frame)
@@ -99,7 +100,7 @@ class SparkLoad:
         if brought:
             self.plan.take(brought)
 
-    def _read(self) -> Any:
+    def read(self) -> Any:
         """The rows of all files that are good, in the cluster's cache; None where no file is left to read."""
         files = [
             {**file, "seen_sha256": self._seen.get(file["path"])}
@@ -134,10 +135,11 @@ class SparkLoad:
         """One row for each file, spread over the cluster."""
         parts = min(len(files), int(self._session.conf.get("spark.sql.shuffle.partitions")))
         rows = [(json.dumps(file),) for file in files]
-        return self._session.createDataFrame(rows, f"{TASK} string").repartition(max(1, parts))
+        frame = self._session.createDataFrame(rows, f"{TASK} string")
+        return frame.repartition(parts) if parts > 1 else frame.coalesce(1)
 
     def _write(self, frame: Any) -> Json:
-        files = self._files()
+        files = self.files()
         report = self._report(files)
         self._check_quality(files, report)
         replaced = [
@@ -154,7 +156,7 @@ class SparkLoad:
             return {**report, "state": "nothing", "columns": self.plan.columns}
         begun = time.monotonic()
         self._make()
-        report |= {"table_uuid": self.table.uuid() or None, "columns": self.table.columns()}
+        report |= {"columns": self.table.columns()}
         self._folder.keep(self._attempt, {**report, "state": "already"})
         write = self._commit_of(frame, report, replaced)
         report["exactly_once"] = write.exactly_once
@@ -165,8 +167,7 @@ class SparkLoad:
             return self._already(landed)
         if not write.exactly_once:
             log(f"{self.table.spoken}: at least once: a commit of a lost session may land beside a later one")
-        size = self.table.summary(landed.snapshot_id).get("added-files-size", "0") if landed.snapshot_id else "0"
-        return {**report, "snapshot_id": landed.snapshot_id, "bytes_out": int(size)}
+        return {**report, **self._traces(landed)}
 
     def _make(self) -> None:
         if not self._is_there:
@@ -195,7 +196,8 @@ class SparkLoad:
 
     # reports
 
-    def _files(self) -> list[Json]:
+    def files(self) -> list[Json]:
+        """What became of each, in the batch's order."""
         empty = {"rows": 0, "rescued": 0, "sha256": None, "fault": None, "duration_s": 0.0}
         return [
             {
@@ -225,27 +227,32 @@ class SparkLoad:
         rescued, rows = sum(file["rescued"] for file in files), report["rows"]
         bad = sum(file["state"] == "quarantined" for file in files)
         for word, what, count, whole in (
-            ("max_rescued_percent", "rows with something in _rescued_data", rescued, rows),
+            ("max_rescued_percent", "rows with rescued data", rescued, rows),
             ("max_quarantined_percent", "quarantined files", bad, len(files)),
         ):
             most, percent = quality.get(word), 100 * count / whole if whole else 0.0
             if most is not None and percent > most:
-                text = (
-                    f"{self.table.spoken}: {count} of {whole} {what} are {percent:.3g} %, more than {word} = {most:g}"
-                )
-                raise Refusal("quality_refused", f"{text}; nothing was added", files=files)
+                text = f"{count} of {whole} {what} are {percent:.3g} %, more than the {most:g} % allowed"
+                raise Refusal("quality_refused", f"{self.table.spoken}: {text}; nothing was added", files=files)
 
     def _already(self, landed: Landed) -> Json:
         """The report of the try that is in the table."""
+        self._state = self.table.state()
         found = self._folder.recall(landed.attempt) or self._rebuild(landed)
         return {
-            **found, "state": "already", "snapshot_id": landed.snapshot_id, "table_uuid": self.table.uuid() or None,
+            **found, **self._traces(landed), "state": "already",
             "columns": self.table.columns(),
         }  # fmt: skip
 
+    def _traces(self, landed: Landed) -> Json:
+        """What is known of a commit when it is there."""
+        state = self.table.state()
+        size = state.summaries.get(landed.snapshot_id or 0, {}).get("added-files-size", "0")
+        return {"snapshot_id": landed.snapshot_id, "bytes_out": int(size), "table_uuid": state.uuid or None}
+
     def _rebuild(self, landed: Landed) -> Json:
         """A report from what the table says, for a commit whose report is lost."""
-        summary = self.table.summary(landed.snapshot_id) if landed.snapshot_id else {}
+        summary = self._state.summaries.get(landed.snapshot_id or 0, {})
         states = read_states(summary.get("labd.states", ""))
         rows, rescued = self._counts() if self._provenance else (Counter[str](), Counter[str]())
         files = self._batch["files"]
@@ -258,7 +265,7 @@ class SparkLoad:
         for file, url, state in zip(files, urls, states, strict=True):
             told = {"state": state, "rows": rows[url], "rescued": rescued[url], "size_bytes": file["size_bytes"]}
             self.reports[file["path"]] = told
-        return self._report(self._files())
+        return self._report(self.files())
 
     def _counts(self) -> tuple[Counter[str], Counter[str]]:
         found = self.table.sql(
@@ -272,20 +279,21 @@ class SparkLoad:
 
 
 def sample(spark: Spark, batch: Json, rows: int, random: Random) -> Json:
-    """Read some rows as `run` would, and write nothing; a `port.Sample`."""
-    load = SparkLoad(spark, batch, random)
+    """Read all files as `run` would, and write nothing; a `port.Sample` of the first rows."""
+    rule = {**batch["schema"], "evolution": "additive-auto"}  # what it would change is shown, not asked
+    load = SparkLoad(spark, {**batch, "schema": rule}, random)
     load.look()
-    files = [file for file in batch["files"] if file["path"] not in load.reports]
+    frame = load.read()
+    names = [*(one["name"] for one in load.plan.columns), RESCUED]
     found: list[list[Any]] = []
-    if files:
-        from labd.ingest.remote_spark_table import plain_value
-
-        names = [*(one["name"] for one in load.plan.columns), RESCUED]
-        frame = load.rows(files)
-        kept = frame.where(f"{TOLD} IS NULL").select(*(quote(name) for name in names)).limit(rows).collect()
-        found = [[plain_value(value) for value in row] for row in kept]
+    if frame is not None:
+        try:
+            good = frame.where(f"{TOLD} IS NULL").where(_good(batch["source"], load.files()))
+            found = plain_rows(good.select(*(quote(name) for name in names)).limit(rows).toArrow())
+        finally:
+            frame.unpersist()
     columns = [*load.plan.columns, {"name": RESCUED, "type": "string"}]
-    return {"columns": columns, "rows": found, "files": load._files(), "changes": load.plan.changes}
+    return {"columns": columns, "rows": found, "files": load.files(), "changes": load.plan.changes}
 
 
 def _good(source: Json, files: list[Json]) -> str:

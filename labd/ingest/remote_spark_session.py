@@ -1,7 +1,8 @@
 """The session of the Spark engine: `local[*]` in a JVM of its own, or Spark Connect; opened when first asked for, kept.
 
 Settings (`spark` of every call): `url` (`local[*]`, `local[2]` or `sc://host:port`), `conf` (Spark's own names),
-`catalog` (name of a catalogue that the cluster has set up itself), `connect_timeout_s`, `secrets` with `token`.
+`catalog` (name of a catalogue that the cluster has set up itself), `connect_timeout_s`, `memory_mib` (heap of a JVM of
+its own), `secrets` with `token`.
 
 Why the address is probed and the rest has a deadline: Spark's client tries again for ten minutes, whatever is wrong.
 Why a token over plain text goes to `localhost` only: to any other name the client speaks TLS, and if the server does
@@ -32,7 +33,12 @@ ICEBERG = "org.apache.iceberg:iceberg-spark-runtime-{spark}_2.13:1.12.0"
 SQLITE = "org.xerial:sqlite-jdbc:3.50.3.0"
 DEFAULT_PORT = 15002
 CONNECT_S = 20.0
+MEMORY_MIB = 1024
 LOST_RETRIES = 5  # of one call, up to half a minute; then the cluster is lost and the batch is tried again
+LOST = (
+    "UNAVAILABLE", "Connection refused", "SESSION_CLOSED", "INVALID_HANDLE", "SESSION_NOT_FOUND", "RetriesExceeded",
+    "Py4JNetworkError", "SparkContext was shut down", "Answer from Java side is empty", "DEADLINE_EXCEEDED",
+)  # fmt: skip
 LENT = ("__init__.py", "ingest/__init__.py", "ingest/remote*.py")
 
 
@@ -41,19 +47,18 @@ class Spark:
 
     Args:
         given: `spark` of a call.
-        memory_mib: Heap of the JVM where it is ours.
     """
 
-    def __init__(self, given: Json, memory_mib: int) -> None:
+    def __init__(self, given: Json) -> None:
         self.url = str(given.get("url") or "local[*]")
         self.conf: dict[str, str] = {str(key): str(value) for key, value in (given.get("conf") or {}).items()}
         self.cluster_catalog = str(given.get("catalog") or "")
         self._token = str((given.get("secrets") or {}).get("token") or "")
         self._connect_s = float(given.get("connect_timeout_s") or CONNECT_S)
-        self._memory_mib = memory_mib
+        self._memory_mib = int(given.get("memory_mib") or MEMORY_MIB)
         self._session: Any = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._catalogs: dict[str, Json] = {}
+        self._catalogs: dict[str, dict[str, str]] = {}
         self.opened_s = 0.0
 
     @property
@@ -71,10 +76,14 @@ class Spark:
             begun = time.monotonic()
             _interpreter()
             self._session = self._connected() if self.is_remote else self._local()
-            self._session.conf.set("spark.sql.session.timeZone", "UTC")
-            self._lend()
+            self._begin()
             self.opened_s = time.monotonic() - begun
         return self._session
+
+    def _begin(self, lends: bool = True) -> None:
+        self._session.conf.set("spark.sql.session.timeZone", "UTC")
+        if lends:
+            self._lend()
 
     def lost(self) -> None:
         """Forget a session that does not answer; the next call opens another."""
@@ -93,11 +102,22 @@ class Spark:
             self._folder.cleanup()
             self._folder = None
 
-    def knows(self, name: str, properties: Json) -> bool:
-        """Whether a catalogue is set up as it should be in this session; notes that it is."""
-        same = self._catalogs.get(name) == properties
-        self._catalogs[name] = properties
-        return same
+    def set_up(self, name: str, conf: dict[str, str]) -> None:
+        """Let the session know a catalogue.
+
+        Why another session for one that has changed: Spark makes a catalogue when it is first used, and keeps it.
+        """
+        known = self._catalogs.get(name)
+        if known == conf:
+            return
+        session = self.session()
+        if known is not None:
+            self._catalogs.clear()
+            self._session = self._connected() if self.is_remote else session.newSession()
+            self._begin(lends=self.is_remote)  # sessions of one JVM of ours share what it was lent
+        for key, value in conf.items():
+            self._session.conf.set(key, value)
+        self._catalogs[name] = conf
 
     def _local(self) -> Any:
         from pyspark import __version__ as version
@@ -240,3 +260,9 @@ def first_line(fault: BaseException) -> str:
     lines = [line.strip() for line in str(fault).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     told = next((line for line in lines if "xception: " in line), lines[0] if lines else type(fault).__name__)
     return told.removeprefix(": ")[:600]
+
+
+def is_lost(fault: BaseException) -> bool:
+    """Whether a fault says that the cluster is gone, not that it refuses."""
+    text = f"{type(fault).__name__}: {fault}"
+    return any(word in text for word in LOST)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from labd.ingest.remote_commit import TOKEN, TOKENS, TRY
-from labd.ingest.remote_iceberg import BATCH, FILE, MADE_WITH, OWN_COLUMNS, PARTITION, RESCUED, VERSION
+from labd.ingest.remote_iceberg import BATCH, FILE, MADE_WITH, OWN_COLUMNS, PARTITION, RESCUED, VERSION, local_path
+from labd.ingest.remote_query import plain
 from labd.ingest.remote_refusal import Refusal
-from labd.ingest.remote_spark_session import Spark, first_line
+from labd.ingest.remote_spark_session import Spark, first_line, is_lost
 from labd.ingest.remote_spark_types import from_spark, quote, to_spark
 
 Json = dict[str, Any]
@@ -23,7 +26,36 @@ FILTER = re.compile(
 )
 CALL = re.compile(r"(?i)\b(?!(?:in|and|or|not)\b)(\w+)\s*\(|\b(select|from|with|table|values)\b")
 REDACTED = "(redacted)"
+INSTANTS = {"date", "timestamp", "timestamptz"}
+EXACT = {"int", "long", "decimal", "string", "binary"}
+SUITS = {
+    "identity": {"boolean", "float", "double"} | INSTANTS | EXACT,
+    "years": INSTANTS, "months": INSTANTS, "days": INSTANTS, "hours": INSTANTS - {"date"},
+    "bucket": EXACT | INSTANTS, "truncate": EXACT,
+}  # fmt: skip
 CATALOGS = {"sql": "org.apache.iceberg.jdbc.JdbcCatalog"}
+
+
+@dataclass(frozen=True)
+class State:
+    """A table in one moment; `uuid` is empty where it cannot be told, `summaries` are those of the snapshots, by id."""
+
+    uuid: str = ""
+    snapshot_id: int | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+    summaries: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def marks(self) -> dict[str, tuple[str | None, int | None]]:
+        """Labd's tokens that snapshots or properties still show, oldest first, each with its try and snapshot."""
+        found: dict[str, tuple[str | None, int | None]] = {}
+        for name, text in self.properties.items():
+            if name.startswith(TOKENS):
+                found |= {str(token): (attempt, None) for token, attempt in json.loads(text)}
+        for snapshot_id, summary in self.summaries.items():
+            if TOKEN in summary:
+                known = found.pop(summary[TOKEN], (None, None))[0]
+                found[summary[TOKEN]] = (summary.get(TRY) or known, snapshot_id)
+        return found
 
 
 class SparkTable:
@@ -45,8 +77,8 @@ class SparkTable:
         self.partition_by = [str(one) for one in table.get("partition_by", ())]
         self.is_iceberg = self.access.get("properties", {}).get("type") != "spark"
         self._spark = spark
-        self.session = spark.session()
         self._set_up()
+        self.session = spark.session()
 
     def _set_up(self) -> None:
         """Tell the session of the catalogue, unless the cluster knows it by itself."""
@@ -55,9 +87,7 @@ class SparkTable:
         if "." in self.catalog:
             raise Refusal("table_refused", f"catalogue {self.catalog}: engine spark wants a name without dots")
         conf = catalog_conf(self.catalog, {**self.access.get("properties", {}), **self.access.get("secrets", {})})
-        if not self._spark.knows(self.catalog, conf):
-            for key, value in conf.items():
-                self.session.conf.set(key, value)
+        self._spark.set_up(self.catalog, conf)
 
     def sql(self, text: str, **parameters: Any) -> list[Any]:
         """All rows of a statement."""
@@ -79,7 +109,7 @@ class SparkTable:
         own = PROVENANCE if provenance else {}
         whole = [(one["name"], one["type"]) for one in columns] + [*own.items(), (RESCUED, "string")]
         body = ", ".join(f"{quote(name)} {to_spark(kind)}" for name, kind in whole)
-        parts = [partition(text, [one["name"] for one in columns], self.spoken) for text in self.partition_by]
+        parts = [partition(text, columns, self.spoken) for text in self.partition_by]
         by = f" PARTITIONED BY ({', '.join(parts)})" if parts else ""
         made = ", ".join(f"'{key}'='{value}'" for key, value in MADE_WITH.items())
         kind = f"USING iceberg{by} TBLPROPERTIES ({made})" if self.is_iceberg else f"USING parquet{by}"
@@ -107,45 +137,43 @@ class SparkTable:
                 kind = to_spark(one["type"])
                 self.sql(f"ALTER TABLE {self.name} ALTER COLUMN {quote(*one['column'].split('.'))} TYPE {kind}")
 
-    def properties(self) -> dict[str, str]:
-        """All properties of the table; where its metadata cannot be read, without those that Spark hides.
-
-        Why not as Spark shows them: it takes all that is named token for a secret.
-        """
-        found = self._metadata().get("properties")
+    def state(self) -> State:
+        """The table as its catalogue shows it in this moment."""
+        if not self.is_iceberg:
+            return State()
+        found = self._metadata()
         if found is None:
-            shown = {str(row[0]): str(row[1]) for row in self.sql(f"SHOW TBLPROPERTIES {self.name}")}
-            found = {key: text for key, text in shown.items() if REDACTED not in text}
-        return dict(found)
+            return self._shown_state()
+        snapshots = sorted(found.get("snapshots", []), key=lambda one: int(one["timestamp-ms"]))
+        summaries = {int(one["snapshot-id"]): dict(one.get("summary", {})) for one in snapshots}
+        current = int(found.get("current-snapshot-id") or -1)
+        return State(found["table-uuid"], current if current >= 0 else None, found.get("properties", {}), summaries)
 
-    def snapshot_id(self) -> int | None:
-        """Of the snapshot that readers see now."""
-        if not self.is_iceberg:
+    def _metadata(self) -> Json | None:
+        """The newest of the table's metadata files; None where Spark's own file systems cannot read it.
+
+        Why the file: Spark shows the table's UUID nowhere, and takes properties that are named token for secrets. One
+        file is also one moment, and two small jobs instead of many.
+        """
+        try:
+            path = str(self.sql(f"SELECT file FROM {self.name}.metadata_log_entries")[-1][0])  # noqa: S608 quoted
+            here = None if self._spark.is_remote else local_path(path)
+            if here is not None:
+                return dict(json.loads(Path(here).read_text("utf-8")))
+            return dict(json.loads(self.session.read.text(path, wholetext=True).collect()[0][0]))
+        except Exception as fault:  # there may be no such scheme, or no right to read there
+            if is_lost(fault):
+                raise
             return None
-        found = self.sql(f"SELECT snapshot_id FROM {self.name}.refs WHERE name = 'main'")  # noqa: S608 quoted
-        return int(found[0][0]) if found else None
 
-    def marks(self) -> dict[str, tuple[str | None, int | None]]:
-        """Labd's tokens that snapshots or properties still show, oldest first, each with its try and snapshot."""
-        if not self.is_iceberg:
-            return {}
-        found: dict[str, tuple[str | None, int | None]] = {}
-        for name, text in self.properties().items():
-            if name.startswith(TOKENS):
-                found |= {str(token): (attempt, None) for token, attempt in json.loads(text)}
-        rows = self.sql(
-            f"SELECT summary['{TOKEN}'], summary['{TRY}'], snapshot_id FROM {self.name}.snapshots "  # noqa: S608 quoted
-            f"WHERE summary['{TOKEN}'] IS NOT NULL ORDER BY committed_at"
-        )
-        for token, attempt, snapshot_id in rows:
-            known = found.pop(token, (None, None))[0]
-            found[token] = (attempt or known, int(snapshot_id))
-        return found
-
-    def summary(self, snapshot_id: int) -> dict[str, str]:
-        """What a commit says of itself."""
-        found = self.sql(f"SELECT summary FROM {self.name}.snapshots WHERE snapshot_id = {int(snapshot_id)}")  # noqa: S608
-        return dict(found[0][0]) if found else {}
+    def _shown_state(self) -> State:
+        """The same as far as Spark's own tables show it."""
+        shown = {str(row[0]): str(row[1]) for row in self.sql(f"SHOW TBLPROPERTIES {self.name}")}
+        properties = {key: text for key, text in shown.items() if REDACTED not in text}
+        rows = self.sql(f"SELECT snapshot_id, summary FROM {self.name}.snapshots ORDER BY committed_at")  # noqa: S608
+        main = self.sql(f"SELECT snapshot_id FROM {self.name}.refs WHERE name = 'main'")  # noqa: S608 quoted
+        summaries = {int(row[0]): dict(row[1]) for row in rows}
+        return State("", int(main[0][0]) if main else None, properties, summaries)
 
     def has_batch(self, number: int) -> bool:
         """Whether rows of a batch are in; what snapshots and properties have forgotten, the rows still know."""
@@ -153,54 +181,22 @@ class SparkTable:
             return False
         return bool(self.sql(f"SELECT 1 FROM {self.name} WHERE {BATCH} = {int(number)} LIMIT 1"))  # noqa: S608 quoted
 
-    def uuid(self) -> str:
-        """Of the table; empty where its metadata cannot be read. Spark shows it nowhere."""
-        return str(self._metadata().get("table-uuid", ""))
-
-    def _metadata(self) -> Json:
-        """The table's metadata as they are in its newest file; empty where Spark's own file systems cannot read it."""
-        if not self.is_iceberg:
-            return {}
-        try:
-            newest = "ORDER BY timestamp DESC, coalesce(latest_sequence_number, 0) DESC LIMIT 1"
-            path = self.sql(f"SELECT file FROM {self.name}.metadata_log_entries {newest}")[0][0]  # noqa: S608 quoted
-            return dict(json.loads(self.session.read.text(path, wholetext=True).collect()[0][0]))
-        except Exception:  # noqa: BLE001 there may be no such scheme, or no right to read there
-            return {}
-
     def facts(self) -> Json:
         """In the shape of `port.TableFacts`."""
-        described = {str(row[0]): str(row[1]) for row in self.sql(f"DESCRIBE TABLE EXTENDED {self.name}")}
-        summary: dict[str, str] = {}
-        if self.is_iceberg:
-            found = self.sql(
-                f"SELECT s.summary FROM {self.name}.snapshots s JOIN {self.name}.refs r "  # noqa: S608 quoted
-                "ON s.snapshot_id = r.snapshot_id WHERE r.name = 'main'"
-            )
-            summary = dict(found[0][0]) if found else {}
-        empty = 0 if self.is_iceberg and not summary else None
+        described = [(str(row[0]), str(row[1] or "")) for row in self.sql(f"DESCRIBE TABLE EXTENDED {self.name}")]
+        state = self.state()
+        summary = state.summaries.get(state.snapshot_id or 0, {})
+        empty = 0 if self.is_iceberg and state.snapshot_id is None else None
         return {
-            "uuid": self.uuid(),
-            "location": described.get("Location", ""),
+            "uuid": state.uuid,
+            "location": dict(described).get("Location", ""),
             "columns": self.columns(),
             "rows": int(summary["total-records"]) if "total-records" in summary else empty,
             "files": int(summary["total-data-files"]) if "total-data-files" in summary else empty,
-            "snapshot_id": self.snapshot_id(),
-            "tokens": list(self.marks()),
-            "partition_by": self._partitions(),
+            "snapshot_id": state.snapshot_id,
+            "tokens": list(state.marks()),
+            "partition_by": partitions(described),
         }
-
-    def _partitions(self) -> list[str]:
-        """As `partition_by` says it."""
-        rows = [(str(row[0]), str(row[1] or "")) for row in self.sql(f"DESCRIBE TABLE EXTENDED {self.name}")]
-        found: list[str] = []
-        heads = [place for place, row in enumerate(rows) if row[0] in ("# Partition Information", "# Partitioning")]
-        for name, kind in rows[heads[0] + 1 :] if heads else []:
-            if not name or (name.startswith("#") and name != "# col_name"):
-                break
-            if name != "# col_name":
-                found.append(kind if name.startswith("Part ") else name)
-        return [re.sub(r"`", "", one) for one in found]
 
     def query(self, columns: list[str], where: str, limit: int) -> Json:
         """In the shape of `port.Rows`.
@@ -209,21 +205,24 @@ class SparkTable:
             Refusal: The filter is no row filter, or names what is not there.
         """
         frame = self.session.table(self.name)
+        known = [field.name for field in frame.schema]
+        if unknown := [name for name in columns if name not in known]:
+            text = f"{self.spoken} has no column {', '.join(unknown)}; it has {', '.join(known)}"
+            raise Refusal("table_refused", text)
         try:
             if where.strip():
-                frame = frame.where(checked_filter(where, self.spoken))
-            if columns:
-                frame = frame.select(*(quote(name) for name in columns))
-            rows = frame.limit(limit + 1).collect()
-        except Refusal:
-            raise
+                check_filter(where)
+                frame = frame.where(where)
+            frame = frame.select(*(quote(name) for name in columns or known))
+            found = frame.limit(limit + 1).toArrow()
         except Exception as fault:
-            if "AnalysisException" not in {kind.__name__ for kind in type(fault).__mro__}:
+            if not where.strip() or is_lost(fault):
                 raise
-            raise Refusal("table_refused", f"{self.spoken}: {first_line(fault)}") from fault
+            text = f"{self.spoken}: the filter {where!r} cannot be used: {first_line(fault)}"
+            raise Refusal("table_refused", text) from fault
         schema = [{"name": field.name, "type": from_spark(field.dataType)} for field in frame.schema]
-        plain = [[plain_value(value) for value in row] for row in rows[:limit]]
-        return {"columns": schema, "rows": plain, "more": len(rows) > limit}
+
+        return {"columns": schema, "rows": plain_rows(found)[:limit], "more": found.num_rows > limit}
 
     def drop(self) -> bool:
         """Drop it with its files; False if there was none."""
@@ -246,6 +245,24 @@ def paths(kind: Any, above: str = "") -> dict[str, str]:
         found[path] = from_spark(one)
         found |= paths(one, f"{path}.")
     return found
+
+
+def partitions(described: list[tuple[str, str]]) -> list[str]:
+    """How a table is partitioned, in the words of `partition_by`."""
+    found: list[str] = []
+    heads = [place for place, row in enumerate(described) if row[0] in ("# Partition Information", "# Partitioning")]
+    for name, kind in described[heads[0] + 1 :] if heads else []:
+        if not name or (name.startswith("#") and name != "# col_name"):
+            break
+        if name != "# col_name":
+            found.append((kind if name.startswith("Part ") else name).replace("`", ""))
+    return found
+
+
+def plain_rows(table: Any) -> list[list[Any]]:
+    """Rows of an Arrow table as JSON values, the same as the arrow engine shows."""
+    columns = [[plain(value) for value in column.to_pylist()] for column in table.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def catalog_conf(name: str, properties: dict[str, str]) -> dict[str, str]:
@@ -275,11 +292,11 @@ def jdbc_uri(uri: str) -> str:
     return f"jdbc:{driver.partition('+')[0]}://{rest}"
 
 
-def partition(text: str, columns: list[str], spoken: str) -> str:
+def partition(text: str, columns: list[Json], spoken: str) -> str:
     """One entry of `partition_by` in Spark SQL.
 
     Raises:
-        Refusal: It is not known, or names no column.
+        Refusal: It is not known, names no column, or does not work on its type.
     """
     parts = PARTITION.fullmatch(text.strip())
     kind, width, column = ("", None, "") if parts is None else (parts[1] or "identity", parts[2], parts[3] or parts[4])
@@ -289,50 +306,31 @@ def partition(text: str, columns: list[str], spoken: str) -> str:
             "table_refused",
             f"{what} is not known; say column, years(c), months(c), days(c), hours(c), bucket(16, c) or truncate(4, c)",
         )
-    if column.strip().split(".")[0] not in columns:
-        raise Refusal("table_refused", f"{what} names no column of the table; it has {', '.join(columns)}")
-    name = quote(*column.strip().split("."))
+    types = {one["name"]: one["type"] for one in columns}
+    if column.strip() not in types:
+        raise Refusal("table_refused", f"{what} names no column of the table; it has {', '.join(types)}")
+    type_, name = types[column.strip()], quote(column.strip())
+    word = kind if kind in SUITS else kind.rstrip("s") + "s"
+    if type_.partition("(")[0].partition("<")[0] not in SUITS[word]:
+        raise Refusal("table_refused", f"{what} does not work on a {type_}")
     if kind == "identity":
         return name
-    return f"{kind}({width}, {name})" if width is not None else f"{kind.rstrip('s')}s({name})"
+    return f"{kind}({width}, {name})" if width is not None else f"{word}({name})"
 
 
-def checked_filter(where: str, spoken: str) -> str:
-    """A row filter, which may compare columns with values and do nothing else.
+def check_filter(where: str) -> None:
+    """Let only row filters pass, which compare columns with values and do nothing else.
 
     Raises:
-        Refusal: It calls functions or asks other tables.
+        ValueError: It calls functions or asks other tables.
     """
     place = 0
     while place < len(where):
         found = FILTER.match(where, place)
         if found is None:
-            raise Refusal("table_refused", f"{spoken}: filter: {where[place : place + 20]!r} is not understood")
+            raise ValueError(f"{where[place : place + 20]!r} is not understood")
         place = found.end()
     bare = re.sub(r"'(?:[^'\\]|'')*'|\"(?:[^\"\\]|\"\")*\"|`[^`]+`", "''", where)
     if call := CALL.search(bare):
-        raise Refusal(
-            "table_refused",
-            f"{spoken}: filter: {call[0].strip(' (')!r} is not allowed; compare columns with values, such as "
-            "amount > 3 and region == 'eu'",
-        )
-    return where
-
-
-def plain_value(value: Any) -> Any:
-    """A value of a row as JSON has it."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)
-    if hasattr(value, "asDict"):
-        return {key: plain_value(one) for key, one in value.asDict().items()}
-    if isinstance(value, dict):
-        return {str(key): plain_value(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_value(one) for one in value]
-    if isinstance(value, (bytes, bytearray)):
-        return bytes(value).hex()
-    if hasattr(value, "isoformat"):
-        return value.isoformat()
-    return str(value)
+        told = "compare columns with values, such as amount > 3 and region == 'eu'"
+        raise ValueError(f"{call[0].strip(' (')!r} is not allowed; {told}")

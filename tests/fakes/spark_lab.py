@@ -6,6 +6,8 @@ Why an environment of its own: pyspark is 450 MB and a JVM, and labd's has no us
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import fcntl
 import json
 import os
@@ -13,13 +15,15 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labd.ingest.remote_refusal import Refusal
 from tests.conftest import requires
+from tests.fakes.ingest_rig import IngestRig
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labd-tests"
@@ -77,7 +81,11 @@ def jars() -> str:
 
 def conf() -> dict[str, str]:
     """A small session with Iceberg."""
-    return {"spark.jars": jars(), "spark.sql.shuffle.partitions": "2"}
+    return {
+        "spark.jars": jars(),
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    }
 
 
 class SparkChild:
@@ -87,10 +95,9 @@ class SparkChild:
         spark: `spark` of every call: url, conf, secrets.
     """
 
-    def __init__(self, spark: dict[str, Any], folder: Path, memory_mib: int = 768) -> None:
+    def __init__(self, spark: dict[str, Any], folder: Path) -> None:
         requires("pyspark 4.1, Java and the jars of Iceberg", is_here(), "python -m tests.fakes.spark_lab")
         self.spark = spark
-        self._memory_mib = memory_mib
         self._log = (folder / "spark_child.log").open("ab")
         self.process = subprocess.Popen(
             [str(PYTHON), "-c", CHILD],
@@ -98,16 +105,14 @@ class SparkChild:
             env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
 
-    def ask(self, verb: str, **args: Any) -> Any:
-        """One verb.
+    def ask(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
+        """One call to the child's entry.
 
         Raises:
-            Refusal: As the engine says.
-            EOFError: The child was killed.
+            EOFError: The child was killed, or did not answer in time.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
-        given = {"verb": verb, "args": {"spark": self.spark, "memory_mib": self._memory_mib, **args}}
-        self.process.stdin.write(json.dumps(given) + "\n")
+        self.process.stdin.write(json.dumps({"verb": verb, "args": {"spark": self.spark, **args}}) + "\n")
         self.process.stdin.flush()
         killer = threading.Timer(ANSWER_S, self.process.kill)
         killer.start()
@@ -117,15 +122,14 @@ class SparkChild:
             killer.cancel()
         if not line:
             raise EOFError(f"the child ended: {Path(self._log.name).read_text(errors='replace')[-2000:]}")
-        told = json.loads(line)
-        if "refusal" in told:
-            raise Refusal(told["refusal"], told["text"], **told["details"])
-        return told["answer"]
+        told: dict[str, Any] = json.loads(line)
+        return told
 
     def close(self) -> None:
         """End the child and its JVM."""
         if self.process.stdin is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
         try:
             self.process.wait(START_S)
         finally:
@@ -139,18 +143,43 @@ CHILD = """
 import json, os, sys
 told = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
-from labd.ingest import remote_spark
-from labd.ingest.remote_refusal import Refusal
+from labd.ingest import remote
 for line in sys.stdin:
     asked = json.loads(line)
     try:
-        answer = {"answer": remote_spark.ask(asked["verb"], asked["args"])}
-    except Refusal as fault:
-        answer = {"refusal": fault.code, "text": fault.text, "details": fault.details}
+        answer = remote.ask(asked["verb"], asked["args"])
+    except Exception as fault:
+        answer = {"refusal": "failed", "text": f"{type(fault).__name__}: {fault}", "details": {}}
     told.write(json.dumps(answer) + "\\n")
     told.flush()
+from labd.ingest import remote_spark
 remote_spark.close()
 """
+_shared: dict[str, tuple[SparkChild, tempfile.TemporaryDirectory[str]]] = {}
+
+
+def shared_child() -> SparkChild:
+    """One local session for all tests of this process; ended with it."""
+    if "local" not in _shared:
+        requires("pyspark 4.1, Java and the jars of Iceberg", is_here(), "python -m tests.fakes.spark_lab")
+        folder = tempfile.TemporaryDirectory(prefix="labd-spark-lab-", ignore_cleanup_errors=True)
+        child = SparkChild({"url": "local[2]", "conf": conf(), "memory_mib": 768}, Path(folder.name))
+        _shared["local"] = child, folder
+        atexit.register(_end_shared)
+    return _shared["local"][0]
+
+
+def _end_shared() -> None:
+    while _shared:
+        child, folder = _shared.popitem()[1]
+        child.close()
+        folder.cleanup()
+
+
+def spark_rigs() -> Callable[[Path], IngestRig]:
+    """Makes the engine with files and a catalogue of its own in a folder; they share one session."""
+    child = shared_child()
+    return lambda folder: IngestRig(folder, "spark", child.ask)
 
 
 class ConnectServer:
