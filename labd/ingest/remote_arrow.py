@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pyarrow as pa
 from pyiceberg.exceptions import ForbiddenError, RESTError, ServiceUnavailableError, UnauthorizedError
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -122,6 +123,11 @@ def told_plainly(table: Json) -> Iterator[None]:
         raise Refusal("table_refused", f"{name}: {fault}") from fault
     except (RESTError, ServiceUnavailableError) as fault:
         raise Refusal("cluster_unreachable", f"{name}: the catalogue answers with an error: {fault}") from fault
+    except MemoryError as fault:
+        text = f"{name}: the batch needs more memory than the child may have: {fault}"
+        raise Refusal("table_refused", f"{text}; use the queue autoloader-high-memory, or smaller batches") from fault
+    except (NotImplementedError, pa.ArrowInvalid) as fault:  # format version 3, nulls where the table wants none
+        raise Refusal("table_refused", f"{name}: rows cannot be written to it: {fault}") from fault
     except OSError as fault:  # requests' errors are among them
         raise Refusal(
             "cluster_unreachable", f"{name}: its catalogue or its files cannot be reached: {fault}"

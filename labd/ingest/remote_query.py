@@ -35,7 +35,8 @@ def rows_of(table: Table, name: str, columns: list[str], where: str, limit: int)
         raise Refusal("table_refused", f"{name} has no column {', '.join(unknown)}; it has {', '.join(known)}")
     wanted = columns or known
     try:
-        scan = table.scan(row_filter=parse(where) if where.strip() else AlwaysTrue(), selected_fields=tuple(wanted))
+        row_filter = parse(where) if where.strip() else AlwaysTrue()
+        scan = table.scan(row_filter=row_filter, selected_fields=tuple(wanted), limit=limit + 1)
         found = _first(scan.to_arrow_batch_reader(), wanted, limit + 1)
     except Exception as fault:
         if not where.strip() or isinstance(fault, OSError):

@@ -24,6 +24,9 @@ Json = dict[str, Any]
 MIB = 2**20
 WINDOW_FILES = 200
 WINDOW_BYTES = 16 * MIB
+OPEN_SHARE = 16
+"""The first open file of a window may take this part of the memory, the second half of it, the third a third."""
+SMALLEST_SHARE = MIB // 4
 TOLD_EVERY_S = 0.5
 
 
@@ -80,7 +83,8 @@ class BatchReader:
         told_at = time.monotonic()
         source = open_source(self._batch["source"])
         for done, fetched in enumerate(fetch_all(source, files, str(self._scratch)), 1):
-            waiting = self._open(files[done - 1], fetched)
+            share = self._memory_bytes // OPEN_SHARE // (1 + len(window))
+            waiting = self._open(files[done - 1], fetched, share)
             if waiting is not None:
                 window.append(waiting)
                 window_bytes += fetched.size_bytes
@@ -95,7 +99,7 @@ class BatchReader:
         self._read_window(window, sink)
         return [self._reports[file["path"]] for file in files if file["path"] in self._reports]
 
-    def _open(self, file: Json, fetched: Fetched) -> _Waiting | None:
+    def _open(self, file: Json, fetched: Fetched, memory_bytes: int) -> _Waiting | None:
         began = time.monotonic()
         if fetched.state != "ready":
             state = "quarantined" if fetched.state == "denied" else fetched.state
@@ -108,7 +112,8 @@ class BatchReader:
         try:
             opened = open_file(
                 Content(file["path"], path=fetched.file, data=fetched.data), self._batch["format"],
-                self._batch["schema"], self._plan.known, scratch=self._scratch, memory_bytes=self._memory_bytes // 8,
+                self._batch["schema"], self._plan.known, scratch=self._scratch,
+                memory_bytes=max(memory_bytes, SMALLEST_SHARE),
             )  # fmt: skip
         except FileFault as fault:
             self._settle(file, fetched, began, "quarantined", fault.to_wire())
