@@ -211,7 +211,9 @@ class Csv:
         size = len(data) + 1 if careful else MIB
         return pa.csv.read_csv(
             pa.BufferReader(data),
-            read_options=pa.csv.ReadOptions(column_names=self.names, use_threads=not careful, block_size=max(size, 64)),
+            read_options=pa.csv.ReadOptions(
+                column_names=self.names, use_threads=not careful and len(data) > MIB, block_size=max(size, 64)
+            ),
             parse_options=pa.csv.ParseOptions(
                 delimiter=self._delimiter, quote_char=self._quote or False, escape_char=self._escape or False,
                 double_quote=bool(self._quote), newlines_in_values=over_lines,

@@ -177,7 +177,7 @@ def _read(data: bytes, explicit: dict[str, Any]) -> Any:
         return None
     schema = pa.schema([(name, kind) for name, kind in explicit.items() if kind is not None])
     options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer")
-    reading = pa.json.ReadOptions(block_size=max(2**20, min(len(data), 2**20)))
+    reading = pa.json.ReadOptions(use_threads=len(data) > 2**20)
     try:
         table = pa.json.read_json(pa.BufferReader(data), read_options=reading, parse_options=options)
         table.validate()  # a list that begins with null comes out broken where its type was inferred (pyarrow 26)

@@ -7,6 +7,7 @@ Timestamps are in microseconds, because Iceberg's second format has no finer one
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +35,7 @@ class UnknownType(ValueError):
     """A text is no type."""
 
 
+@lru_cache(maxsize=1000)
 def to_arrow(word: str) -> Any:
     """The Arrow type of a word such as `decimal(10, 2)` or `struct<a: long, b: list<string>>`.
 
