@@ -17,7 +17,8 @@ def test_options_become_the_fields_of_a_definition() -> None:
     given = {
         "source": "s3://b/p/", "form": "csv", "table": "prod/lake.eu.sales", "pattern": "**/*.csv",
         "exclude": ("tmp/*",), "option": ("region=eu-central-1", "endpoint=http://m:9000/?a=b"),
-        "hint": ("at:timestamp",), "column": (), "cron": "@daily", "timezone": "Europe/Berlin", "every": None, "min_rows": 0, "header": False,
+        "hint": ("at:timestamp",), "column": (), "cron": "@daily", "timezone": "Europe/Berlin",
+        "every": None, "min_rows": 0, "header": False,
         "tag": ("a", "b"), "settings": ("limits.run_files=5", "format.encoding=latin-1"), "unset": ("alerts",),
         "partition_by": ("bucket(16, id)",), "lexical": None, "queue": None,
     }  # fmt: skip
