@@ -371,3 +371,47 @@ async def test_the_names_and_arguments_of_the_older_flow_work(house: IngestHouse
             await house.engine.submit([Submission("ingest.run", {})], ANNA)
         with pytest.raises(UnknownIngestion, match="did you mean sales"):
             await house.submit("salse")
+
+
+async def test_a_question_outlives_the_daemon_and_a_cancelled_one_is_asked_again(house: IngestHouse) -> None:
+    async with house.open():
+        await house.define(schema={"evolution": "approve"})
+        house.put("a.jsonl", 1)
+        await house.run()
+        house.put("b.jsonl", {"id": 2, "region": "eu"})
+        job = await house.submit()
+        await until(lambda: house.engine.asking())
+    async with house.open():
+        assert [one.id for one in house.engine.asking()] == [job.id]
+        await house.engine.cancel(job.id, ANNA)
+        await until(lambda: not house.service.runs.going())
+        assert (await house.last_run()).state is RunState.CANCELLED
+        again = await house.submit()
+        await until(lambda: house.engine.asking())
+        await house.engine.answer(again.id, "approve", ANNA)
+        assert (await house.ended(again)).result["records"] == 1
+        assert house.lake.values("sales") == [1, 2]
+
+
+async def test_a_run_that_has_failed_is_not_taken_up_by_a_retry_of_its_job(house: IngestHouse) -> None:
+    async with house.open():
+        await house.define()
+        house.put("a.jsonl", 1)
+        house.lake.before_commit += [lost()] * 4
+        job = await house.submit_and_end()
+        assert job.state is JobState.FAILED
+        await house.engine.retry(job.id, ANNA)
+        again = await house.ended(job)
+        assert again.error is not None
+        assert "run 1 has ended as failed" in again.error.message
+        assert "`labctl ingest run sales` begins another" in again.error.message
+        assert (await house.run())["records"] == 1
+
+
+async def test_a_deleted_ingestion_takes_no_run(house: IngestHouse) -> None:
+    async with house.open():
+        record = await house.define()
+        house.service.book.delete(record, ANNA)
+        await house.service.book.commit()
+        with pytest.raises(UnknownIngestion, match="was deleted"):
+            await house.engine.submit([Submission("ingest.run", {"ingestion": record.id})], ANNA)
