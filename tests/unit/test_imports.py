@@ -28,7 +28,10 @@ HEAVY = {
 
 # Run in the child process of the embedded store, and behind the server's store once it loads; see the test below.
 DATASETS = ("dataset_load", "dataset_types", "dataset_rows", "dataset_ends", "dataset_mapping")
-LATE = frozenset(f"labd/snapshots/{name}.py" for name in ("remote", *DATASETS, "neo4j_flight", "neo4j_columns"))
+GRAPHS = frozenset(f"labd/snapshots/{name}.py" for name in ("remote", *DATASETS, "neo4j_flight", "neo4j_columns"))
+# Run in the workers that read files and write tables, and nowhere else.
+TABLES = frozenset(path.relative_to(ROOT).as_posix() for path in (ROOT / "labd" / "ingest").glob("remote*.py"))
+LATE = GRAPHS | TABLES
 
 
 def sources() -> list[Path]:
@@ -69,11 +72,20 @@ def test_a_heavy_package_is_imported_in_few_modules_and_only_when_used(package: 
 def test_a_daemon_with_all_its_wings_has_imported_no_heavy_package_before_one_is_used() -> None:
     found = (path.relative_to(ROOT) for path in sources())
     names = [".".join(path.with_suffix("").parts) for path in found if path.as_posix() not in LATE]
-    wings = [name for name in names if name.startswith(("labd.app", "labd.snapshots", "labd.inventory", "labd.ot2.s"))]
+    wings = [name for name in names if name.startswith(("labd.app", "labd.snapshots", "labd.inventory", "labd.ingest", "labd.ot2.s"))]
     code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *wings], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert set(HEAVY) & set(done.stdout.split()) == set()
+
+
+def test_the_daemon_imports_nothing_of_what_its_workers_run() -> None:
+    assert len(TABLES) > 20
+    for path in sources():
+        name = path.relative_to(ROOT).as_posix()
+        if name not in TABLES:
+            named = [ast.unparse(node) for package, node in imports(ast.parse(path.read_text())) if package == "labd"]
+            assert not [line for line in named if "labd.ingest.remote" in line], name
 
 
 @pytest.mark.parametrize("name", ["labd/__init__.py", "labd/bootstrap.py"])
