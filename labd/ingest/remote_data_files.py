@@ -80,7 +80,11 @@ class DataFiles:
         """All data files, ended."""
         shared, self._shared = self._shared, None
         if shared is not None:
-            self.files += shared.finish()
+            try:
+                self.files += shared.finish()
+            except BaseException:
+                shared.discard()
+                raise
         return self.files
 
     def discard(self) -> None:

@@ -141,8 +141,8 @@ def find_table(table: Json) -> Table | None:
         raise Refusal("table_refused", f"{full_name(table)}: the catalogue refuses: {fault}") from fault
 
 
-def make_table(table: Json, columns: pa.Schema) -> Table:
-    """Make a table with its namespace, or give the one that somebody else has made meanwhile."""
+def make_table(table: Json, columns: pa.Schema) -> Table | None:
+    """Make a table with its namespace; None where somebody else has made it meanwhile."""
     catalog, name = catalog_of(table["catalog"]), identifier(table)
     for depth in range(1, len(name)):
         try:
@@ -154,7 +154,7 @@ def make_table(table: Json, columns: pa.Schema) -> Table:
     try:
         return catalog.create_table(name, schema, partition_spec=spec, properties=MADE_WITH)
     except TableAlreadyExistsError:
-        return catalog.load_table(name)
+        return None
 
 
 def partition_spec(table: Json, schema: Schema) -> PartitionSpec:

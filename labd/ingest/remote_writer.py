@@ -32,6 +32,7 @@ from pyiceberg.typedef import Record
 from labd.ingest.remote_iceberg import BATCH, FILE, VERSION, arrow_schema
 from labd.ingest.remote_partitions import split
 from labd.ingest.remote_read import Origin
+from labd.ingest.remote_refusal import Refusal
 
 ROLL_BYTES = 512 * 2**20
 OPEN_FILES = 32
@@ -186,7 +187,11 @@ def fitted(waiting: list[tuple[pa.RecordBatch, Origin | None]], target: pa.Schem
         else:
             column = table.column(wanted.name)
             columns.append(column if column.type == wanted.type else column.cast(wanted.type))
-    return pa.Table.from_arrays(columns, names=target.names)
+        if not wanted.nullable and columns[-1].null_count:
+            whose = next((origin.url for origin in origins if origin is not None), "a file")
+            text = f"column {wanted.name} of the table takes no row without a value, and the files bring some"
+            raise Refusal("table_refused", f"{text}; make it optional in the table (the first file is {whose})")
+    return pa.Table.from_arrays(columns, schema=target)
 
 
 def _written_as(schema: pa.Schema) -> pa.Schema:

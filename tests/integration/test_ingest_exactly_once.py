@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.table import Table
 
@@ -247,6 +248,57 @@ def test_the_property_keeps_so_many_tokens_of_each_ingestion(rig: IngestRig) -> 
     assert (len(kept), kept[0], kept[-1]) == (KEPT_TOKENS, "old/1", token)
     assert len(json.loads(properties["labd.tokens.other"])) == 1
     assert "sales/1" in marks_of(table_of(rig).metadata)
+
+
+def test_a_table_that_another_child_makes_meanwhile_is_used(rig: IngestRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.write("a.jsonl", [{"id": 1, "more": "x"}])
+    rig.write("b.jsonl", [{"id": 2}])
+    batch = rig.batch(rig.files("a.jsonl"))
+    inner = SqlCatalog.create_table
+    first: list[int] = []
+
+    def late(self: SqlCatalog, *args: Any, **options: Any) -> Table:
+        if not first:
+            first.append(1)
+            rig.load("b.jsonl")
+        return inner(self, *args, **options)
+
+    monkeypatch.setattr(SqlCatalog, "create_table", late)
+    assert rig.ask("load", batch=batch)["state"] == "committed"
+    assert rig.rows("id", "more") == [(1, "x"), (2, None)]
+
+
+def test_a_table_of_somebody_else_gets_labds_columns_and_keeps_its_rows(rig: IngestRig) -> None:
+    make_theirs(
+        rig, pa.schema([("id", pa.int32()), ("name", pa.string())]), pa.table({"id": pa.array([7], pa.int32())})
+    )
+    rig.write("a.jsonl", [{"name": "x", "id": 2**40, "more": 1.5}])
+    report = rig.load()
+    assert [one["key"] for one in report["changes"]] == ["widen id long", "add more double"]
+    assert rig.rows("id", "name", "more", "_labd_batch") == [(2**40, "x", 1.5, 1), (7, None, None, None)]
+    told = rig.ask("query", table=rig.table, columns=[], where="", limit=1)
+    assert [one["name"] for one in told["columns"]][-4:] == [
+        "_labd_file", "_labd_version", "_labd_batch", "_rescued_data"
+    ]  # fmt: skip
+
+
+def test_a_table_that_takes_no_rows_without_a_value_refuses_the_batch(rig: IngestRig) -> None:
+    make_theirs(rig, pa.schema([pa.field("id", pa.int64(), nullable=False), ("name", pa.string())]), None)
+    rig.write("a.jsonl", [{"name": "x"}])
+    with pytest.raises(Refused, match="column id of the table takes no row without a value") as refused:
+        rig.load()
+    assert refused.value.code == "table_refused"
+    assert list((rig.folder / "lake").rglob("*.parquet")) == []
+
+
+def make_theirs(rig: IngestRig, schema: pa.Schema, rows: pa.Table | None) -> None:
+    """A table that labd has not made."""
+    catalog = SqlCatalog("default", **rig.catalog["properties"])
+    catalog.create_namespace("lab")
+    table = catalog.create_table(("lab", "readings"), schema)
+    if rows is not None:
+        table.append(rows)
+    catalog.engine.dispose()
 
 
 def test_what_lies_in_a_local_lake_is_on_the_disk_before_the_catalogue_names_it(
