@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from labd.engine.views import JobFilter
 from labd.ingest.record import FileMark
 from tests.fakes.broker import until
 from tests.fakes.ingest_house import ANNA, IngestHouse
@@ -90,3 +92,38 @@ async def test_a_folder_that_is_not_there_fails_the_run_and_says_which(house: In
     async with house.open():
         await house.define(source={"url": (house.inbox / "nowhere").as_uri()})
         assert "nowhere" in await house.fails()
+
+
+async def test_no_secret_is_on_disk_or_in_any_answer(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    canaries = {"LABD_TEST_KEY": "canary+key/one", "LABD_TEST_CATALOG": "canary=catalog&two"}
+    for name, value in canaries.items():
+        monkeypatch.setenv(name, value)
+    house = IngestHouse(
+        state_dir, children=True, max_task_retries=0,
+        credentials={
+            "lake": {
+                "options": {"endpoint": "http://127.0.0.1:9", "region": "eu-north-1", "access_key_id": "labd"},
+                "secrets": {"secret_access_key": "env:LABD_TEST_KEY"},
+            }
+        },
+        catalog={
+            "far": {
+                "type": "rest", "uri": "http://127.0.0.1:9/catalog",
+                "secrets": {"token": "env:LABD_TEST_CATALOG"},
+            }
+        },
+    )  # fmt: skip
+    async with house.open():
+        await house.define("far", source={"url": "s3://bucket/in", "credentials": "lake"})
+        await house.define("wide", destination={"catalog": "far"})
+        house.put("a.jsonl", 1)
+        messages = [await house.fails("far"), await house.fails("wide")]
+        assert "s3://bucket" in messages[0]
+        told = [repr(house.service.status()), *messages]
+        for job in await house.engine.jobs(JobFilter()):
+            told += [repr(job), *(line.text for line in await house.engine.logs(job.id))]
+    written = [path.read_bytes() for path in state_dir.rglob("*") if path.is_file() and "/lend/" not in str(path)]
+    forms = {form for value in canaries.values() for form in (value, quote(value, safe=""))}
+    assert written
+    assert not [text for text in told if any(form in text for form in forms)]
+    assert not [form for form in forms if any(form.encode() in data for data in written)]
