@@ -136,7 +136,7 @@ def run(one: Json) -> str:
         "to load": count(one["files_discovered"], "file") + _more(counts, "changed", "changed"),
         "loaded": f"{count(counts.get('loaded', 0), 'file')}, {count(one['records'], 'row')}, "
         f"{size(one['bytes_read'])} in, {size(one['bytes_written'])} out" + _more(counts, "same", "the same as before"),
-        "rescued": f"{one['rescued']} rows with something in _rescued_data" if one["rescued"] else None,
+        "rescued": f"{count(one['rescued'], 'row')} with something in _rescued_data" if one["rescued"] else None,
         "bad": count(one["files_failed"], "file") if one["files_failed"] else None,
         "passed over": f"{counts['ignored']} changed files" if counts.get("ignored") else None,
         "commits": counts.get("settled"),

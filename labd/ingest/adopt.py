@@ -42,13 +42,13 @@ class Adoption:
         Raises:
             BadRequest: An instant that is none.
         """
-        listed, matching = await self._looks.files(record, Window.of(None, until, match))
-        wanted = [file for file in matching if file.state == "new"]
+        window = Window.of(None, until, match)
+        found = await self._looks.files(record, window, lambda state: state == "new", SHOWN_FILES)
         told = Backfill(
-            record.name, dry_run, listed, len(matching), len(matching) - len(wanted), len(wanted),
-            sum(file.size_bytes for file in wanted), wanted[:SHOWN_FILES],
+            record.name, dry_run, found.listed, found.matching, found.matching - found.count, found.count,
+            found.size_bytes, found.files,
         )  # fmt: skip
-        if not dry_run and wanted:
+        if not dry_run and found.count:
             args = {"ingestion": record.id, "until": until, "match": match}
             submission = Submission(ADOPT, args, queue=self._service.queue_of(record), tags=["ingest"])
             job, _ = await self._service.engine.submit_one(submission, caller)

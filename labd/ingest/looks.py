@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from fnmatch import translate
 from re import Pattern
 from re import compile as compiled
@@ -53,6 +53,16 @@ class Window(NamedTuple):
         if is_early or (self.until is not None and file.modified_at >= self.until):
             return False
         return self.glob is None or self.glob.match(file.path) is not None
+
+
+class Found(msgspec.Struct):
+    """What a listing has in a window; `files` are the first, `count` and `size_bytes` of all that are wanted."""
+
+    listed: int = 0
+    matching: int = 0
+    count: int = 0
+    size_bytes: int = 0
+    files: list[ListedFile] = []
 
 
 class Looks:
@@ -107,17 +117,23 @@ class Looks:
         found.runs_per_month = estimate.runs_per_month(definition.schedule, self._clock.wall())
         return found
 
-    async def files(self, record: Record, window: Window) -> tuple[int, list[ListedFile]]:
-        """Files of the source in a window, each as the ledger knows it; and how many were listed."""
-        listed, found = 0, list[ListedFile]()
+    async def files(self, record: Record, window: Window, wanted: Callable[[str], bool], keep: int) -> Found:
+        """Files of the source in a window whose state is wanted; the first `keep` by their listing, all counted."""
+        found = Found()
         passed_over = await self._passed_over(record)
         async for page in self.pages(record):
-            listed += page.count
+            found.listed += page.count
             fresh = {seen.path: seen for seen in await self._service.ledger.compare(record, page.entries)}
             for seen in filter(window.has, _all(page)):
+                found.matching += 1
                 state = _state_of(fresh.get(seen.path), passed_over.get(seen.path, "loaded"))
-                found.append(ListedFile(seen.path, seen.size_bytes, iso(seen.modified_at), state))
-        return listed, found
+                if not wanted(state):
+                    continue
+                found.count += 1
+                found.size_bytes += seen.size_bytes
+                if len(found.files) < keep:
+                    found.files.append(ListedFile(seen.path, seen.size_bytes, iso(seen.modified_at), state))
+        return found
 
     async def _passed_over(self, record: Record) -> dict[str, str]:
         """Paths of which this version is known and not in the table."""

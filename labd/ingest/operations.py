@@ -85,19 +85,19 @@ class Operations:
         """
         if since is None and until is None and match is None:
             raise BadRequest("backfill: say since, until or match; `labctl ingest run` loads all that is new")
-        listed, matching = await self._looks.files(record, Window.of(since, until, match))
-        wanted = sorted((file for file in matching if file.state != "loaded"), key=lambda file: file.path)
-        size_bytes = sum(file.size_bytes for file in wanted)
+        window = Window.of(since, until, match)
+        found = await self._looks.files(record, window, lambda state: state != "loaded", MOST_FILES)
+        wanted = sorted(found.files, key=lambda file: file.path)
         told = Backfill(
-            record.name, dry_run, listed, len(matching), len(matching) - len(wanted), len(wanted), size_bytes,
-            wanted[:SHOWN_FILES],
+            record.name, dry_run, found.listed, found.matching, found.matching - found.count, found.count,
+            found.size_bytes, wanted[:SHOWN_FILES],
         )  # fmt: skip
         if dry_run or not wanted:
             return told
-        if len(wanted) > MOST_FILES:
+        if found.count > MOST_FILES:
             raise Refused(
-                f"ingestion {record.name}: {len(wanted)} files match, one backfill takes {MOST_FILES}; narrow it by "
-                "--since, --until or --match", files=len(wanted), limit=MOST_FILES,
+                f"ingestion {record.name}: {found.count} files match, one backfill takes {MOST_FILES}; narrow it by "
+                "--since, --until or --match", files=found.count, limit=MOST_FILES,
             )  # fmt: skip
         paths = [file.path for file in wanted]
         bad = [file.path for file in wanted if file.state not in ("new", "changed")]

@@ -13,7 +13,7 @@ from labd.clock import iso
 from labd.engine.job import ENDED, Caller, Job, JobState, Submission
 from labd.engine.registry import StopSpec, TaskSpec
 from labd.errors import LabdError, Refused, SettingsFault, UnknownJob
-from labd.ingest import schedules, watch
+from labd.ingest import access, schedules, watch
 from labd.ingest.book import IngestBook
 from labd.ingest.desk import IngestDesk
 from labd.ingest.engines import EnginePool, EngineSettings, MemoryClass
@@ -68,6 +68,8 @@ class IngestService:
 
     async def start(self) -> None:
         """Read what the last daemon left, bring the definitions of the settings and all schedules in force."""
+        folder = access.catalog_folder(self._host.state_dir)  # labd's own catalogue can be asked before a first run
+        await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
         await self.book.open()
         await self.runs.open()
         await self.ledger.open()

@@ -365,6 +365,9 @@ async def test_an_older_database_is_read_by_its_url_in_a_worker(with_children: I
 
 async def test_the_real_engine_previews_loads_shows_and_refreshes(with_children: IngestDoor) -> None:
     house = with_children
+    house.put("a.jsonl", 1)
+    draft = await house.post("/preview", {"definition": house.body("draft")})
+    assert (draft["rows"], draft["files"][0]["state"]) == ([[1, None]], "loaded")
     await loaded(house)
     (run,) = (await house.get("/sales/runs"))["runs"]
     assert (run["status"], run["records"], run["rescued"]) == ("partial", 3, 0)
