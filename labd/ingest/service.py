@@ -82,14 +82,15 @@ class IngestService:
             self.follow(run.id, run.job_id)
 
     async def drain(self) -> None:
-        """Nothing moves here."""
-
-    async def stop(self) -> None:
-        """End all children; a second call does nothing."""
+        """Follow no run any more: those whose jobs go on in the next daemon go on with it."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def stop(self) -> None:
+        """End all children; a second call does nothing."""
+        await self.drain()
         await self.engines.close()
 
     def tasks(self) -> list[TaskSpec | StopSpec]:

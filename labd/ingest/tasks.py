@@ -24,6 +24,7 @@ RunId = Annotated[int, Meta(ge=1, description="a run, as `labctl ingest runs` sh
 BatchNumber = Annotated[int, Meta(ge=1, description="batch of the run")]
 Paths = Annotated[list[str], Meta(max_length=1_000_000)]
 ORIGIN = "ingest"
+SPARE_S = 60.0  # the run's own limit comes first, and says what is left to the next run
 CREATE, DISCOVER, LOAD, HOLD, COMPLETE = (
     "ingest.create_run", "ingest.discover_files", "ingest.load_batch", "ingest.hold_batch", "ingest.complete_run"
 )  # fmt: skip
@@ -45,7 +46,7 @@ def ingest_tasks(service: IngestService) -> list[TaskSpec | StopSpec]:
     }  # fmt: skip
     tried = {
         **kept, "max_attempts": rules.max_attempts, "retry_delay_s": rules.task_retry_delay_seconds, "backoff": "fixed",
-        "timeout_s": rules.flow_run_timeout_seconds,
+        "timeout_s": rules.flow_run_timeout_seconds + SPARE_S,
     }  # fmt: skip
     return [
         TaskSpec(RUN, jobs.run, "Load every new file of an ingestion once; each step is durable.", origin=ORIGIN,

@@ -81,6 +81,8 @@ class IngestHouse:
             await self.engine.start()
             yield self
         finally:
+            if hasattr(self, "service"):
+                await self.service.drain()
             await self.engine.close()
             if hasattr(self, "service"):
                 await self.service.stop()
