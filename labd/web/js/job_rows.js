@@ -8,6 +8,7 @@ const REFRESH_MS = 700;
 const PAGE = 200;
 const STEP = 20_000; // numbers that one search looks at; grows where that is quick
 const STEP_MOST = 400_000;
+const ROWS_MOST = 20_000; // what a page that stays open for days keeps
 
 const STATES = {
   "job.submitted": "queued", "job.started": "running", "job.resumed": "running", "job.waiting": "waiting", "job.cancelling": "cancelling",
@@ -207,6 +208,11 @@ export class FilteredJobs {
       const kept = this.rows.filter((row) => row.id < floor);
       const before = this.rows.length;
       this.rows = [...jobs.map(slim), ...kept];
+      if (this.rows.length > ROWS_MOST) {
+        this.rows.length = ROWS_MOST;
+        this.below = this.rows.at(-1).id;
+        this.done = false;
+      }
       this.changed(Math.max(0, this.rows.length - before));
     } catch (fault) {
       if (!this.signal.aborted) { this.problem = fault; this.changed(); }

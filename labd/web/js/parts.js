@@ -53,5 +53,5 @@ export const head = (title, sub, ...side) => h("div", { class: "head" }, h("h1",
 export function table(columns, rows, caption) {
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, h("table", { class: "plain" },
     h("thead", {}, h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.num ? "num" : null }, column.title)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((column) => h("td", { class: column.num ? "num" : null }, column.cell(row))))))));
+    h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((column) => h("td", { class: column.num ? "num" : null, data: column.title ? { title: column.title } : {} }, column.cell(row))))))));
 }

@@ -10,6 +10,7 @@ export const page = { path: "/audit", title: "Audit", group: "Record", order: 10
 
 const PAGE = 100;
 const LINE_MOST = 90;
+const SHOWN_MOST = 3000;
 
 export async function load(ctx) {
   const entries = [];
@@ -35,6 +36,10 @@ export async function load(ctx) {
     const answer = await get("/api/v1/audit", { limit: PAGE }, { signal: ctx.signal });
     const highest = entries[0]?.id ?? 0;
     entries.unshift(...answer.entries.filter((entry) => entry.id > highest));
+    if (entries.length > SHOWN_MOST) {
+      entries.length = SHOWN_MOST;
+      next = entries.at(-1).id;
+    }
     draw();
   }
   async function verify() {
