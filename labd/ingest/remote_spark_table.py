@@ -26,6 +26,7 @@ FILTER = re.compile(
 )
 CALL = re.compile(r"(?i)\b(?!(?:in|and|or|not)\b)(\w+)\s*\(|\b(select|from|with|table|values)\b")
 REDACTED = "(redacted)"
+METRICS = "write.metadata.metrics.column."
 INSTANTS = {"date", "timestamp", "timestamptz"}
 EXACT = {"int", "long", "decimal", "string", "binary"}
 SUITS = {
@@ -111,7 +112,8 @@ class SparkTable:
         body = ", ".join(f"{quote(name)} {to_spark(kind)}" for name, kind in whole)
         parts = [partition(text, columns, self.spoken) for text in self.partition_by]
         by = f" PARTITIONED BY ({', '.join(parts)})" if parts else ""
-        made = ", ".join(f"'{key}'='{value}'" for key, value in MADE_WITH.items())
+        there = {name for name, _ in whole}
+        made = ", ".join(f"'{key}'='{value}'" for key, value in MADE_WITH.items() if _suits(key, there))
         kind = f"USING iceberg{by} TBLPROPERTIES ({made})" if self.is_iceberg else f"USING parquet{by}"
         self.sql(f"CREATE TABLE IF NOT EXISTS {self.name} ({body}) {kind}")
 
@@ -245,6 +247,11 @@ def paths(kind: Any, above: str = "") -> dict[str, str]:
         found[path] = from_spark(one)
         found |= paths(one, f"{path}.")
     return found
+
+
+def _suits(key: str, columns: set[str]) -> bool:
+    """Whether a table's property can be: Spark's Iceberg refuses to measure a column that is not there."""
+    return not key.startswith(METRICS) or key.removeprefix(METRICS) in columns
 
 
 def partitions(described: list[tuple[str, str]]) -> list[str]:

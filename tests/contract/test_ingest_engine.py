@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.fakes.ingest_rig import QUALITY, RULE, IngestRig, Refused
+from tests.fakes.spark_lab import spark_rigs
 
-ENGINES = {"arrow": IngestRig}
+ENGINES = {"arrow": lambda: IngestRig, "spark": spark_rigs}
 URL_OF_SECRET = "se/cret+canary"
 
 
-@pytest.fixture(params=sorted(ENGINES))
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> IngestRig:
-    return ENGINES[request.param](tmp_path)
+@pytest.fixture(scope="module", params=["arrow", pytest.param("spark", marks=[pytest.mark.timeout(180)])])
+def rigs(request: pytest.FixtureRequest) -> Callable[[Path], IngestRig]:
+    """Makes rigs of one engine; what they share is there before the first test of it."""
+    return ENGINES[request.param]()
+
+
+@pytest.fixture
+def rig(rigs: Callable[[Path], IngestRig], tmp_path: Path) -> IngestRig:
+    return rigs(tmp_path)
 
 
 def rule(**words: Any) -> dict[str, Any]:

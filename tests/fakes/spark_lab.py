@@ -36,7 +36,7 @@ REQUIREMENTS = (
 )  # fmt: skip
 ARTIFACTS = ("org.apache.iceberg:iceberg-spark-runtime-4.1_2.13:1.12.0", "org.xerial:sqlite-jdbc:3.50.3.0")
 COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy"
-MAKE_S, START_S, ANSWER_S = 900.0, 60.0, 90.0
+MAKE_S, START_S, ANSWER_S = 900.0, 60.0, 150.0
 TOKEN = "s3cr3t-spark"
 
 
@@ -144,10 +144,29 @@ import json, os, sys
 told = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 from labd.ingest import remote
+def late_commit(args):
+    # Two tries of batch 99 have seen the same snapshot; the second one lands, and then the first one comes.
+    from labd.ingest import remote_spark, remote_spark_commit, remote_spark_table
+    table = remote_spark_table.SparkTable(remote_spark.session_of(args), args["table"])
+    frame = table.session.table(table.name).limit(1).selectExpr(
+        "100L AS id", "_labd_file", "_labd_version", "99L AS _labd_batch", "_rescued_data").persist()
+    frame.collect()
+    base = table.state().snapshot_id
+    def write(attempt):
+        return remote_spark_commit.Write(table, frame, "sales", "sales/99", attempt, 99, {}, [], True)
+    remote_spark_commit._write(write("second"), False, base)
+    try:
+        remote_spark_commit._write(write("first"), False, base)
+    except Exception as fault:
+        return str(fault)[:500]
+    return "both landed"
 for line in sys.stdin:
     asked = json.loads(line)
     try:
-        answer = remote.ask(asked["verb"], asked["args"])
+        if asked["verb"] == "late_commit":
+            answer = {"answer": late_commit(asked["args"])}
+        else:
+            answer = remote.ask(asked["verb"], asked["args"])
     except Exception as fault:
         answer = {"refusal": "failed", "text": f"{type(fault).__name__}: {fault}", "details": {}}
     told.write(json.dumps(answer) + "\\n")

@@ -1,0 +1,135 @@
+"""What only Spark's engine does: Spark Connect, one catalogue with the arrow engine, commits that land late, ends."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.fakes.broker import DEADLINE_S
+from tests.fakes.ingest_rig import IngestRig, Refused
+from tests.fakes.spark_lab import TOKEN, ConnectServer, SparkChild, conf, shared_child, spark_rigs
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+REFUSED_WITHIN_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def rigs() -> Callable[[Path], IngestRig]:
+    return spark_rigs()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ConnectServer]:
+    with tempfile.TemporaryDirectory(prefix="labd-connect-", ignore_cleanup_errors=True) as folder:
+        started = ConnectServer(Path(folder), TOKEN).start()
+        yield started
+        started.kill()
+
+
+def test_both_engines_see_one_catalogue_and_each_others_tokens(
+    rigs: Callable[[Path], IngestRig], tmp_path: Path
+) -> None:
+    spark = rigs(tmp_path)
+    arrow = IngestRig(tmp_path)
+    spark.write("a.jsonl", [{"id": 1, "at": "2026-01-01T00:00:00Z"}])
+    spark.write("b.jsonl", [{"id": 2, "more": 1.5}])
+    first, second = arrow.batch(arrow.files("a.jsonl")), arrow.batch(arrow.files("b.jsonl"))
+    made = arrow.ask("load", batch=first)
+    assert spark.ask("load", batch=first)["state"] == "already"
+    assert spark.ask("describe", table=spark.table)["uuid"] == made["table_uuid"]
+    assert spark.ask("load", batch={**second, "expected_uuid": made["table_uuid"]})["state"] == "committed"
+    again = arrow.ask("load", batch=second)
+    assert (again["state"], again["rows"]) == ("already", 1)
+    assert arrow.ask("describe", table=arrow.table) == spark.ask("describe", table=spark.table)
+    assert arrow.rows("id", "at", "more") == spark.rows("id", "at", "more")
+    spark.write("a.jsonl", [{"id": 3}])
+    arrow.ask("load", batch=arrow.batch(arrow.files("a.jsonl", policy="replace"), number=77, token="sales/77"))
+    assert spark.rows("id") == [(2,), (3,)]
+
+
+def test_of_two_tries_one_lands_whichever_comes_first(rigs: Callable[[Path], IngestRig], tmp_path: Path) -> None:
+    spark = rigs(tmp_path)
+    spark.write("a.jsonl", [{"id": 1}])
+    spark.load()
+    told = shared_child().ask("late_commit", {"engine": "test", "table": spark.table})
+    assert "ValidationException" in told["answer"], told
+    assert spark.rows("id", "_labd_batch") == [(1, 1), (100, 99)]
+
+
+def test_without_provenance_it_says_at_least_once(rigs: Callable[[Path], IngestRig], tmp_path: Path) -> None:
+    spark = rigs(tmp_path)
+    spark.write("a.jsonl", [{"id": 1}])
+    report = spark.ask("load", batch=spark.batch(spark.files(), provenance=False))
+    assert (report["state"], report["exactly_once"]) == ("committed", False)
+
+
+def test_a_connect_server_loads_replaces_and_knows_what_it_has(server: ConnectServer, tmp_path: Path) -> None:
+    child = SparkChild({"url": server.url, "secrets": {"token": TOKEN}}, tmp_path)
+    try:
+        rig = IngestRig(tmp_path, "spark", child.ask)
+        rig.write("a.jsonl", '{"id": 1, "at": "2026-01-01T00:00:00Z"}\n{broken\n')
+        rig.write("bad.jsonl.gz", b"no gzip")
+        batch = rig.batch(rig.files())
+        report = rig.ask("load", batch=batch)
+        assert rig.states(report) == {"a.jsonl": "loaded", "bad.jsonl.gz": "quarantined"}
+        assert (report["rows"], report["files"][0]["rescued"], report["exactly_once"]) == (2, 1, True)
+        assert rig.ask("load", batch=batch)["state"] == "already"
+        rig.write("a.jsonl", [{"id": 2, "more": [1]}])
+        rig.ask("load", batch=rig.batch(rig.files("a.jsonl", policy="replace")))
+        assert rig.rows("id", "more") == [(2, [1])]
+        assert rig.ask("find_tokens", table=rig.table, tokens=["sales/2", "x"]) == ["sales/2"]
+    finally:
+        child.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "text"),
+    [
+        ("localhost", "wr0ng-canary", "Spark Connect at localhost"),
+        ("127.0.0.1", TOKEN, "a token goes over plain text to `localhost` only"),
+    ],
+)
+def test_a_token_that_cannot_be_used_is_told_at_once(
+    server: ConnectServer, tmp_path: Path, host: str, token: str, text: str
+) -> None:
+    child = SparkChild({"url": f"sc://{host}:{server.port}", "secrets": {"token": token}}, tmp_path)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(Refused, match=text) as refused:
+            IngestRig(tmp_path, "spark", child.ask).rows("id")
+        assert time.monotonic() - begun < REFUSED_WITHIN_S
+        assert refused.value.code == "cluster_unreachable"
+        assert token not in str(refused.value)
+    finally:
+        child.close()
+
+
+def test_a_server_that_is_lost_is_a_cluster_unreachable(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = SparkChild({"url": f"sc://localhost:{port}"}, tmp_path)
+    try:
+        with pytest.raises(Refused, match=rf"Spark Connect at localhost:{port}: .*refused") as refused:
+            IngestRig(tmp_path, "spark", child.ask).rows("id")
+        assert refused.value.code == "cluster_unreachable"
+    finally:
+        child.close()
+
+
+def test_the_jvm_ends_with_the_child_that_is_killed(tmp_path: Path) -> None:
+    child = SparkChild({"url": "local[1]", "conf": conf(), "memory_mib": 512}, tmp_path)
+    try:
+        assert IngestRig(tmp_path, "spark", child.ask).ask("describe", table=IngestRig(tmp_path).table) is None
+        below = psutil.Process(child.process.pid).children(recursive=True)
+        assert any("java" in one.name() for one in below)
+        child.process.kill()
+        assert psutil.wait_procs(below, timeout=DEADLINE_S)[1] == []
+    finally:
+        child.close()
