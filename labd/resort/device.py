@@ -210,6 +210,7 @@ class ResortDevice:
             self.switch.follow(self.carousel.stop_now())
         self._engine.wake()
         self.self_connection.begin()
+        self.seen.trend.start()
 
     async def drain(self) -> None:
         """Bring the carousel to rest; torque stays."""

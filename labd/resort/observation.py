@@ -12,6 +12,7 @@ from labd.clock import Clock, iso
 from labd.errors import DeviceError, LabdError
 from labd.resort.allowed import Situation
 from labd.resort.drive.carousel import Carousel, ServoState
+from labd.resort.trend import Trend
 
 FRESH_S = 0.2  # a reading younger than this answers everybody who asks, so eight pollers cost one transaction
 
@@ -42,6 +43,7 @@ class Observation:
         self._activity = "unknown"
         self._reading: asyncio.Task[ServoState] | None = None
         self._read_mono = float("-inf")
+        self.trend = Trend(clock, self.look)
 
     async def look(self) -> ServoState | None:
         """The state as fresh as it can be had at no cost to others; the last known where the motor does not answer."""
@@ -64,6 +66,7 @@ class Observation:
         """The state, read now."""
         state = await self.guarded(self._carousel.read_state())
         self._read_mono = self._clock.monotonic()
+        self.trend.take(state)
         return state
 
     def activity(self) -> str:
@@ -90,7 +93,8 @@ class Observation:
         self.last_error = {"code": code, "message": message, "severity": severity, "at": iso(self._clock.wall())}
 
     async def close(self) -> None:
-        """End a reading under way."""
+        """End a reading under way, and the looks of the trend."""
+        await self.trend.close()
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)

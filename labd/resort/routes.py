@@ -105,6 +105,10 @@ def _own_endpoints(service: ResortService) -> list[Endpoint]:
     async def health(call: Call) -> Any:
         return await service.device(call.query.device).health()
 
+    async def readings(call: Call) -> Any:
+        device = service.device(call.query.device)
+        return device.seen.trend.shown(device.name)
+
     async def stop(call: Call) -> Any:
         body = call.body or StopBody()
         return await service.emergency_stop(body.device, call.caller, body.reason)
@@ -125,6 +129,8 @@ def _own_endpoints(service: ResortService) -> list[Endpoint]:
                  query=DeviceQuery, answer=dict[str, Any], tags=tags, errors=(*unknown, "not_connected")),
         Endpoint("GET", f"{root}/health", health, "read", "How a motor is, read from it",
                  query=DeviceQuery, answer=dict[str, Any], tags=tags, errors=(*unknown, "not_connected")),
+        Endpoint("GET", f"{root}/readings", readings, "read", "A motor's readings of the last hour; since labd started",
+                 query=DeviceQuery, answer=dict[str, Any], tags=tags, errors=unknown),
         Endpoint("POST", f"{root}/stop", stop, "operate", "Torque off at once, latched until reset; never queued",
                  body=StopBody, answer=dict[str, Any], tags=tags, errors=unknown),
         Endpoint("POST", f"{root}/hold", hold, "operate", "Stop where it is; torque stays",
