@@ -34,7 +34,8 @@ SUITS = {
     "years": INSTANTS, "months": INSTANTS, "days": INSTANTS, "hours": INSTANTS - {"date"},
     "bucket": EXACT | INSTANTS, "truncate": EXACT,
 }  # fmt: skip
-CATALOGS = {"sql": "org.apache.iceberg.jdbc.JdbcCatalog"}
+SQL_CATALOG = "org.apache.iceberg.jdbc.JdbcCatalog"
+DYNAMO_CATALOG = "org.apache.iceberg.aws.dynamodb.DynamoDbCatalog"
 
 
 @dataclass(frozen=True)
@@ -278,9 +279,10 @@ def catalog_conf(name: str, properties: dict[str, str]) -> dict[str, str]:
     kind = given.pop("type", "")
     given.pop("py-io-impl", None)
     made = {"": "org.apache.iceberg.spark.SparkCatalog", "cache-enabled": "false"}
-    if kind in CATALOGS:
-        uri = given.pop("uri", "")
-        made |= {"catalog-impl": CATALOGS[kind], "uri": jdbc_uri(uri), "jdbc.schema-version": "V1"}
+    if kind == "sql":
+        made |= {"catalog-impl": SQL_CATALOG, "uri": jdbc_uri(given.pop("uri", "")), "jdbc.schema-version": "V1"}
+    elif kind == "dynamodb":
+        made["catalog-impl"] = DYNAMO_CATALOG
     elif kind:
         made["type"] = kind
     if given.get("warehouse", "").startswith(("s3://", "s3a://")) and "io-impl" not in given:
