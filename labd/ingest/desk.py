@@ -13,7 +13,7 @@ from labd.errors import BadRequest, Conflict, NotFound, UnknownSchedule
 from labd.ingest import transfer
 from labd.ingest.adopt import Adoption
 from labd.ingest.definition import Definition
-from labd.ingest.intake import Intake
+from labd.ingest.intake import Intake, check_name
 from labd.ingest.looks import Looks
 from labd.ingest.operations import Operations
 from labd.ingest.port import SchemaChange
@@ -32,8 +32,6 @@ from labd.wing import Host
 
 if TYPE_CHECKING:
     from labd.ingest.service import IngestService
-
-RESERVED = frozenset({"import", "export", "query", "runs", "preview", "estimate"})
 
 
 class IngestDesk:
@@ -185,16 +183,6 @@ class IngestDesk:
     async def _changed(self) -> None:
         await self._service.book.commit()
         await self._service.put_schedules()
-
-
-def check_name(name: str) -> None:
-    """Names that are words of the path are none of an ingestion.
-
-    Raises:
-        BadRequest
-    """
-    if name.lower() in RESERVED:
-        raise BadRequest(f"ingestion {name}: the name is a word of the API; take another")
 
 
 def merge(old: Any, change: Any) -> Any:

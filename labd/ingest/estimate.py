@@ -44,9 +44,10 @@ def runs_per_month(schedule: Schedule | None, now: float) -> int | None:
         return None
     if schedule.interval_s is not None:
         return int(MONTH_S / schedule.interval_s)
-    at: float | None = now
+    at = now
     for count in range(COUNTED_RUNS):
-        at = next_cron(schedule.cron or "", schedule.timezone, at)
-        if at is None or at > now + MONTH_S:
+        coming = next_cron(schedule.cron or "", schedule.timezone, at)
+        if coming is None or coming > now + MONTH_S:
             return count
+        at = coming
     return int(COUNTED_RUNS * MONTH_S / (at - now))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MODULE = "labd.ingest.remote_import"
 READ_S = 120.0
+RESERVED = frozenset({"import", "export", "query", "runs", "preview", "estimate"})
 IDLE_S = 60.0
 
 
@@ -105,8 +106,6 @@ class Intake:
         return told
 
     def _keep(self, caller: Caller, definition: Definition, is_active: bool, dry_run: bool, told: Imported) -> None:
-        from labd.ingest.desk import check_name
-
         check_name(definition.name)
         book = self._service.book
         if dry_run:
@@ -172,6 +171,16 @@ def _paused(definition: Definition, files: int | None) -> str:
         f"it begins paused: its first run takes every file{loaded}; `labctl ingest adopt {name}` notes those that are "
         f"in the table already, then `labctl ingest resume {name}`"
     )
+
+
+def check_name(name: str) -> None:
+    """Names that are words of the path are none of an ingestion.
+
+    Raises:
+        BadRequest
+    """
+    if name.lower() in RESERVED:
+        raise BadRequest(f"ingestion {name}: the name is a word of the API; take another")
 
 
 def secrets_of(database_url: str) -> list[str]:

@@ -136,15 +136,13 @@ def _of_one(desk: IngestDesk) -> list[Endpoint]:
             call.caller, record, drop_table=asked.drop_table, confirm=asked.confirm
         )  # fmt: skip
 
-    async def pause(call: Call) -> Any:
+    async def pause(call: Call, paused: bool = True) -> Any:
         record = desk.find(call.path["id"])
-        await desk.set_paused(call.caller, record, paused=True)
+        await desk.set_paused(call.caller, record, paused=paused)
         return await desk.view(record)
 
     async def resume(call: Call) -> Any:
-        record = desk.find(call.path["id"])
-        await desk.set_paused(call.caller, record, paused=False)
-        return await desk.view(record)
+        return await pause(call, paused=False)
 
     seen: dict[str, Any] = {"answer": shown.IngestionView, "tags": TAGS}
     return [

@@ -361,6 +361,10 @@ async def test_an_older_database_is_read_by_its_url_in_a_worker(with_children: I
         assert part in answer.json["message"]
         assert "canarypw" not in json.dumps(answer.json)
     assert set(house.state_dir.iterdir()) == before
+    await house.engine.journal.settle()
+    kept = [path for path in house.state_dir.rglob("*") if path.is_file() and path != house.state_dir / "autoloader.db"]
+    assert len(kept) > 3
+    assert not [path for path in kept if b"canarypw" in path.read_bytes()]
 
 
 async def test_the_real_engine_previews_loads_shows_and_refreshes(with_children: IngestDoor) -> None:

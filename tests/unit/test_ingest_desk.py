@@ -10,8 +10,8 @@ from labd.clock import from_iso
 from labd.errors import BadRequest
 from labd.ingest import estimate
 from labd.ingest.definition import Limits, Schedule
-from labd.ingest.desk import check_name, merge
-from labd.ingest.intake import secrets_of
+from labd.ingest.desk import merge
+from labd.ingest.intake import check_name, secrets_of
 from labd.ingest.looks import Window
 from labd.ingest.record import Counts, Run, RunBody, RunState, Seen
 
