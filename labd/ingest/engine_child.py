@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
@@ -41,6 +42,7 @@ REFUSALS: dict[str, type[LabdError]] = {
 }
 LISTENER: ContextVar[JobContext | None] = ContextVar("ingest_listener", default=None)
 """The job that hears what the child prints and how far it is; nobody outside of one."""
+MISSING = re.compile(r"No module named '([\w.]+)'")
 KEPT_SECRET = 4  # characters; shorter ones stand in too many innocent words
 _encode = msgspec.json.Encoder().encode
 log = structlog.get_logger("ingest")
@@ -53,13 +55,18 @@ class EngineChild:
         name: For messages, such as `arrow`.
         start: Starts a worker that has loaded `MODULE`; raises `EnvironmentOff`.
         idle_s: It is ended when nobody has asked for so long.
+        environment: Which one it runs in, for messages.
     """
 
-    def __init__(self, name: str, start: Callable[[], Awaitable[Worker]], clock: Clock, idle_s: float) -> None:
+    def __init__(
+        self, name: str, start: Callable[[], Awaitable[Worker]], clock: Clock, idle_s: float,
+        environment: str = "default",
+    ) -> None:  # fmt: skip
         self._name = f"ingest engine {name}"
         self._start = start
         self._clock = clock
         self._idle_s = idle_s
+        self._environment = environment
         self._worker: Worker | None = None
         self._asking = asyncio.Lock()
         self._numbers = itertools.count(1)
@@ -122,6 +129,11 @@ class EngineChild:
             raise
         if told.type != "done":
             text = hide(str((told.error or {}).get("message", told.type)))
+            missing = MISSING.search(text)
+            if missing is not None:
+                hint = "install it there, such as by `pip install 'labd[ingest]'`, or name another environment"
+                what = f"{missing[1]} is not installed in environment {self._environment}"
+                raise EnvironmentOff(f"{self._name}: {what}; {hint}", package=missing[1])
             raise TaskFailed(f"{self._name}: {verb}: {text}", verb=verb)
         return _answer(told.result, hide)
 

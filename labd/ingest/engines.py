@@ -166,7 +166,7 @@ class EnginePool:
             limit_mib = settings.memory_mib[memory] if settings.is_limited else 0
             return self._worker_of(settings.environment, MODULE, limit_mib)
 
-        return lambda: EngineChild(settings.name, start, self._clock, settings.idle_s)
+        return lambda: EngineChild(settings.name, start, self._clock, settings.idle_s, settings.environment)
 
     def pids(self) -> list[int]:
         """Of all processes that are there."""

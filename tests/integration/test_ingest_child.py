@@ -42,6 +42,8 @@ def ask(verb, args):
         return {"refusal": "table_conflict", "text": text, "details": {"tries": 3}}
     if verb == "raise":
         raise ValueError(args["secrets"]["key"])
+    if verb == "late":
+        import no_such_package
     if verb == "list_files":
         return {"answer": {"entries": "[]", "count": 0}}
     return "nonsense"
@@ -156,6 +158,17 @@ async def test_a_module_that_cannot_be_imported_is_told(state_dir: Path) -> None
         with pytest.raises(EnvironmentOff, match="No module named 'no_such_package'"):
             await one.pid()
         assert one.child.pid is None
+
+
+async def test_a_package_that_is_missing_in_the_environment_is_named_and_not_tried_again(state_dir: Path) -> None:
+    async with rig(state_dir) as one:
+        with pytest.raises(EnvironmentOff) as met:
+            await one.child.ask("late", {}, 10.0)
+        assert met.value.message == (
+            "ingest engine arrow: no_such_package is not installed in environment default; install it there, such as "
+            "by `pip install 'labd[ingest]'`, or name another environment"
+        )
+        assert not met.value.retryable
 
 
 async def test_a_person_does_not_wait_behind_a_load(state_dir: Path) -> None:
