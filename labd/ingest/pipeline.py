@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
 import structlog
 
 from labd.clock import Clock
@@ -23,6 +22,7 @@ from labd.engine.registry import JobContext
 from labd.errors import NotFound, QualityRefused, Refused, TaskTimeout, UnknownJob
 from labd.ingest import access, batching
 from labd.ingest.book import IngestBook
+from labd.ingest.discovery import Discovery
 from labd.ingest.engine_child import LISTENER
 from labd.ingest.engines import MemoryClass
 from labd.ingest.ledger import FileLedger
@@ -77,6 +77,7 @@ class Pipeline:
         self._engines = engines
         self._state_dir = state_dir
         self._clock = clock
+        self._discovery = Discovery(book, runs, ledger, clock, self.pages)
 
     async def create_run(
         self, record: Record, trigger: Trigger, job_id: int, by: str, full: bool, only: list[str] | None
@@ -108,7 +109,7 @@ class Pipeline:
         """List, compare, and take what is new into batches; what an earlier try has taken stays taken."""
         run = await self.going(record, run_id)
         async with self._timed(run, "discover"):
-            await self._discover(ctx, record, run)
+            await self._discovery.discover(ctx, record, run)
         numbers = [batch.number for batch in await self._ledger.batches(run.id) if batch.is_open]
         counts = run.counts
         ctx.log(f"{counts.listed} files listed, {counts.found} to load in {len(numbers)} batches")
@@ -116,38 +117,6 @@ class Pipeline:
             "batches": numbers, "listed": counts.listed, "unsettled": counts.unsettled, "found": counts.found,
             "ignored": counts.ignored, "held": counts.held, "denied": len(run.body.denied),
         }  # fmt: skip
-
-    async def _discover(self, ctx: JobContext, record: Record, run: Run) -> None:
-        facts, definition, now = record.facts, record.definition, self._clock.wall()
-        only = frozenset(run.body.only) if run.body.only else None
-        is_due = facts.last_full_list_at is None or now - facts.last_full_list_at >= definition.source.full_list_s
-        whole = run.body.full or only is not None or is_due or not definition.source.lexical
-        after = reached = None if whole else facts.after
-        run.counts.listed = run.counts.unsettled = 0
-        run.body.denied = []
-        most = definition.limits.run_files
-        batcher = batching.Batcher(definition.limits, None if most is None else most - run.counts.found)
-        async for page in self.pages(record, after):
-            last = await self._take_page(record, run, page, batcher, only)
-            reached = max(reached or "", last) if last is not None else reached
-            ctx.progress(run.counts.listed, None, f"{run.counts.found} of {run.counts.listed} files are to be loaded")
-            if batcher.is_full:
-                break
-        if after is not None and not batcher.is_full:
-            asked = batching.sort(await self._ledger.waiting(record), definition.changed, only)
-            self._take(run, batcher.add(asked.taken))
-        self._take(run, [batcher.rest()])
-        passed_over = run.counts.unsettled or run.body.denied or batcher.is_full or only is not None
-        if not passed_over:  # else it must be listed again
-            facts.after = reached
-            facts.last_full_list_at = now if whole else facts.last_full_list_at
-        if run.counts.found:
-            facts.last_new_file_at = now
-        for prefix, reason in run.body.denied:
-            run.add_error(RunError("source_refused", f"{prefix} cannot be listed: {reason}", prefix))
-        self._book.put_facts(record)
-        self._runs.put_run(run)
-        await self._book.commit()
 
     async def pages(self, record: Record, after: str | None) -> AsyncIterator[Page]:
         """The listing of a source, page by page; `after` only where its names ascend."""
@@ -159,32 +128,6 @@ class Pipeline:
             cursor = page.cursor
             if cursor is None:
                 return
-
-    async def _take_page(
-        self, record: Record, run: Run, page: Page, batcher: batching.Batcher, only: frozenset[str] | None
-    ) -> str | None:
-        """Compare a page and take what is to be loaded; returns the path that the listing has reached."""
-        run.counts.listed += page.count
-        run.counts.unsettled += page.unsettled
-        run.body.denied += page.denied
-        found = batching.sort(await self._ledger.compare(record, page.entries), record.definition.changed, only)
-        full = batcher.add(found.taken)
-        self._take(run, full)
-        for seen, mark, fault in (
-            (found.ignored, FileMark.IGNORED, batching.IGNORED), (found.held, FileMark.HELD, batching.HELD)
-        ):  # fmt: skip
-            if seen:
-                self._ledger.mark(record, seen, mark, run, fault)
-        if full or found.ignored or found.held:
-            await self._book.commit()
-        if not record.definition.source.lexical or not page.count:
-            return None
-        return str(msgspec.json.decode(page.entries)[-1][0])
-
-    def _take(self, run: Run, batches: list[list[Any]]) -> None:
-        for files in batches:
-            if files:
-                self._ledger.take(run, files)
 
     async def load(
         self, ctx: JobContext, record: Record, run: int, number: int, by: int, approved: list[str]
