@@ -101,3 +101,15 @@ def _changing(now: Situation, name: str, verb: Verb) -> LabdError | None:
 def allowed(now: Situation) -> list[str]:
     """The verbs that would not be refused; a stop never is."""
     return [*(verb for verb in VERBS if refusal(now, verb) is None), "stop"]
+
+
+def refused(now: Situation) -> list[dict[str, object]]:
+    """The other verbs, by what stands against them: `{"actions", "code", "message"}`."""
+    found: dict[str, list[str]] = {}
+    codes: dict[str, str] = {}
+    for verb in VERBS:
+        fault = refusal(now, verb)
+        if fault is not None:
+            found.setdefault(fault.message, []).append(verb)
+            codes[fault.message] = fault.code
+    return [{"actions": verbs, "code": codes[message], "message": message} for message, verbs in found.items()]

@@ -12,6 +12,7 @@ import msgspec
 from labd.engine.job import Caller, Cause
 from labd.errors import InvalidArguments, LabdError, NotFound
 from labd.ot2.allowed import Situation, Verb, refusal
+from labd.ot2.deck_view import DeckView
 from labd.ot2.latch import StopLatch
 from labd.ot2.own_run import OwnRun, OwnRunRecord, never_played
 from labd.ot2.reading import RunReading
@@ -45,6 +46,7 @@ class OT2Device:
         self.own_view: RunView | None = None
         self.watch = Watch(robot, host.clock, settings.look_s, self.take_event, self._take_look)
         self.busy_job: int | None = None
+        self.deck_view = DeckView(self)
         self.attention: dict[str, str] = {}
         self._foreign_told: str | None = None
         self._left_reading: RunReading | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from labd.errors import LabdError
 from labd.ot2.remote import LOADING, Movement
@@ -61,6 +61,12 @@ class RunReading:
             self._count(whole)
         self.seen = max(self.seen, page.first) + len(done)
         return page, len(done)
+
+    def used(self) -> dict[str, Any]:
+        """Labware and pipettes so far, with the tips that are gone and the wells that were touched."""
+        if self._movement is None:
+            return {"labware": [], "pipettes": []}
+        return {"labware": self._movement.used(), "pipettes": self._movement.pipette_list()}
 
     async def look_at_all(self) -> None:
         """Every command that is done."""

@@ -412,6 +412,19 @@ class Movement:
             for key, one in self._labware.items()
         ]
 
+    def used(self) -> list[Json]:
+        """Labware where it stands, its wells column by column, the tips taken from it, microlitres out and in."""
+        return [
+            {
+                "slot": self.slot_of(key), "load_name": one["loadName"], "name": one["displayName"],
+                "wells": one["definition"].get("ordering") or [list(one["definition"].get("wells") or {})],
+                "is_tip_rack": bool((one["definition"].get("parameters") or {}).get("isTiprack")),
+                "tips_used": list(dict.fromkeys(self._tips.get(key, []))),
+                "aspirated_ul": _rounded(self.aspirated.get(key)), "dispensed_ul": _rounded(self.dispensed.get(key)),
+            }
+            for key, one in self._labware.items()
+        ]  # fmt: skip
+
     def pipette_list(self) -> list[Json]:
         """Loaded pipettes."""
         return [
@@ -441,6 +454,10 @@ class Movement:
 
     def _name(self, labware: str) -> str:
         return str(self._labware.get(labware, {}).get("loadName", labware))
+
+
+def _rounded(wells: dict[str, float] | None) -> dict[str, float]:
+    return {well: round(volume, 3) for well, volume in (wells or {}).items()}
 
 
 def _display(result: Json) -> str:

@@ -74,6 +74,9 @@ def ot2_endpoints(service: OT2Service) -> list[Endpoint]:
     async def status(call: Call) -> Any:
         return await service.device_status(call.query.device)
 
+    async def deck(call: Call) -> Any:
+        return await service.device(call.query.device).deck_view.look()
+
     async def stop(call: Call) -> Any:
         body = call.body or StopBody()
         return await service.emergency_stop(body.device, call.caller, body.reason)
@@ -104,6 +107,8 @@ def ot2_endpoints(service: OT2Service) -> list[Endpoint]:
     unknown = ("unknown_device",)
     return [
         Endpoint("GET", f"{root}/status", status, "read", "Everything about a robot and what is allowed now",
+                 query=DeviceQuery, answer=anything, tags=tags, errors=unknown),
+        Endpoint("GET", f"{root}/deck", deck, "read", "What the newest run has done: commands, tips, wells",
                  query=DeviceQuery, answer=anything, tags=tags, errors=unknown),
         Endpoint("POST", f"{root}/protocols", keep, "operate", "Keep a protocol; jobs name it by its hash",
                  body=ProtocolBody, answer=anything, status=201, tags=tags, errors=("invalid_arguments",)),

@@ -16,7 +16,7 @@ from labd.engine.registry import JobContext, StopSpec, TaskSpec
 from labd.engine.worker_start import Worker
 from labd.errors import LabdError, UnknownDevice, WingOff
 from labd.ot2 import preflight
-from labd.ot2.allowed import allowed
+from labd.ot2.allowed import allowed, refused
 from labd.ot2.analysis import Analyser, robot_type
 from labd.ot2.device import OT2Device
 from labd.ot2.overview import attention_of, status_of
@@ -177,8 +177,9 @@ class OT2Service:
         device = self.device(name)
         if device.watch.state != "closed":
             await device.watch.look()
-        actions = allowed(device.situation())
-        return {**status_of(device), "attention": attention_of(device), "allowed_actions": actions}
+        now = device.situation()
+        told = {"attention": attention_of(device), "allowed_actions": allowed(now), "refused_actions": refused(now)}
+        return {**status_of(device), **told}
 
     async def emergency_stop(self, name: str | None, caller: Caller, reason: str = "") -> dict[str, Any]:
         """Stop the own run of a robot; without a name those of every robot."""
