@@ -41,6 +41,7 @@ class DataFiles:
         self._version = -1
         self._parts = 0
         self._shared: DataWriter | None = None
+        self._ending: list[DataWriter] = []
         self.files: list[DataFile] = []
 
     def take(self, batches: Iterator[pa.RecordBatch], origin: Origin | None, check: Callable[[], None]) -> None:
@@ -61,7 +62,9 @@ class DataFiles:
                     staged = []
             check()
             if own is not None:
-                self.files += own.finish()
+                self._gather()
+                own.end()
+                self._ending.append(own)
         except BaseException:
             if own is not None:
                 own.discard()
@@ -78,6 +81,7 @@ class DataFiles:
 
     def finish(self) -> list[DataFile]:
         """All data files, ended."""
+        self._gather()
         shared, self._shared = self._shared, None
         if shared is not None:
             try:
@@ -87,8 +91,17 @@ class DataFiles:
                 raise
         return self.files
 
+    def _gather(self) -> None:
+        """The data files of the large file before, whose last rows were written while the next ones were read."""
+        while self._ending:
+            self.files += self._ending[0].finish()
+            del self._ending[0]
+
     def discard(self) -> None:
         """Delete all; for rows that no commit may name."""
+        ending, self._ending = self._ending, []
+        for one in ending:
+            one.discard()
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.discard()

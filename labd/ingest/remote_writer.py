@@ -105,6 +105,7 @@ class DataWriter:
         self._open: dict[Any, _OpenFile] = {}
         self._done: list[DataFile] = []
         self._at_work: Future[None] | None = None
+        self._ended: Future[None] | None = None
 
     def write(self, batch: pa.RecordBatch, origin: Origin | None) -> None:
         """Take rows: the table's columns without labd's three; they may wait in memory."""
@@ -113,11 +114,18 @@ class DataWriter:
         if self._waiting_bytes >= self._place.piece_bytes:
             self._hand_over()
 
-    def finish(self) -> list[DataFile]:
-        """Write what waits, end all files."""
+    def end(self) -> None:
+        """Write what waits, end all files; goes on in the thread while the next rows are read."""
         self._hand_over()
+        self._ended = self._place.pool.submit(self._close_all)
+
+    def finish(self) -> list[DataFile]:
+        """The data files, when all are ended."""
+        if self._ended is None:
+            self.end()
         self._wait()
-        self._place.pool.submit(self._close_all).result()
+        assert self._ended is not None
+        self._ended.result()
         return self._done
 
     def discard(self) -> None:
@@ -125,6 +133,9 @@ class DataWriter:
         self._waiting.clear()
         with contextlib.suppress(Exception):
             self._wait()
+        with contextlib.suppress(Exception):
+            if self._ended is not None:
+                self._ended.result()
         paths = [file.path for file in self._open.values()] + [file.file_path for file in self._done]
         with contextlib.suppress(Exception):
             self._close_all()
