@@ -63,8 +63,8 @@ def filter_of(query: JobsQuery) -> JobFilter:
         queue=query.queue,
         tag=query.tag,
         text=query.text,
-        since=_instant("since", query.since),
-        until=_instant("until", query.until),
+        since=instant("since", query.since),
+        until=instant("until", query.until),
         submitted_by=query.submitted_by,
         held=query.held,
         schedule=query.schedule,
@@ -74,7 +74,8 @@ def filter_of(query: JobsQuery) -> JobFilter:
     )
 
 
-def _instant(parameter: str, text: str | None) -> float | None:
+def instant(parameter: str, text: str | None) -> float | None:
+    """The instant of a query parameter, None where it is not given; raises `BadRequest`."""
     if text is None:
         return None
     try:

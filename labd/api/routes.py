@@ -21,6 +21,7 @@ from labd.api import (
     session,
     status,
     tasks,
+    timeline,
     tokens,
     web,
 )
@@ -66,6 +67,7 @@ def all_endpoints(parts: Parts, of_wings: list[Endpoint]) -> list[Endpoint]:
     found += schedules.endpoints(engine)
     found += events.endpoints(engine, options)
     found += audit.endpoints(engine)
+    found += timeline.endpoints(engine, clock)
     found += tokens.endpoints(engine, parts.tokens, parts.token_made)
     found += backup.endpoints(engine, options, clock)
     found += of_wings

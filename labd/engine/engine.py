@@ -41,6 +41,7 @@ from labd.engine.retention import Retention
 from labd.engine.runs import Runs
 from labd.engine.schedules import ScheduleSpec, preview
 from labd.engine.schema import Schema
+from labd.engine.timeline import Timeline
 from labd.engine.timetable import Timetable
 from labd.engine.tokens import TokenShelf
 from labd.engine.views import JobFilter, JobSpan, LogLine, ScheduleView
@@ -102,6 +103,7 @@ class Engine:
         self._delayed = DelayedJobs(self._book.delayed)
         self._audit = AuditTrail(self.journal, clock)
         self._tokens = TokenShelf(self.journal, clock)
+        self.timeline = Timeline(self.journal)
         self._pump = Pump(self._book, self._dispatcher, self._delayed, self.journal, registry, clock, self._spawn)
         self.wake = self._pump.wake
         cache = ResultCache(self.journal, clock)

@@ -198,3 +198,74 @@ INSERT INTO alert_deliveries (key, channel, alert_id, sent_at, reminders)
 SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM alerts WHERE key = ?1)
 ON CONFLICT (key, channel) DO UPDATE SET alert_id = excluded.alert_id, sent_at = excluded.sent_at,
 reminders = excluded.reminders;
+
+-- name: first_event_since
+-- The number from which events are at an instant or later. Numbers rise with time, so halving finds it; where the wall
+-- clock was set back it is one such place.
+WITH RECURSIVE search (low, high) AS (
+    SELECT coalesce((SELECT min(seq) FROM events), 0), coalesce((SELECT max(seq) + 1 FROM events), 0)
+    UNION ALL
+    SELECT
+        iif((SELECT at FROM events WHERE seq >= (low + high) / 2 ORDER BY seq LIMIT 1) < ?1, (low + high) / 2 + 1, low),
+        iif((SELECT at FROM events WHERE seq >= (low + high) / 2 ORDER BY seq LIMIT 1) < ?1, high, (low + high) / 2)
+    FROM search WHERE low < high
+)
+SELECT low FROM search WHERE low >= high;
+
+-- name: first_audit_since
+-- The same for entries of the audit.
+WITH RECURSIVE search (low, high) AS (
+    SELECT coalesce((SELECT min(id) FROM audit), 0), coalesce((SELECT max(id) + 1 FROM audit), 0)
+    UNION ALL
+    SELECT
+        iif((SELECT at FROM audit WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < ?1, (low + high) / 2 + 1, low),
+        iif((SELECT at FROM audit WHERE id >= (low + high) / 2 ORDER BY id LIMIT 1) < ?1, high, (low + high) / 2)
+    FROM search WHERE low < high
+)
+SELECT low FROM search WHERE low >= high;
+
+-- name: attempts_started
+-- Starts of attempts between two numbers, the newest first.
+SELECT seq, job_id FROM events WHERE seq >= ?1 AND seq < ?2 AND kind = 'job.started' ORDER BY seq DESC LIMIT ?3;
+
+-- name: reaching_into
+-- Jobs made before an instant that may have an attempt at it: those that are going, and long ones that ended later.
+SELECT id FROM (SELECT id FROM jobs WHERE state IN ('running', 'waiting', 'cancelling')
+    AND state <> 'queued' AND state <> 'succeeded' AND created_at < ?1 ORDER BY id DESC LIMIT ?2)
+UNION
+SELECT id FROM (SELECT id FROM jobs INDEXED BY jobs_long WHERE (finished_at > started_at + 10 OR attempt > 1)
+    AND finished_at > ?1 AND created_at < ?1 ORDER BY finished_at LIMIT ?2);
+
+-- name: moves_of_jobs
+-- What is drawn of jobs: their moves from state to state, in order.
+SELECT job_id, seq, at, kind, json_extract(data, '$.attempt') FROM events
+WHERE job_id IN (SELECT value FROM json_each(?1)) AND kind IN ('job.started', 'job.resumed', 'job.waiting',
+'job.cancelling', 'job.succeeded', 'job.failed', 'job.cancelled', 'job.interrupted', 'job.retrying', 'job.requeued')
+ORDER BY job_id, seq LIMIT ?2;
+
+-- name: faces_of_jobs
+SELECT id, task, queue, state, json_extract(more, '$.resources'), json_extract(more, '$.parent_id'),
+coalesce(json_extract(more, '$.simulated'), 0) FROM jobs WHERE id IN (SELECT value FROM json_each(?1));
+
+-- name: loose_events
+-- Events that are no job's, between two numbers, the newest first; those of runs on devices among them.
+SELECT seq, at, kind, job_id, data FROM events WHERE seq >= ?1 AND seq < ?2
+AND (job_id IS NULL OR kind LIKE 'device.%') ORDER BY seq DESC LIMIT ?3;
+
+-- name: device_events
+-- The newest events of devices between two numbers.
+SELECT seq, at, kind, job_id, data FROM events WHERE seq >= ?1 AND seq < ?2 AND kind LIKE 'device.%'
+ORDER BY seq DESC LIMIT ?3;
+
+-- name: audit_span
+SELECT id, at, actor, action, subject FROM audit WHERE id >= ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3;
+
+-- name: daemon_starts
+-- Starts of the daemon from an entry on, each with the entry before it.
+SELECT s.at, p.at, p.action FROM audit AS s LEFT JOIN audit AS p ON p.id = s.id - 1
+WHERE s.id >= ?1 AND s.id < ?2 AND s.action = 'daemon.start' ORDER BY s.id DESC LIMIT ?3;
+
+-- name: signs_before
+-- When something happened before a number, the newest first; without what a start does about jobs that were going.
+SELECT at FROM events WHERE seq < ?1 AND kind NOT IN ('job.requeued', 'job.interrupted', 'job.held', 'job.released')
+ORDER BY seq DESC LIMIT ?2;
