@@ -21,6 +21,9 @@ const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
 const slim = ({ id, task, state, args, attempt, max_attempts, queue, progress, hold, submitted_by, created_at, started_at, finished_at, error, tags, simulated, schedule, parent_id }) => ({
   id, task, state, args, attempt, max_attempts, queue, progress, hold, submitted_by, created_at, started_at, finished_at, error: error?.message ?? null, tags, simulated, schedule, parent_id });
 
+/** The row that is there where nothing is different, so that it is not drawn again. */
+const same = (old, fresh) => (old && JSON.stringify(old) === JSON.stringify(fresh) ? old : fresh);
+
 /** A row after an event of its job. */
 function after(row, event) {
   const state = STATES[event.kind] ?? row.state;
@@ -90,7 +93,7 @@ export class AllJobs {
     block.going = true;
     try {
       const { jobs } = await get("/api/v1/jobs", { before: (number + 1) * BLOCK, lowest: Math.max(1, number * BLOCK), limit: BLOCK, brief: true }, { signal: this.signal });
-      block.rows = new Map(jobs.map((job) => [job.id, slim(job)]));
+      block.rows = new Map(jobs.map((job) => [job.id, same(block.rows.get(job.id), slim(job))]));
       block.fetched = true;
       this.problem = null;
     } catch (fault) {

@@ -49,6 +49,7 @@ export function virtualList({ columns, source, label, open, foot }) {
         one = { node: made, row };
         shown.set(index, one);
       }
+      one.node.setAttribute("aria-rowindex", String(index + 1));
       one.node.style.setProperty("top", `${body.scrollTop + index * HEIGHT - top}px`);
     }
     if (foot) { const text = foot(); if (footer.textContent !== text) fill(footer, text); }
@@ -57,7 +58,7 @@ export function virtualList({ columns, source, label, open, foot }) {
   function rowNode(index, row) {
     const style = { "grid-template-columns": template };
     if (!row) return h("div", { class: "vrow quiet", role: "row", style }, h("span", { role: "cell" }, row === undefined ? "…" : source.gap?.(index) ?? "–"));
-    return h("div", { class: "vrow", role: "row", "aria-rowindex": String(index + 1), style, data: { id: row.id }, on: { click: (event) => { if (!event.target.closest("a, button")) open(row); } } },
+    return h("div", { class: "vrow", role: "row", style, data: { id: row.id }, on: { click: (event) => { if (!event.target.closest("a, button")) open(row); } } },
       columns.map((column) => h("span", { role: "cell" }, column.cell(row))));
   }
 
@@ -71,7 +72,11 @@ export function virtualList({ columns, source, label, open, foot }) {
   source.changed = (shift = 0) => {
     // Who has scrolled down keeps the rows under the eyes; who is on top sees the new ones come in.
     if (shift && body.scrollTop > HEIGHT) body.scrollTop += (shift * HEIGHT) / ratio();
-    if (shift) for (const [index, one] of shown) { one.node.remove(); shown.delete(index); }
+    if (shift) {
+      const before = [...shown];
+      shown.clear();
+      for (const [index, one] of before) shown.set(index + shift, one);
+    }
     soon();
   };
   return { node, draw: soon, body };
