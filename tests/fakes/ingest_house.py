@@ -28,7 +28,7 @@ from labd.wing import Host
 from tests.fakes.ingest_lake import Lake, write
 
 ANNA = Caller("unix:anna", frozenset({"read", "operate"}))
-END_S = 20
+END_S = 20.0
 
 
 class IngestHouse:
@@ -46,7 +46,9 @@ class IngestHouse:
         self.lake = Lake()
         self.clock = clock or SystemClock()
         self.children = children
+        self.end_s = END_S
         self.rules: dict[str, Any] = {"task_retry_delay_seconds": 0, **rules}
+        self.environments = {"default": EnvironmentSettings(grace_s=0.3, start_timeout_s=30.0)}
         self.lives = 0
         self.engine: Engine
         self.service: IngestService
@@ -57,11 +59,10 @@ class IngestHouse:
         registry, seed = Registry(), self.state_dir.name
         self.lives += 1
         self.engine = Engine(self.state_dir, registry, self.clock, Random(f"{seed} {self.lives}"), schemas=[SCHEMA])
-        environments = {"default": EnvironmentSettings(grace_s=0.3, start_timeout_s=30.0)}
         workers = WorkerTasks(
             self.engine,
             self.state_dir,
-            environments,
+            self.environments,
             TasksSettings(folders=(), poll_s=0.0),
             self.clock,
             dict(os.environ),
@@ -119,7 +120,7 @@ class IngestHouse:
 
     async def ended(self, job: Job) -> Job:
         """The job when it has ended."""
-        ended = await self.engine.wait(job.id, END_S)
+        ended = await self.engine.wait(job.id, self.end_s)
         assert ended.finished_at is not None, [cause.message for cause in await self.engine.why(job.id)]
         return ended
 

@@ -11,6 +11,9 @@ import pytest
 
 from labd.engine.views import JobFilter
 from labd.ingest.record import FileMark
+from labd.settings_types import EnvironmentSettings
+from tests.conftest import requires
+from tests.fakes import spark_lab
 from tests.fakes.broker import until
 from tests.fakes.ingest_house import ANNA, IngestHouse
 
@@ -127,3 +130,22 @@ async def test_no_secret_is_on_disk_or_in_any_answer(state_dir: Path, monkeypatc
     assert written
     assert not [text for text in told if any(form in text for form in forms)]
     assert not [form for form in forms if any(form.encode() in data for data in written)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_runs_by_spark_and_by_arrow_fill_one_table(state_dir: Path) -> None:
+    requires("pyspark 4.1, Java and the jars of Iceberg", spark_lab.is_here(), "python -m tests.fakes.spark_lab")
+    house = IngestHouse(state_dir, children=True, spark={"url": "local[2]", "conf": spark_lab.conf()})
+    house.environments["spark"] = EnvironmentSettings(python=str(spark_lab.PYTHON), start_timeout_s=60.0)
+    house.end_s = 100.0
+    async with house.open():
+        record = await house.define(engine="spark")
+        house.put("a.jsonl", 1, 2)
+        assert (await house.run())["records"] == 2
+        house.service.book.edit(record, house.definition(engine="arrow"), ANNA)
+        house.put("b.jsonl", 3)
+        result = await house.run()
+        assert (result["files_discovered"], result["records"]) == (1, 1)
+        assert await rows(house, "id") == [[1], [2], [3]]
+        assert record.facts.exactly_once
