@@ -68,20 +68,21 @@ def took_ms(page: Any, act: str, argument: Any, until: str) -> float:
     return float(page.evaluate("() => window.labdTook"))
 
 
-def burst(page: Any, caller: Caller, seconds: float, per_second: int) -> dict[str, float]:
+def burst(page: Any, daemon: Daemon, seconds: float, per_second: int) -> dict[str, float]:
     """Jobs that are submitted, start and end, three changes each, while the page shows them."""
     page.evaluate("() => { window.labdLong = []; }")
     began, sent = time.monotonic(), 0
-    while (past := time.monotonic() - began) < seconds:
-        caller.post("/api/v1/jobs", [{"task": "test.noop"}] * 14)
-        sent += 14
-        page.wait_for_timeout(max(1.0, (sent * 3 / per_second - past) * 1000))
+    with Caller(daemon.socket) as caller:
+        while (past := time.monotonic() - began) < seconds:
+            caller.post("/api/v1/jobs", [{"task": "test.noop"}] * 14)
+            sent += 14
+            page.wait_for_timeout(max(1.0, (sent * 3 / per_second - past) * 1000))
     page.wait_for_timeout(1500)
     long = page.evaluate("() => window.labdLong")
     return {"changes_per_s": 3 * sent / past, "long_tasks": len(long), "longest_ms": max(long, default=0.0)}
 
 
-def look(browser: Any, origin: str, token: str, caller: Caller, count: int, short: bool) -> dict[str, Any]:
+def look(browser: Any, origin: str, token: str, daemon: Daemon, count: int, short: bool) -> dict[str, Any]:
     """All figures of one browser."""
     context = browser.new_context(viewport={"width": 1360, "height": 860}, base_url=origin)
     context.add_init_script(WATCH_LONG_TASKS)
@@ -108,11 +109,11 @@ def look(browser: Any, origin: str, token: str, caller: Caller, count: int, shor
     for name, path in (("list", "/jobs"), ("bench", "/")):
         page.evaluate(goto, path)
         page.wait_for_timeout(800)
-        bursts[name] = burst(page, caller, 5.0 if short else 30.0, 210)
+        bursts[name] = burst(page, daemon, 5.0 if short else 30.0, 210)
     page.evaluate(goto, "/jobs")
     heaps = []
     for _ in range(3 if short else 6):
-        burst(page, caller, 3.0 if short else 20.0, 600)
+        burst(page, daemon, 3.0 if short else 20.0, 600)
         page.request_gc()
         heaps.append(page.evaluate(HEAP) / 1e6)
     context.close()
@@ -141,11 +142,11 @@ def main() -> None:
             caller.get(f"/api/v1/jobs/{job}?wait=10")
         fill(daemon.database, count)
         say(f"{count} jobs")
-        with daemon, Caller(daemon.socket) as caller, sync_playwright() as playwright:
+        with daemon, sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=chromium_path() or None, args=["--no-sandbox", "--enable-precise-memory-info"]
             )
-            found = look(browser, f"http://127.0.0.1:{port}", token, caller, count, given.short)
+            found = look(browser, f"http://127.0.0.1:{port}", token, daemon, count, given.short)
             browser.close()
     report.figures |= found
     report.goal("first_paint_ms", found["first_paint_ms"], at_most=300.0)

@@ -58,6 +58,25 @@ def test_the_chord_stops_while_somebody_types(lab: Lab, seen: Seen, key: str) ->
     assert page.locator("dialog.palette input").input_value() == "resort."
 
 
+def test_no_dialog_takes_the_button_away(lab: Lab, seen: Seen) -> None:
+    page = seen.open("/schedules")
+    page.get_by_role("button", name="New schedule …").click()
+    page.get_by_label("Name").fill("half typed")
+    page.keyboard.press("Shift+Tab")
+    assert page.evaluate("document.activeElement.id") == "stop"
+    page.get_by_label("Name").focus()
+    job = _moving(lab)
+    page.click("#stop")
+    _confirmed(page)
+    assert lab.daemon.ended(job)["state"] == "cancelled"
+    assert page.get_by_label("Name").input_value() == "half typed"
+    page.get_by_role("button", name="Reset resort main").click()
+    page.locator("dialog").nth(1).wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    page.locator("dialog").first.wait_for(state="detached")
+
+
 def test_letters_and_full_stops_stop_nothing(lab: Lab, seen: Seen) -> None:
     page = seen.open("/jobs")
     page.keyboard.type("stop.!. . s")

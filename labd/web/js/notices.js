@@ -15,14 +15,32 @@ export function tell(text, { bad = false, line = "" } = {}) {
   if (!bad) setTimeout(close, 6000);
 }
 
-/** A dialog over the page; `content(close)` makes what is in it. Escape and a click beside it close it. */
+const BEHIND = "#nav, #main, #line, #tools, #menu, .brand, .skip";
+
+/**
+ * A dialog over the page; `content(close)` makes what is in it. Escape and a click beside it close it.
+ * Why not `showModal`: it takes everything else away from mouse and keyboard, and STOP must never be taken away. What lies
+ * behind is made inert instead, all but STOP and the banners.
+ */
 export function dialog(title, content, { kind = "" } = {}) {
+  const before = document.activeElement;
   const node = h("dialog", { class: kind, "aria-label": title });
-  const close = () => { node.close(); };
-  node.addEventListener("close", () => node.remove());
-  node.addEventListener("click", (event) => { if (event.target === node) close(); });
+  const veil = h("div", { class: "veil", on: { click: () => node.close() } });
+  const close = () => node.close();
+  const isTop = () => [...document.querySelectorAll("dialog[open]")].at(-1) === node;
+  const escape = (event) => { if (event.key === "Escape" && !event.defaultPrevented && isTop()) { event.preventDefault(); close(); } };
+  node.addEventListener("close", () => {
+    node.remove();
+    veil.remove();
+    document.removeEventListener("keydown", escape);
+    if (document.querySelector("dialog[open]")) return;
+    for (const one of document.querySelectorAll(BEHIND)) one.inert = false;
+    if (before?.isConnected) before.focus();
+  });
   fill(node, kind ? content(close) : h("div", { class: "inside" }, h("h2", {}, title), content(close)));
-  document.body.append(node);
-  node.showModal();
+  document.body.append(veil, node);
+  for (const one of document.querySelectorAll(BEHIND)) one.inert = true;
+  document.addEventListener("keydown", escape);
+  node.show();
   return { node, close };
 }
