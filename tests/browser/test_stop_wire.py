@@ -52,7 +52,7 @@ def test_a_stop_is_on_the_wire_at_once(chromium: Any, wired: tuple[Lab, Bus]) ->
             print(f"press {number}: torque off on the wire after {(off - began) * 1000:.1f} ms")
             assert off - began < WIRE_AT_MOST_S
             page.locator("#stop-banner [data-wing=resort][data-state=confirmed]").wait_for()
-            assert not bus.servo()["torque_enable"]
+            assert not bus.servo()["torque"]
             assert lab.daemon.ended(job)["state"] == "cancelled"
             lab.daemon.client.resort_reset("test", "over")
             lab.daemon.ready()
