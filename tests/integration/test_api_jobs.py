@@ -110,7 +110,7 @@ BAD_QUERIES = [
     ("limit=many", "query parameter limit=many: expected int, got str"),
     ("limit=1&limit=2", "query parameter limit is given twice; give it once"),
     ("before=-1", "query parameter before=-1: expected int >= 1"),
-    ("sort=id", "unknown query parameter sort; this route takes before, limit, queue, since, state"),
+    ("sort=id", "unknown query parameter sort; this route takes before, brief, held, limit, lowest, queue, schedule, "),
     ("state=done", "query parameter state=done: no such state; there are queued, running"),
     ("since=yesterday", "query parameter since=yesterday: "),
     ("since=2026-01-31T08:00:00", "an instant needs a time zone, such as 2026-01-31T08:00:00Z"),
