@@ -40,7 +40,7 @@ export function stockForm(spec) {
           words.push([one.key, typed]);
           const level = spec.after(one, ul);
           text = `${volume(one.initialized ? one.level_ul : null)} → ${volume(level)} of ${volume(one.capacity_ul)}`;
-          if (level > one.capacity_ul) throw new Error(`${volume(level)} is more than it holds, ${volume(one.capacity_ul)}`);
+          if (level > one.capacity_ul + 0.05) throw new Error(`${volume(level)} is more than it holds, ${volume(one.capacity_ul)}`);
         } else {
           text = one.initialized ? `${volume(one.level_ul)} now, room for ${volume(Math.max(0, one.capacity_ul - one.level_ul))}` : `not initialized, holds ${volume(one.capacity_ul)}`;
         }

@@ -43,7 +43,7 @@ export function stockPlot({ one, movements, measurements, outlook, from, to, now
   const foretold = outlook && one.initialized && now < to;
   const limit = (ul, name, kind) => (ul > 0 && ul < top ? [h("svg:line", { class: kind, x1: LEFT, x2: wide - 6, y1: y(ul), y2: y(ul) }), h("svg:text", { x: wide - 8, y: y(ul) - 4, "text-anchor": "end" }, `${name} ${volume(ul)}`)] : null);
   const clip = `clip-${one.key}`;
-  return h("svg:svg", { class: "chart stock-plot", viewBox: `0 0 ${wide} ${HIGH}`, role: "img", "aria-label": told(one, kept, outlook, from, to) },
+  return h("svg:svg", { class: "stock-plot", viewBox: `0 0 ${wide} ${HIGH}`, role: "img", "aria-label": told(one, kept, outlook, from, to) },
     h("svg:clipPath", { id: clip }, h("svg:rect", { x: LEFT, y: 0, width: wide - LEFT, height: HIGH - BOTTOM + 2 })),
     [0, 0.25, 0.5, 0.75, 1].map((part) => [h("svg:line", { class: "tick", x1: LEFT, x2: wide - 6, y1: y(one.capacity_ul * part), y2: y(one.capacity_ul * part) }), h("svg:text", { x: LEFT - 6, y: y(one.capacity_ul * part) + 4, "text-anchor": "end" }, part ? volume(one.capacity_ul * part) : "0")]),
     h("svg:g", { "clip-path": `url(#${clip})` },

@@ -99,7 +99,7 @@ function reservoirCard({ one, outlook }, again, show) {
     h("div", { class: "row acts" },
       one.initialized ? button("Restock …", () => restock([one], one.key, again), `labctl inventory restock ${one.key}=VOLUME`) : button("Initialize …", () => initialize([one], again), `labctl inventory init ${one.key}=VOLUME`),
       one.initialized ? [button("Measure …", () => measure(one, again), `labctl inventory measure ${one.key} VOLUME`), button("Adjust …", () => adjust(one, again), `labctl inventory adjust ${one.key} CHANGE`)] : null,
-      action({ label: `Lid now ${lid}`, kind: "tiny", path: `${ROOT}/lid`, body: () => ({ reservoir: one.key, lid, operator: lastName() }), line: () => labctl("inventory", "lid", one.key, lid, lastName() && ["--operator", lastName()]), done: `${one.key}: its lid is ${lid}`, then: again }),
+      action({ label: `Lid now ${lid}`, kind: "tiny", path: `${ROOT}/lid`, body: () => ({ reservoir: one.key, lid, operator: lastName() }), line: () => labctl("inventory", "lid", one.key, lid, option("--operator", lastName())), done: `${one.key}: its lid is ${lid}`, then: again }),
       h("button", { type: "button", class: "button tiny", data: { labctl: labctl("inventory", "history", "--reservoir", one.key) }, on: { click: () => show(one.key, true) } }, "History")));
 }
 
@@ -136,6 +136,9 @@ function runOut(one, outlook) {
     short ? h("p", { class: "small" }, badge("short", short === expected ? "bad" : "wait"), " ", jobLink(short.job_id), ` ${short.task ?? ""}: ${volume(short.missing_ul)} missing${short === expected ? "" : " at the soonest"}`) : null);
 }
 
+/** An option of a command, left out where it has no text. */
+const option = (name, text) => (text ? [name, text] : null);
+
 const named = (pairs) => pairs.map(([name, text]) => `${name}=${text.replaceAll(" ", "")}`);
 const moved = (answer) => answer.movements.filter((move) => move.kind !== "evaporation").map((move) => `${move.reservoir} ${move.kind} ${volume(move.volume_ul)}, now ${volume(move.after_ul)}`).join("; ") || "nothing changed";
 
@@ -145,7 +148,7 @@ function restock(reservoirs, first, then) {
     after: (one, ul) => one.level_ul + ul, texts: [{ name: "lot", label: "Lot" }, { name: "cause", label: "Cause" }],
     note: "How much is filled in; leave empty what stays as it is. Plain numbers are millilitres.",
     submit: (volumes_ul, pairs, { operator, lot, cause }) => ({ path: `${ROOT}/restock`, body: { volumes_ul, operator, lot, cause }, done: moved,
-      line: labctl("inventory", "restock", named(pairs), "--operator", operator || "NAME", lot && ["--lot", lot], cause && ["--cause", cause]) }),
+      line: labctl("inventory", "restock", named(pairs), "--operator", operator || "NAME", option("--lot", lot), option("--cause", cause)) }),
   });
 }
 
@@ -157,7 +160,7 @@ function initialize(reservoirs, then) {
     texts: there ? [{ name: "reset", label: "Also stock that exists; corrected by movements, nothing is deleted", type: "checkbox" }, { name: "reason", label: "Why it is reset" }] : [],
     note: "The level in each now. Plain numbers are millilitres.",
     submit: (volumes_ul, pairs, { operator, reset = false, reason = "" }) => ({ path: `${ROOT}/initialize`, body: { volumes_ul, operator, reset, reason }, done: moved,
-      line: labctl("inventory", "init", named(pairs), reset && "--reset", reason && ["--reason", reason], operator && ["--operator", operator]) }),
+      line: labctl("inventory", "init", named(pairs), reset && "--reset", option("--reason", reason), option("--operator", operator)) }),
   });
 }
 
@@ -166,7 +169,7 @@ function measure(one, then) {
     title: `Measure ${one.key}`, label: "Measured", rows: [one], hint: "12.4, 12.4ml or 12400ul", word: "Level that was read", then, after: (_one, ul) => ul,
     note: `Computed are ${volume(one.level_ul)}; the book is corrected to what was read, and the pair tells the rate of evaporation.`,
     submit: (volumes_ul, pairs, { operator }) => ({ path: `${ROOT}/measure`, body: { reservoir: one.key, level_ul: volumes_ul[one.key], operator }, done: moved,
-      line: labctl("inventory", "measure", one.key, volumeWord(volumes_ul[one.key] ?? one.level_ul), operator && ["--operator", operator]) }),
+      line: labctl("inventory", "measure", one.key, volumeWord(volumes_ul[one.key] ?? one.level_ul), option("--operator", operator)) }),
   });
 }
 
@@ -175,7 +178,7 @@ function adjust(one, then) {
     title: `Adjust ${one.key}`, label: "Adjust", rows: [one], hint: "-0.2, 50ul", word: "Change; negative takes away", signed: true, then, after: (_one, ul) => one.level_ul + ul,
     texts: [{ name: "reason", label: "Why the level is not what was computed", required: true }],
     submit: (volumes_ul, pairs, { operator, reason }) => ({ path: `${ROOT}/adjust`, body: { reservoir: one.key, change_ul: volumes_ul[one.key], reason, operator }, done: moved,
-      line: labctl("inventory", "adjust", one.key, volumeWord(volumes_ul[one.key] ?? 0), "--reason", reason || "WHY", operator && ["--operator", operator]) }),
+      line: labctl("inventory", "adjust", one.key, volumeWord(volumes_ul[one.key] ?? 0), "--reason", reason || "WHY", option("--operator", operator)) }),
   });
 }
 
@@ -210,7 +213,7 @@ function history(ctx, known) {
   function drawRows() {
     const sorted = [...state.moves.values()].sort((a, b) => b.id - a.id);
     fill(rows, sorted.length ? table(COLUMNS, sorted, "Movements") : nothing("No movement yet."));
-    fill(more, state.more ? h("button", { type: "button", class: "button tiny", data: { labctl: labctl("inventory", "history", known.shown && ["--reservoir", known.shown]) }, on: { click: older } }, "Older movements") : null, h("span", { class: "quiet small" }, `${count(sorted.length)} shown`));
+    fill(more, state.more ? h("button", { type: "button", class: "button tiny", data: { labctl: labctl("inventory", "history", option("--reservoir", known.shown)) }, on: { click: older } }, "Older movements") : null, h("span", { class: "quiet small" }, `${count(sorted.length)} shown`));
   }
   async function older(event) {
     event.currentTarget.disabled = true;
@@ -317,7 +320,7 @@ const COLUMNS = [
   { title: "Level after", num: true, cell: (move) => volume(move.after_ul) },
   { title: "Reserved after", num: true, cell: (move) => volume(move.reserved_after_ul) },
   { title: "By", cell: (move) => [move.actor, move.job_id ? [" ", jobLink(move.job_id)] : null] },
-  { title: "Why", cell: (move) => [move.cause, move.details.lot ? ` · lot ${move.details.lot}` : "", move.step ? ` · ${move.step}` : ""] },
+  { title: "Why", cell: (move) => [move.cause, move.details.lot ? `lot ${move.details.lot}` : "", move.step].filter(Boolean).join(" · ") },
 ];
 
 /** What the palette offers from anywhere. */
