@@ -43,6 +43,7 @@ Json = dict[str, Any]
 FILE, VERSION, BATCH, RESCUED = "_labd_file", "_labd_version", "_labd_batch", "_rescued_data"
 OWN_COLUMNS = (FILE, VERSION, BATCH, RESCUED)
 REQUEST_S = 30.0
+METRICS = "write.metadata.metrics.column."
 MADE_WITH = {
     "format-version": "2",
     "commit.manifest-merge.enabled": "true",  # thousands of small commits do not leave thousands of manifests
@@ -50,9 +51,9 @@ MADE_WITH = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "100",
     "write.parquet.compression-codec": "zstd",
-    f"write.metadata.metrics.column.{FILE}": "full",  # cut short, all URLs of a source would be the same to a filter
-    f"write.metadata.metrics.column.{VERSION}": "counts",
-    f"write.metadata.metrics.column.{RESCUED}": "counts",
+    f"{METRICS}{FILE}": "full",  # cut short, all URLs of a source would be the same to a filter
+    f"{METRICS}{VERSION}": "counts",
+    f"{METRICS}{RESCUED}": "counts",
 }
 PARTITION = re.compile(
     r"(?:(identity|years?|months?|days?|hours?|bucket|truncate)\s*\((?:\s*(\d+)\s*,)?\s*([^(),]+?)\s*\)|([^(),]+))"
@@ -152,9 +153,15 @@ def make_table(table: Json, columns: pa.Schema) -> Table | None:
     schema = assign_fresh_schema_ids(Catalog._convert_schema_if_needed(columns))
     spec = partition_spec(table, schema)
     try:
-        return catalog.create_table(name, schema, partition_spec=spec, properties=MADE_WITH)
+        return catalog.create_table(name, schema, partition_spec=spec, properties=made_with(schema.column_names))
     except TableAlreadyExistsError:
         return None
+
+
+def made_with(columns: Iterable[str]) -> dict[str, str]:
+    """Properties of a new table; Iceberg in Java refuses one that measures a column which the table has not."""
+    there = set(columns)
+    return {key: text for key, text in MADE_WITH.items() if not key.startswith(METRICS) or key[len(METRICS) :] in there}
 
 
 def partition_spec(table: Json, schema: Schema) -> PartitionSpec:

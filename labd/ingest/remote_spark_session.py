@@ -2,7 +2,8 @@
 
 Settings (`spark` of every call): `url` (`local[*]`, `local[2]` or `sc://host:port`), `conf` (Spark's own names),
 `catalog` (name of a catalogue that the cluster has set up itself), `connect_timeout_s`, `memory_mib` (heap of a JVM of
-its own), `secrets` with `token`.
+its own), `scratch` (a folder for what it leaves lying about when it is killed; its owner empties it), `secrets` with
+`token`.
 
 Why the address is probed and the rest has a deadline: Spark's client tries again for ten minutes, whatever is wrong.
 Why a token over plain text goes to `localhost` only: to any other name the client speaks TLS, and if the server does
@@ -56,6 +57,7 @@ class Spark:
         self._token = str((given.get("secrets") or {}).get("token") or "")
         self._connect_s = float(given.get("connect_timeout_s") or CONNECT_S)
         self._memory_mib = int(given.get("memory_mib") or MEMORY_MIB)
+        self._scratch_root = str(given.get("scratch") or "") or None
         self._session: Any = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._catalogs: dict[str, dict[str, str]] = {}
@@ -100,7 +102,8 @@ class Spark:
             session.stop()
         if self._folder is not None:
             self._folder.cleanup()
-            self._folder = None
+            self._folder, tempfile.tempdir = None, None
+            os.environ.pop("TMPDIR", None)
 
     def set_up(self, name: str, conf: dict[str, str]) -> None:
         """Let the session know a catalogue.
@@ -129,6 +132,7 @@ class Spark:
         conf = {
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
+            "spark.driver.defaultJavaOptions": f"-Djava.io.tmpdir={folder}",
             "spark.driver.memory": f"{max(512, self._memory_mib)}m",
             "spark.sql.warehouse.dir": (folder / "warehouse").as_uri(),
             "spark.sql.shuffle.partitions": str(os.cpu_count() or 2),
@@ -195,8 +199,14 @@ class Spark:
         return host, number, f"sc://{place}/;{';'.join(words)}" if words else f"sc://{place}"
 
     def _scratch(self) -> Path:
+        """A folder of its own, which is also that of temporary files of the JVM and of the workers that it starts."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="labd-spark-", ignore_cleanup_errors=True)
+            if self._scratch_root is not None:
+                Path(self._scratch_root).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="labd-spark-", dir=self._scratch_root, ignore_cleanup_errors=True
+            )
+            os.environ["TMPDIR"] = tempfile.tempdir = self._folder.name
         return Path(self._folder.name)
 
     def _lend(self) -> None:

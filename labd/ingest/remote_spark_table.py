@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labd.ingest.remote_commit import TOKEN, TOKENS, TRY
-from labd.ingest.remote_iceberg import BATCH, FILE, MADE_WITH, OWN_COLUMNS, PARTITION, RESCUED, VERSION, local_path
+from labd.ingest.remote_iceberg import BATCH, FILE, OWN_COLUMNS, PARTITION, RESCUED, VERSION, local_path, made_with
 from labd.ingest.remote_query import plain
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_spark_session import Spark, first_line, is_lost
@@ -26,7 +26,6 @@ FILTER = re.compile(
 )
 CALL = re.compile(r"(?i)\b(?!(?:in|and|or|not)\b)(\w+)\s*\(|\b(select|from|with|table|values)\b")
 REDACTED = "(redacted)"
-METRICS = "write.metadata.metrics.column."
 INSTANTS = {"date", "timestamp", "timestamptz"}
 EXACT = {"int", "long", "decimal", "string", "binary"}
 SUITS = {
@@ -113,8 +112,7 @@ class SparkTable:
         body = ", ".join(f"{quote(name)} {to_spark(kind)}" for name, kind in whole)
         parts = [partition(text, columns, self.spoken) for text in self.partition_by]
         by = f" PARTITIONED BY ({', '.join(parts)})" if parts else ""
-        there = {name for name, _ in whole}
-        made = ", ".join(f"'{key}'='{value}'" for key, value in MADE_WITH.items() if _suits(key, there))
+        made = ", ".join(f"'{key}'='{value}'" for key, value in made_with(name for name, _ in whole).items())
         kind = f"USING iceberg{by} TBLPROPERTIES ({made})" if self.is_iceberg else f"USING parquet{by}"
         self.sql(f"CREATE TABLE IF NOT EXISTS {self.name} ({body}) {kind}")
 
@@ -248,11 +246,6 @@ def paths(kind: Any, above: str = "") -> dict[str, str]:
         found[path] = from_spark(one)
         found |= paths(one, f"{path}.")
     return found
-
-
-def _suits(key: str, columns: set[str]) -> bool:
-    """Whether a table's property can be: Spark's Iceberg refuses to measure a column that is not there."""
-    return not key.startswith(METRICS) or key.removeprefix(METRICS) in columns
 
 
 def partitions(described: list[tuple[str, str]]) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -47,7 +49,9 @@ class IngestService:
         self.engine = host.engine
         self.engine.add_queue(settings.default_work_queue, QUEUE_PRIORITY, SIZE)
         self.engine.add_queue(settings.high_memory_work_queue, QUEUE_PRIORITY, HIGH_SIZE)
-        self.engines: Engines = engines or EnginePool(host.worker_of, engine_settings(settings), host.clock)
+        self.engines: Engines = engines or EnginePool(
+            host.worker_of, engine_settings(settings, host.state_dir), host.clock
+        )
         self.book = IngestBook(
             host.engine, host.clock, host.random, queues=[queue.name for queue in host.engine.queues()],
             catalogs=settings.catalogs, credentials=settings.credentials,
@@ -70,6 +74,7 @@ class IngestService:
         """Read what the last daemon left, bring the definitions of the settings and all schedules in force."""
         folder = access.catalog_folder(self._host.state_dir)  # labd's own catalogue can be asked before a first run
         await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+        await asyncio.to_thread(shutil.rmtree, spark_folder(self._host.state_dir), ignore_errors=True)
         await self.book.open()
         await self.runs.open()
         await self.ledger.open()
@@ -244,7 +249,12 @@ class IngestService:
             log.error("ingest.watch_ended", what=task.get_name(), exc_info=task.exception())
 
 
-def engine_settings(settings: IngestSettings) -> dict[str, EngineSettings]:
+def spark_folder(state_dir: Path) -> Path:
+    """Where Spark's children keep what is temporary; what killed ones left there goes when labd starts."""
+    return access.catalog_folder(state_dir) / "spark"
+
+
+def engine_settings(settings: IngestSettings, state_dir: Path) -> dict[str, EngineSettings]:
     """What children are started with; Spark only where it is set up."""
     memory: dict[MemoryClass, int] = {"default": settings.memory_mib, "high": settings.high_memory_mib}
     found = {
@@ -256,7 +266,8 @@ def engine_settings(settings: IngestSettings) -> dict[str, EngineSettings]:
     if spark.url:
         found["spark"] = EngineSettings(
             name="spark", environment=spark.environment, memory_mib=memory, is_limited=False, size=1,
-            idle_s=spark.idle_s, given=lambda memory_mib: {"spark": _spark(spark, memory_mib)},
+            idle_s=spark.idle_s,
+            given=lambda memory_mib: {"spark": {**_spark(spark, memory_mib), "scratch": str(spark_folder(state_dir))}},
         )  # fmt: skip
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import tempfile
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from tests.fakes.broker import DEADLINE_S
 from tests.fakes.ingest_rig import IngestRig, Refused
@@ -22,6 +24,15 @@ REFUSED_WITHIN_S = 20.0
 @pytest.fixture(scope="module")
 def rigs() -> Callable[[Path], IngestRig]:
     return spark_rigs()
+
+
+def properties(rig: IngestRig, table: str) -> dict[str, str]:
+    """Of a table, as plain PyIceberg reads them."""
+    catalog = SqlCatalog("default", **rig.catalog["properties"])
+    try:
+        return dict(catalog.load_table(("lab", table)).properties)
+    finally:
+        catalog.engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +74,16 @@ def test_of_two_tries_one_lands_whichever_comes_first(rigs: Callable[[Path], Ing
 
 
 def test_without_provenance_it_says_at_least_once(rigs: Callable[[Path], IngestRig], tmp_path: Path) -> None:
-    spark = rigs(tmp_path)
-    spark.write("a.jsonl", [{"id": 1}])
-    report = spark.ask("load", batch=spark.batch(spark.files(), provenance=False))
+    spark, arrow = rigs(tmp_path), IngestRig(tmp_path)
+    for name in ("a", "b", "c"):
+        spark.write(f"{name}.jsonl", [{"id": name}])
+    report = spark.ask("load", batch=spark.batch(spark.files("a.jsonl"), provenance=False))
     assert (report["state"], report["exactly_once"]) == ("committed", False)
+    spark.table = arrow.table_named("by_arrow")
+    arrow.ask("load", batch=spark.batch(spark.files("b.jsonl"), provenance=False))
+    spark.ask("load", batch=spark.batch(spark.files("c.jsonl"), provenance=False))
+    kept = json.loads(properties(spark, "by_arrow")["labd.tokens.sales"])
+    assert [token for token, _ in kept] == ["sales/2", "sales/3"], "each engine notes its token in the other's table"
 
 
 def test_a_connect_server_loads_replaces_and_knows_what_it_has(server: ConnectServer, tmp_path: Path) -> None:
@@ -123,13 +140,17 @@ def test_a_server_that_is_lost_is_a_cluster_unreachable(tmp_path: Path) -> None:
         child.close()
 
 
-def test_the_jvm_ends_with_the_child_that_is_killed(tmp_path: Path) -> None:
-    child = SparkChild({"url": "local[1]", "conf": conf(), "memory_mib": 512}, tmp_path)
+def test_a_child_that_is_killed_takes_its_jvm_along_and_leaves_things_in_its_own_folder_only(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    spark = {"url": "local[1]", "conf": conf(), "memory_mib": 512, "scratch": str(scratch)}
+    child = SparkChild(spark, tmp_path)
     try:
         assert IngestRig(tmp_path, "spark", child.ask).ask("describe", table=IngestRig(tmp_path).table) is None
         below = psutil.Process(child.process.pid).children(recursive=True)
         assert any("java" in one.name() for one in below)
         child.process.kill()
         assert psutil.wait_procs(below, timeout=DEADLINE_S)[1] == []
+        assert len(list(scratch.iterdir())) == 1
+        assert list(tmp_path.glob("labd-spark-*")) == []
     finally:
         child.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -27,7 +28,7 @@ def record(name: str = "sales", state: State = State.ACTIVE, **schedule: Any) ->
 
 
 def test_spark_is_there_only_where_it_is_set_up() -> None:
-    pool = EnginePool(None, engine_settings(IngestSettings()), FakeClock())
+    pool = EnginePool(None, engine_settings(IngestSettings(), Path("/state")), FakeClock())
     with pytest.raises(EnvironmentOff, match=r"engine spark is not set up; add `\[ingest.spark\]` to the settings"):
         pool.engine("spark")
     assert pool.engine("arrow", "high").name == "arrow"
@@ -35,14 +36,14 @@ def test_spark_is_there_only_where_it_is_set_up() -> None:
 
 def test_the_token_of_spark_is_resolved_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {"url": "sc://localhost:15002", "token": "env:SPARK_TOKEN", "connect_timeout_s": 5.0}
-    settings = engine_settings(msgspec.convert({"spark": told}, IngestSettings))["spark"]
+    settings = engine_settings(msgspec.convert({"spark": told}, IngestSettings), Path("/state"))["spark"]
     monkeypatch.delenv("SPARK_TOKEN", raising=False)
     with pytest.raises(Refused, match="env:SPARK_TOKEN: the environment variable SPARK_TOKEN is not set"):
         settings.given(1024)
     monkeypatch.setenv("SPARK_TOKEN", "canary")
     assert settings.given(4096)["spark"] == {
         "url": "sc://localhost:15002", "conf": {}, "catalog": "", "memory_mib": 4096, "connect_timeout_s": 5.0,
-        "secrets": {"token": "canary"},
+        "secrets": {"token": "canary"}, "scratch": "/state/ingest/spark",
     }  # fmt: skip
     assert (settings.environment, settings.is_limited) == ("spark", False)
 
