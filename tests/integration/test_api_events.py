@@ -166,6 +166,13 @@ async def test_a_quiet_stream_is_kept_alive(state_dir: Path) -> None:
         await stream.close()
 
 
+async def test_a_listener_may_ask_for_word_more_often(state_dir: Path) -> None:
+    async with open_door(MemoryEngine(), state_dir, event_keepalive_s=60.0):
+        stream = await Stream.open(state_dir / "labd.sock", "?keepalive_s=1")
+        assert await stream.block() == ": keepalive"
+        await stream.client.close()
+
+
 async def test_a_reader_that_stops_reading_holds_up_nobody_and_is_cut_off(state_dir: Path) -> None:
     engine = MemoryEngine()
     async with open_door(engine, state_dir, event_write_timeout_s=0.2) as server:
