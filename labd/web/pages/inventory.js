@@ -19,20 +19,22 @@ const OF_STOCK = /^(low_stock|out_of_stock|deficit|stock_)/;
 const RANGES = [["1 hour", 3600e3], ["1 day", 86400e3], ["1 week", 7 * 86400e3], ["1 month", 30 * 86400e3], ["1 year", 365 * 86400e3]];
 const KINDS = ["restock", "consumption", "evaporation", "adjustment", "reservation", "release"];
 const PAGE = 50, DRAWN_PAGES = 5;
-const FAR_H = 87660;
+const FAR_H = 87660, MOST = 100;
 
 export function load(ctx) {
   const known = { reservoirs: [], outlooks: new Map(), shown: ctx.query.reservoir ?? "", match: "" };
   const sub = h("span", {}), alerts = h("div", {}), problems = h("div", {}), proof = h("div", {});
   const shelf = h("div", { class: "grid shelf", role: "group", "aria-label": "Reservoirs" });
   const search = h("input", { type: "search", class: "wide", placeholder: "Reservoirs whose name or colour has …", "aria-label": "Find reservoirs", on: { input: () => { known.match = search.value.trim().toLowerCase(); draw(); } } });
-  const filter = h("div", { class: "filters", hidden: true }, search);
+  const cut = h("span", { class: "quiet small" });
+  const filter = h("div", { class: "filters", hidden: true }, search, cut);
   const all = () => { overview.again(); outlook.again(); past.again(); };
   const past = history(ctx, known);
 
   function draw() {
     const kept = known.reservoirs.filter((one) => !known.match || `${one.key} ${one.color} ${one.location}`.toLowerCase().includes(known.match));
-    steady(shelf, kept.slice(0, 200).map((one) => itemOf(one, known.outlooks.get(one.key))), (item) => item.one.key, (item) => reservoirCard(item, all, past.show));
+    fill(cut, kept.length > MOST ? `The first ${MOST} of ${count(kept.length)}; name others above.` : "");
+    steady(shelf, kept.slice(0, MOST).map((one) => itemOf(one, known.outlooks.get(one.key))), (item) => item.one.key, (item) => reservoirCard(item, all, past.show));
     if (!shelf.children.length) fill(shelf, nothing(known.match ? "No reservoir fits." : ["There is no reservoir; ", h("code", {}, "labctl inventory reservoir add"), " makes one."]));
   }
   const overview = ctx.live(ROOT, { on: ["job.", "alert", "stock", "inventory"], every_s: 3 }, (value, problem) => {
