@@ -1,7 +1,8 @@
 """The file ledger: which version of which file is in the table, which is on its way, which is bad.
 
-Why in SQL: a listing of a million files is compared page by page as the text it came in; only what is new or changed
-becomes an object, and the work is done on the journal's reading thread, without the interpreter's lock.
+Why in two looks: nearly all of a listing is known and as it was. So a page is first compared with the stretch of the
+ledger between its first and its last path, which SQLite reads in one go and without the interpreter's lock; what is
+not found there in that version is looked up path by path.
 
 Changes are staged in the same turn; the caller awaits `engine.journal.commit()`. Reads see everything staged before.
 """
@@ -37,6 +38,9 @@ from labd.ingest.record import (
 from labd.ingest.runs import RunBook
 
 ASKABLE = (FileMark.QUARANTINED,)
+STRETCH, MANY = 2, 1000
+"""So many times a page's files, and so many more, are read of the ledger at once: a page may be thinly spread over it,
+and what is not among them is looked up."""
 
 
 class FileLedger:
@@ -68,6 +72,18 @@ class FileLedger:
         Args:
             page: `Page.entries`, as it is.
         """
+        listed = tables.entries(page)
+        if not listed:
+            return []
+        limit = STRETCH * len(listed) + MANY
+        first, last = min(listed)[0], max(listed)[0]
+        found = await self._read("ingest.known_between", ingestion.number, first, last, limit)
+        known = tables.versions(found[0][0])
+        if known:
+            left = [entry for entry in listed if known.get(entry[0]) != entry[1]]
+            if not left:
+                return []
+            page = encode(left)
         return [tables.seen(row) for row in await self._read("ingest.compare", ingestion.number, page)]
 
     async def waiting(self, ingestion: Record, limit: int = 10_000) -> list[Seen]:
@@ -115,6 +131,7 @@ class FileLedger:
             return 0
         if state is FileMark.HELD:
             run.counts.held += len(files)
+            run.counts.noticed += len(files)
             for file in files:
                 run.add_error(RunError(fault.code, fault.message, file.path, fault.place))
         else:

@@ -12,6 +12,10 @@ from labd.ingest.port import BatchReport, FileFault, FileRef, FileReport, Schema
 from labd.ingest.record import BatchRecord, FileCounts, FileMark, LedgerFile, OldFile, SchemaVersion, Seen, encode
 
 _entry = msgspec.json.Decoder(tuple[str, str, int, float]).decode
+entries = msgspec.json.Decoder(list[tuple[str, str, int, float]]).decode
+"""Of a page of a listing."""
+versions = msgspec.json.Decoder(dict[str, str]).decode
+"""Of paths that the ledger knows."""
 _fault = msgspec.json.Decoder(FileFault).decode
 _report = msgspec.json.Decoder(BatchReport).decode
 
