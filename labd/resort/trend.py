@@ -54,12 +54,14 @@ class Trend:
         self._look = look
         self._ring: deque[Stretch] = deque(maxlen=KEPT)
         self._task: asyncio.Task[None] | None = None
+        self._latest: ServoState | None = None
 
     def take(self, state: ServoState) -> None:
         """A reading; one that was taken already changes nothing."""
         last = self._ring[-1] if self._ring else None
         if last is not None and state.read_at == last.read_at:
             return
+        self._latest = state
         if last is not None and 0.0 <= state.read_at - last.began_at < EVERY_S:
             last.take(state)
             return
@@ -71,10 +73,16 @@ class Trend:
         )  # fmt: skip
 
     def shown(self, device: str) -> dict[str, Any]:
-        """All of it, oldest first, a list for each quantity; what the model does not tell is null throughout."""
+        """All of it, oldest first, a list for each quantity; what the model does not tell is null throughout.
+
+        `latest` is the newest reading as it was, null before the first.
+        """
         names = ("temperature_celsius", "voltage_v", "current_ma", "load_percent", "velocity_rpm")
         columns = {name: [getattr(one, name) for one in self._ring] for name in names}
-        return {"device": device, "every_s": EVERY_S, "read_at": [iso(one.read_at) for one in self._ring], **columns}
+        newest = self._latest
+        latest = newest and {"read_at": iso(newest.read_at), **{name: getattr(newest, name) for name in names}}
+        read_at = [iso(one.read_at) for one in self._ring]
+        return {"device": device, "every_s": EVERY_S, "latest": latest, "read_at": read_at, **columns}
 
     def start(self) -> None:
         """Begin to look now and then."""

@@ -27,6 +27,7 @@ def _trend() -> Trend:
 
 def test_a_stretch_keeps_the_peak_of_the_current_and_the_dip_of_the_voltage() -> None:
     trend = _trend()
+    assert trend.shown("main")["latest"] is None
     readings = [(30.0, 12.0, 10.0, 0.0), (31.0, 9.5, -900.0, -50.0), (32.0, 11.9, 20.0, 1.0)]
     for number, (heat, volts, current, speed) in enumerate(readings):
         trend.take(
@@ -35,6 +36,7 @@ def test_a_stretch_keeps_the_peak_of_the_current_and_the_dip_of_the_voltage() ->
                 velocity_rpm=speed,
             )
         )  # fmt: skip
+    assert trend.shown("main")["latest"]["current_ma"] == 20.0
     trend.take(replace(STATE, read_at=1000.0 + EVERY_S))
     shown = trend.shown("main")
     assert shown["temperature_celsius"] == [32.0, 30.0]

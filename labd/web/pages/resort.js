@@ -19,7 +19,6 @@ const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
 export function load(ctx) {
   const list = h("div", { class: "stack" });
   const shown = new Map();
-  const jobs = new Map();
   let known = [];
   ctx.watch(({ status }) => {
     const names = status?.wings.find((wing) => wing.name === "resort")?.devices.map((device) => device.name) ?? [];
@@ -31,11 +30,16 @@ export function load(ctx) {
       one.jobs(known);
     }
   });
-  ctx.live("/api/v1/jobs", { on: ["job."], query: { task: "resort.", limit: 40 }, gap_ms: 700 }, (value) => {
+  // Two questions with an index each: what is open, and the newest of all; a filter by wing would read a million jobs.
+  const lists = { open: [], newest: [] };
+  const follow = (key, query) => ctx.live("/api/v1/jobs", { on: ["job."], query, gap_ms: 700 }, (value) => {
     if (!value) return;
-    known = value.jobs;
+    lists[key] = value.jobs.filter((job) => job.task.startsWith("resort.") && job.queue !== "monitoring");
+    known = [...new Map([...lists.newest, ...lists.open].map((job) => [job.id, job])).values()].sort((a, b) => b.id - a.id);
     for (const one of shown.values()) one.jobs(known);
   });
+  follow("open", { state: "running,waiting,cancelling,interrupted", limit: 50, brief: true });
+  follow("newest", { limit: 100, brief: true });
   return [head("Resort", h("span", {}, "degrees are those of the carousel; the door is at the top")), list];
 }
 
@@ -49,7 +53,7 @@ function carousel(ctx, name, several) {
     const reason = against(dial.status, "activate_hotel");
     if (!reason && may("operate")) act({ label: `Hotel ${hotel}`, ...submit("activate_hotel", { hotel }, labctl("resort", "activate", hotel, only)) });
   }, (hotel) => labctl("resort", "activate", hotel, only));
-  const trends = h("div", { class: "stack" });
+  const trends = h("div", { class: "trends" });
   const health = makeHealth(trends);
 
   const drawTop = part((state, simulated, since) => fill(top, several ? h("h2", {}, name) : null, badge(state), simulatedMark(simulated), h("span", { class: "quiet small" }, "for ", since ? lasting(since) : "an unknown time")));
@@ -68,7 +72,7 @@ function carousel(ctx, name, several) {
       gate("disconnect", action({ label: "Disconnect", sure: true, ...submit("disconnect", {}, labctl("resort", "disconnect", only)) })),
       status.stop_latched ? gate("reset", h("button", { type: "button", class: "button main", disabled: !may("operate"), data: { labctl: labctl("resort", "reset", only, "--by", "NAME", "--reason", "TEXT") }, on: { click: () => reset("resort", name) } }, "Reset the stop …")) : null,
       several ? action({ label: `Stop ${name}`, kind: "danger", path: "/api/v1/resort/stop", body: { device: name, reason: "dashboard" }, line: labctl("resort", "stop", only), done: (answer) => (answer.confirmed ? `${name}: torque off, read back` : `${name}: NOT CONFIRMED: ${answer.note}`) }) : null);
-    fill(why, refusals(status, LABELS));
+    fill(why, refusals(status, status.stop_latched ? LABELS : { ...LABELS, reset: "" }));
   });
   const drawNotes = part((items) => fill(notes, attention(items)));
   const drawAbout = part((status) => fill(about, facts([
@@ -100,13 +104,13 @@ function carousel(ctx, name, several) {
   ctx.end(() => clearTimeout(timer));
 
   const node = h("section", { class: "grid two carousel", "aria-label": `Carousel ${name}` },
-    card(null, {}, top, problemBox, notes, dial.node, actions, why),
-    h("div", { class: "stack" }, card("Motor", {}, trends), card("Moves", { flush: true }, moves), card("About", {}, about)));
+    h("div", { class: "stack" }, card(null, {}, top, problemBox, notes, dial.node, actions, why), card("Moves", { flush: true }, moves)),
+    h("div", { class: "stack" }, card("Motor", {}, trends), card("About", {}, about)));
   return {
     node,
     jobs(all) {
       const mine = all.filter((job) => (job.args.device ?? name) === name).slice(0, 6);
-      keyed(moves, mine.length ? mine : [{ id: 0 }], (job) => job.id, (job) => (job.id ? h("li", {}, badge(job.hold ? "held" : job.state), h("div", { class: "text" }, jobLink(job.id), ` ${words(job.task.replace("resort.", ""))} ${brief({ ...job.args, device: undefined })}`.replace("device=undefined", ""), h("small", {}, job.error?.message ?? job.progress?.text ?? "", " ", ago(job.finished_at ?? job.created_at)), job.progress && !ENDED.has(job.state) ? progress(job.progress) : null)) : h("li", { class: "quiet" }, "Nothing has been asked of it yet.")));
+      keyed(moves, mine.length ? mine : [{ id: 0 }], (job) => job.id, (job) => (job.id ? h("li", {}, badge(job.hold ? "held" : job.state), h("div", { class: "text" }, jobLink(job.id), ` ${words(job.task.replace("resort.", ""))} ${brief(Object.fromEntries(Object.entries(job.args).filter(([key]) => key !== "device")))}`, h("small", {}, job.error?.message ?? job.progress?.text ?? words(job.state), " · ", ago(job.finished_at ?? job.created_at)), job.progress && !ENDED.has(job.state) ? progress(job.progress) : null)) : h("li", { class: "quiet" }, "Nothing has been asked of it yet.")));
     },
   };
 }
@@ -128,7 +132,7 @@ function makeDial(name, choose, lineOf) {
   const hotels = h("svg:g", {}), goal = h("svg:path", { class: "goal", d: `M0 ${-SIZE}l-5 -9h10z` }, h("svg:title", {}, "goal"));
   const turning = h("svg:g", { class: "turning" }, h("svg:circle", { class: "plate", r: SIZE }), h("svg:path", { class: "ticks", d: ticks }), goal, hotels);
   const big = h("svg:text", { class: "deg", y: 2 }), small = h("svg:text", { class: "where", y: 20 });
-  const svg = h("svg:svg", { class: "dial", viewBox: "-150 -156 300 300", role: "group" }, h("svg:path", { class: "door", d: "M-24 -150h48v7h-48z" }), h("svg:text", { class: "door-text", x: 30, y: -143 }, "door"), turning, h("svg:circle", { class: "hub", r: 40 }), big, small);
+  const svg = h("svg:svg", { class: "dial", viewBox: "-130 -143 260 263", role: "group" }, h("svg:path", { class: "door", d: "M-24 -141h48v6h-48z" }), h("svg:text", { class: "door-text", x: 29, y: -138 }, "door"), turning, h("svg:circle", { class: "hub", r: 40 }), big, small);
   const saying = h("p", { class: "sr", role: "status" });
   const dial = { node: h("div", {}, svg, saying), status: null, show };
   let made = "", shown = null, marks = [], said = "";
@@ -193,8 +197,8 @@ function makeHealth(place) {
       [effort[0], effort[1], effort[2], effort[3] === null ? [] : [[effort[3], "limit"], [-effort[3], "limit"]]], ["Speed", "velocity_rpm", "rpm", []]];
     const isOver = (number, bounds) => number !== null && bounds.some(([bound, kind]) => bound !== null && (kind === "low" ? number < bound : bound < 0 ? number < bound : number > bound));
     fill(place,
-      h("div", { class: "figures" }, kinds.map(([label, name, unit, bounds]) => { const now = isLive ? seen[name].at(-1) : null; return figure(now === null ? "–" : `${count(Number(now.toFixed(1)))} ${unit}`, label, { tone: isOver(now, bounds) ? "bad" : "" }); })),
-      h("p", { class: "quiet small" }, isLive ? "read " : "the motor does not answer; last read ", ago(seen.read_at.at(-1)), "; the lowest voltage and the largest of the others in each 10 s"),
+      h("div", { class: "figures" }, kinds.map(([label, name, unit, bounds]) => { const now = isLive ? seen.latest[name] : null; return figure(now === null ? "–" : `${count(Number(now.toFixed(1)))} ${unit}`, label, { tone: isOver(now, bounds) ? "bad" : "" }); })),
+      h("p", { class: "quiet small" }, isLive ? "read " : "the motor does not answer; last read ", ago(seen.latest.read_at), "; the lines are the lowest voltage and the largest of the rest in each 10 s"),
       kinds.slice(0, 3).map(([label, name, unit, bounds]) => [h("h3", {}, label), lineChart({ label, unit, height: 84, series: [{ name: label, points: line(name) }], limits: bounds.filter(([bound]) => bound !== null).map(([bound, kind]) => ({ value: bound, name: kind })), ...(name === "voltage_v" ? {} : { low: 0 }) })]));
   });
   return {
