@@ -62,6 +62,7 @@ class Adoption:
         service, window = self._service, Window.of(None, until, match)
         record = service.book.live(ingestion)
         run = service.runs.new_run(record, "manual", ctx.job.id, by=ctx.caller.name)
+        service.follow(run.id, ctx.job.id)  # it ends with its job, also when that is cancelled
         async for page in self._looks.pages(record):
             run.counts.listed += page.count
             fresh = await service.ledger.compare(record, page.entries)

@@ -1,7 +1,7 @@
 """The schedules of ingestions: each definition's own, among the engine's.
 
 Why they are put again only where they differ: a schedule that is put anew forgets what it has missed. Which ones are
-the wing's is told by what they ask for: a run with the trigger `schedule`, which those that people make do not say.
+the wing's stands in their origin; those that people make, whatever they ask for, are let alone.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import structlog
 from labd.engine.engine import Engine
 from labd.engine.job import INTERNAL
 from labd.engine.schedules import ScheduleSpec
+from labd.engine.views import ScheduleView
 from labd.errors import LabdError
 from labd.ingest.record import Record, State
 
 RUN = "ingest.run"
+ORIGIN, PREFIX = "ingest", "ingest."
 NAME_LIMIT = 50  # of the engine's schedules; names of ingestions may be longer
 log = structlog.get_logger("ingest")
 
 
 def schedule_name(record: Record) -> str:
     """The name of an ingestion's schedule; long names end in a part of the id."""
-    name = f"ingest.{record.name}"
+    name = f"{PREFIX}{record.name}"
     return name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 9]}.{record.id[:8]}"
 
 
@@ -46,22 +48,31 @@ async def put(engine: Engine, specs: Iterable[ScheduleSpec]) -> dict[str, str]:
     Returns:
         By name what could not be put, and why.
     """
-    there = {view.spec.name: view.spec for view in engine.schedules() if _is_own(view.spec)}
+    views = {view.spec.name: view for view in engine.schedules()}
+    left = {name for name, view in views.items() if _is_own(view)}
     refused: dict[str, str] = {}
-    left = dict(there)
     for spec in specs:
-        old = left.pop(spec.name, None)
-        if old is not None and msgspec.to_builtins(old) == msgspec.to_builtins(spec):
+        old = views.get(spec.name)
+        left.discard(spec.name)
+        if old is not None and not _is_own(old):
+            text = f"a schedule of that name was made by {old.created_by}; delete it, or name the ingestion otherwise"
+            refused[spec.name] = text
+            log.error("schedule.refused", schedule=spec.name, problem=text)
+            continue
+        is_same = old is not None and msgspec.to_builtins(old.spec) == msgspec.to_builtins(spec)
+        if is_same and old is not None and old.origin == ORIGIN:
             continue
         try:
-            await engine.put_schedule(spec, INTERNAL)
+            await engine.put_schedule(spec, INTERNAL, origin=ORIGIN)
         except LabdError as fault:
             refused[spec.name] = fault.message
             log.error("schedule.refused", schedule=spec.name, problem=fault.message)
-    for name in left:
+    for name in sorted(left):
         await engine.delete_schedule(name, INTERNAL)
     return refused
 
 
-def _is_own(spec: ScheduleSpec) -> bool:
-    return spec.task == RUN and spec.args.get("trigger") == "schedule"
+def _is_own(view: ScheduleView) -> bool:
+    """Whether labd made it for an ingestion; one that a person has edited since says so by its maker."""
+    is_edited = view.origin == "api" and view.created_by == INTERNAL.name
+    return view.origin == ORIGIN or (is_edited and view.spec.task == RUN and view.spec.name.startswith(PREFIX))

@@ -12,7 +12,7 @@ from labd.engine.job import JobState
 from labd.ingest import looks
 from labd.ingest.operations import REFRESH
 from labd.ingest.port import Page
-from labd.ingest.record import FileMark
+from labd.ingest.record import FileMark, RunState
 from tests.fakes.broker import until
 from tests.fakes.ingest_house import ANNA, IngestHouse
 
@@ -97,6 +97,25 @@ async def test_an_adoption_that_was_cut_off_notes_the_rest_and_nothing_is_ever_l
         assert set((await house.marks()).values()) == {FileMark.LOADED}
         assert (await house.run())["files_discovered"] == 0
         assert house.lake.loads == 0
+
+
+async def test_an_adoption_that_is_cancelled_takes_its_run_along(
+    house: IngestHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house.open():
+        record = await house.define()
+        house.put("a.jsonl", 1)
+        stands: Any = Stands(house.lake.list_files, first=2)  # one listing to look, then the one to note
+        monkeypatch.setattr(house.lake, "list_files", stands)
+        told = await house.service.desk.adoption.adopt(ANNA, record, None, None, dry_run=False)
+        await until(lambda: stands.reached)
+        assert told.job is not None
+        await house.engine.cancel(told.job.id, ANNA, "not now")
+        await house.ended(await house.engine.job(told.job.id))
+        monkeypatch.undo()
+        await until(lambda: not house.service.runs.going(record))
+        assert (await house.last_run()).state is RunState.CANCELLED
+        assert (await house.run())["records"] == 1
 
 
 async def test_a_batch_that_an_earlier_run_left_open_goes_with_the_table(house: IngestHouse) -> None:
