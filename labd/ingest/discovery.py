@@ -42,7 +42,7 @@ class Discovery:
         """All of it, or only what lies behind the last listing where names ascend; on disk when it returns."""
         facts, definition, now = record.facts, record.definition, self._clock.wall()
         only = frozenset(run.body.only) if run.body.only else None
-        is_due = facts.last_full_list_at is None or now - facts.last_full_list_at >= definition.source.full_list_s
+        is_due = _is_due(facts.last_full_list_at, definition.source.full_list_s, now)
         whole = run.body.full or only is not None or is_due or not definition.source.lexical
         after = reached = None if whole else facts.after
         run.counts.listed = run.counts.unsettled = 0
@@ -96,3 +96,8 @@ class Discovery:
         for files in batches:
             if files:
                 self._ledger.take(run, files)
+
+
+def _is_due(last: float | None, every_s: float, now: float) -> bool:
+    """Whether the whole source is listed; also where the clock was set back behind the last time."""
+    return last is None or not 0.0 <= now - last < every_s

@@ -131,6 +131,8 @@ class Counts(msgspec.Struct, omit_defaults=True):
     """Of those, files that had been loaded before."""
     ignored: int = 0
     held: int = 0
+    noticed: int = 0
+    """Of those, changed files that the policy leaves to a person; nothing has gone wrong with them."""
     batches: int = 0
     """Batches made by this run; the number of the next one is one more."""
     settled: int = 0
@@ -230,9 +232,12 @@ def outcome(counts: Counts, *, broke_off: bool, denied: int = 0) -> RunState:
     Args:
         broke_off: Something other than a file stopped it.
         denied: Prefixes that could not be listed.
+
+    Why a changed file that is held is `partial` and no failure: the rule `alert` did what it was asked for, and what
+    was in the table is still right; that somebody must look is told by the file's name and by the attention.
     """
     bad = counts.bad + denied
-    if broke_off or (bad and not counts.good):
+    if broke_off or (bad > counts.noticed and not counts.good):
         return RunState.PARTIAL if broke_off and counts.good else RunState.FAILED
     return RunState.PARTIAL if bad else RunState.SUCCEEDED
 

@@ -7,9 +7,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from labd.engine.job import JobState, Submission
+from labd.engine.schedules import ScheduleSpec
 from labd.errors import InvalidArguments, SourceRefused, UnknownIngestion
 from labd.ingest.record import FileMark, RunState, State
 from labd.ingest.schedules import schedule_name
@@ -125,7 +127,9 @@ async def test_a_changed_file_goes_by_the_policy(
         house.put("a.jsonl", 1)
         await house.run()
         house.put("a.jsonl", 2, 3)
-        await house.run() if changed != "alert" else await house.submit_and_end()
+        result = await house.run()
+        told = ("partial", ["a.jsonl"]) if changed == "alert" else ("succeeded", [])
+        assert (result["state"], result["bad"]) == told
         assert house.lake.values("sales") == rows
         assert (await house.marks())["a.jsonl"] is mark
         assert ("ingest_held" in house.attention()) is (changed == "alert")
@@ -328,6 +332,32 @@ async def test_a_schedule_stands_with_its_definition_and_its_runs_say_so(house: 
         house.service.book.delete(record, ANNA)
         await house.service.put_schedules()
         assert [view.spec.name for view in house.engine.schedules()] == []
+
+
+async def test_a_schedule_that_a_person_made_is_not_taken_for_the_wings(house: IngestHouse) -> None:
+    async with house.open():
+        record = await house.define(schedule={"interval_s": 3600})
+        mine = ScheduleSpec(
+            name="mine", task="ingest.run", args={"ingestion": "sales", "trigger": "schedule"}, cron="0 5 * * *"
+        )
+        taken = msgspec.structs.replace(mine, name="ingest.other")
+        await house.engine.put_schedule(mine, ANNA)
+        await house.engine.put_schedule(taken, ANNA)
+        await house.define("other", schedule={"interval_s": 60})
+        assert sorted(view.spec.name for view in house.engine.schedules()) == ["ingest.other", "ingest.sales", "mine"]
+        assert house.engine.schedule("ingest.other").spec == taken
+        assert "a schedule of that name was made by unix:anna" in house.attention()["ingest_schedule"]
+        await house.engine.delete_schedule("ingest.other", ANNA)
+        edited = msgspec.structs.replace(house.engine.schedule("ingest.sales").spec, interval_s=7200.0)
+        await house.engine.put_schedule(edited, ANNA, create=False)
+        await house.service.put_schedules()
+        assert house.engine.schedule("ingest.sales").spec.interval_s == 3600
+        await house.engine.put_schedule(edited, ANNA, create=False)
+        house.service.book.delete(record, ANNA)
+        await house.service.put_schedules()
+        assert sorted(view.spec.name for view in house.engine.schedules()) == ["ingest.other", "mine"]
+        assert house.engine.schedule("ingest.other").spec.interval_s == 60
+        assert "ingest_schedule" not in house.attention()
 
 
 async def test_definitions_of_the_settings_come_and_go_with_them(state_dir: Path) -> None:
