@@ -84,7 +84,7 @@ export async function reset(wing, device) {
   try { latch = (await call("GET", `/api/v1/${wing}/status?device=${encodeURIComponent(device)}`)).latch; } catch { /* the form works without */ }
   ask({
     label: "Reset", title: `Reset the stop of ${wing} ${device}`,
-    note: h("span", {}, latch?.by ? `Stopped by ${latch.by}${latch.reason ? `: ${latch.reason}` : ""} ` : "", latch?.at ? ago(latch.at) : "", " Look at the machine first: what caused the stop is gone, nobody reaches into it. Nothing moves by itself after a reset."),
+    note: h("span", {}, latch?.by ? `Stopped by ${latch.by}${latch.reason ? `: ${latch.reason}` : ""} ` : "", latch?.at ? ago(latch.at) : "", latch?.by ? ". " : "", "Look at the machine first: what caused the stop is gone, nobody reaches into it. Nothing moves by itself after a reset."),
     fields: [
       { name: "by", label: "Your name", value: localStorage.getItem("labd-name") ?? "" },
       { name: "reason", label: "Why it may move again", value: "" },
