@@ -35,17 +35,21 @@ class DeckView:
         self._last: deque[Step] = deque(maxlen=COMMANDS_SHOWN)
         self._total = 0
         self._problem = ""
+        self._job: int | None = None
         self._looking = asyncio.Lock()
 
     async def look(self) -> dict[str, Any]:
         """The picture now; `problem` says why it may be old or cannot be drawn."""
         async with self._looking:
             run_id = self._run_id()
+            record = self._device.own.record
             if run_id is not None and (self._reading is None or self._reading.run_id != run_id):
                 device = self._device
                 self._reading = RunReading(device.robot, device.name, run_id, keeps_account=True)
                 self._last.clear()
-                self._total = 0
+                self._total, self._job = 0, None
+            if record is not None and record.run_id == run_id:
+                self._job = record.job_id
             reading = self._reading
             if reading is None:
                 return {"device": self._device.name, "run": None, "problem": ""}
@@ -87,6 +91,6 @@ class DeckView:
             for step in self._last
         ]  # fmt: skip
         return {
-            "device": self._device.name, "run": reading.run_id, "done": reading.seen, "total": self._total,
-            "commands": commands, **reading.used(), "problem": self._problem or reading.problem,
+            "device": self._device.name, "run": reading.run_id, "job": self._job, "done": reading.seen,
+            "total": self._total, "commands": commands, **reading.used(), "problem": self._problem or reading.problem,
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page OT-2: a protocol from the browser's disk to the robot, its deck as it is used, and what the run waits for."""
+"""The page OT-2: a protocol from the browser to the robot, its deck as it is used, and what the run waits for."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from labd.errors import DeviceLost
 from labd.ot2.allowed import Situation, allowed, refused
 from labd.ot2.deck_view import DeckView
+from labd.ot2.own_run import OwnRunRecord
 from labd.ot2.robot import RunStatus, RunView, Steps
 from tests.unit.test_ot2_reading import DECK, Commands, move
 
@@ -34,11 +35,14 @@ class Robot(Commands):
         return await super().steps(run_id, first, count)
 
 
+def _own(run_id: str | None) -> Any:
+    record = None if run_id is None else OwnRunRecord(job_id=7, protocol_id="p", run_id=run_id)
+    return SimpleNamespace(run_id=run_id, record=record)
+
+
 def _device(robot: Robot, own: str | None, current: str | None) -> Any:
     view = None if current is None else RunView(current, RunStatus.RUNNING, True)
-    return SimpleNamespace(
-        name="main", robot=robot, own=SimpleNamespace(run_id=own), watch=SimpleNamespace(current=view)
-    )
+    return SimpleNamespace(name="main", robot=robot, own=_own(own), watch=SimpleNamespace(current=view))
 
 
 async def test_the_deck_follows_the_run_and_stays_when_it_is_over() -> None:
@@ -58,7 +62,8 @@ async def test_the_deck_follows_the_run_and_stays_when_it_is_over() -> None:
         ("dispense", "succeeded"), ("aspirate", "queued"),
     ]  # fmt: skip
     assert seen["pipettes"][0]["name"] == "p300_single"
-    device.own.run_id = device.watch.current = None
+    assert seen["job"] == 7
+    device.own, device.watch.current = _own(None), None
     assert await view.look() == seen
 
 
@@ -66,6 +71,7 @@ async def test_a_robot_that_is_gone_leaves_the_last_picture_and_says_so() -> Non
     robot = Robot(*RUN)
     view = DeckView(cast("OT2Device", _device(robot, None, "foreign")))
     before = await view.look()
+    assert before["job"] is None, "somebody else's run has no job"
     robot.gone = True
     after = await view.look()
     assert after == {**before, "problem": "the robot is gone"}

@@ -49,7 +49,7 @@ function robot(ctx, name, several) {
   const post1 = (verb, body = {}) => ({ path: `/api/v1/ot2/${verb}`, body: { device: name, ...body }, line: labctl("ot2", verb, only) });
   const log = follow(ctx, lines);
 
-  const drawTop = part((state, door, simulated, since) => fill(top, several ? h("h2", {}, name) : null, badge(state), simulatedMark(simulated), door ? badge("door open", "wait") : null, h("span", { class: "quiet small" }, "for ", since ? lasting(since) : "an unknown time")));
+  const drawTop = part((state, link, door, simulated, since) => fill(top, several ? h("h2", {}, name) : null, badge(state), simulatedMark(simulated), door ? badge("door open", "wait") : null, h("span", { class: "quiet small" }, `${words(link)} for `, since ? lasting(since) : "an unknown time")));
   const drawActions = part((status, lights) => {
     const gate = (verb, button) => gated(button, status, verb);
     const light = (on) => action({ label: on ? "Lights on" : "Lights off", ...post1("lights", { on }), line: labctl("ot2", "lights", on ? "on" : "off", only), done: (answer) => `${name}: lights ${answer.lights_on ? "on" : "off"}`, then: (answer) => { known.lights = answer.lights_on; redraw(); } });
@@ -92,7 +92,7 @@ function robot(ctx, name, several) {
   function redraw() {
     const { status, deck } = known;
     if (!status) return;
-    drawTop(status.stop_latched ? "stopped" : status.moving ? "running" : status.state, status.door_open, status.simulated, status.since);
+    drawTop(status.stop_latched ? "stopped" : status.moving ? "running" : status.state, status.state, status.door_open, status.simulated, status.since);
     const { allowed_actions, refused_actions, stop_latched } = status;
     drawActions({ allowed_actions, refused_actions, stop_latched }, known.lights);
     drawNotes(status.attention);
@@ -107,14 +107,24 @@ function robot(ctx, name, several) {
     if (!status) return;
     known.status = status;
     const wanted = status.run?.job ?? status.busy_job ?? 0;
-    if (wanted && wanted !== jobId) { jobId = wanted; job = null; log.of(jobId); }
-    if (wanted) getJob(); else job = null;
+    if (wanted) { logOf(wanted); getJob(); } else job = null;
     protocol.allowed(status);
     redraw();
     clearTimeout(timer);
     if (status.moving && !document.hidden) timer = setTimeout(() => { look.again(); deckLook.again(); }, 1000);
   });
-  const deckLook = ctx.live("/api/v1/ot2/deck", { ...at, on: ["run.", "device."] }, (deck) => { if (deck) { known.deck = deck; redraw(); } });
+  const deckLook = ctx.live("/api/v1/ot2/deck", { ...at, on: ["run.", "device."] }, (deck) => {
+    if (!deck) return;
+    known.deck = deck;
+    if (deck.job && !jobId) { logOf(deck.job); log.more(); }
+    redraw();
+  });
+  function logOf(id) {
+    if (id === jobId) return;
+    jobId = id;
+    job = null;
+    log.of(id);
+  }
   async function getJob() {
     job = await get(`/api/v1/jobs/${jobId}`, {}, { signal: ctx.signal }).catch(() => null);
     log.more();

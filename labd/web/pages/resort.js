@@ -56,7 +56,7 @@ function carousel(ctx, name, several) {
   const trends = h("div", { class: "trends" });
   const health = makeHealth(trends);
 
-  const drawTop = part((state, simulated, since) => fill(top, several ? h("h2", {}, name) : null, badge(state), simulatedMark(simulated), h("span", { class: "quiet small" }, "for ", since ? lasting(since) : "an unknown time")));
+  const drawTop = part((state, link, simulated, since) => fill(top, several ? h("h2", {}, name) : null, badge(state), simulatedMark(simulated), h("span", { class: "quiet small" }, `${words(link)} for `, since ? lasting(since) : "an unknown time")));
   const drawActions = part((status) => {
     const gate = (verb, button) => gated(button, status, verb);
     fill(actions,
@@ -90,7 +90,7 @@ function carousel(ctx, name, several) {
     fill(problemBox, problem ? fault(problem) : null);
     if (!status) return;
     dial.show(status);
-    drawTop(status.stop_latched ? "stopped" : status.moving ? "moving" : status.state, status.simulated, status.since);
+    drawTop(status.stop_latched ? "stopped" : status.moving ? "moving" : status.state, status.state, status.simulated, status.since);
     const { allowed_actions, refused_actions, home_deg, speed, stop_latched } = status;
     drawActions({ allowed_actions, refused_actions, home_deg, speed, stop_latched });
     drawNotes(status.attention);
@@ -199,7 +199,7 @@ function makeHealth(place) {
     fill(place,
       h("div", { class: "figures" }, kinds.map(([label, name, unit, bounds]) => { const now = isLive ? seen.latest[name] : null; return figure(now === null ? "–" : `${count(Number(now.toFixed(1)))} ${unit}`, label, { tone: isOver(now, bounds) ? "bad" : "" }); })),
       h("p", { class: "quiet small" }, isLive ? "read " : "the motor does not answer; last read ", ago(seen.latest.read_at), "; the lines are the lowest voltage and the largest of the rest in each 10 s"),
-      kinds.slice(0, 3).map(([label, name, unit, bounds]) => [h("h3", {}, label), lineChart({ label, unit, height: 84, series: [{ name: label, points: line(name) }], limits: bounds.filter(([bound]) => bound !== null).map(([bound, kind]) => ({ value: bound, name: kind })), ...(name === "voltage_v" ? {} : { low: 0 }) })]));
+      kinds.slice(0, 3).map(([label, name, unit, bounds]) => [h("h3", {}, label), lineChart({ label, unit, height: 84, series: [{ name: label, points: line(name) }], limits: bounds.filter(([bound]) => bound !== null).map(([bound, kind]) => ({ value: bound, name: kind })), ...(name === "voltage_v" ? { low: Math.min(...seen.voltage_v) - 0.5, high: Math.max(...seen.voltage_v) + 0.5 } : { low: 0 }) })]));
   });
   return {
     limits(fresh, isLive) { limits = fresh; connected = isLive; draw(value, limits, connected); },
