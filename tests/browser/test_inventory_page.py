@@ -38,7 +38,7 @@ def test_several_reservoirs_are_restocked_at_once(stock: Any, seen: Seen) -> Non
     dialog.get_by_label("yellow").fill("5500 ul")
     dialog.get_by_label("Lot").fill("L 9")
     dialog.get_by_label("Your name").fill("Ada")
-    line = "labctl inventory restock red=5ml yellow=5500ul --operator Ada --lot 'L 9'"
+    line = "labctl inventory restock red=5ml yellow=5500ul --lot 'L 9' --operator Ada"
     assert line in dialog.inner_text()
     assert "9.00 ml → 14.00 ml of 15.00 ml" in dialog.inner_text()
     dialog.get_by_role("button", name="Restock").click()

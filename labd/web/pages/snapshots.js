@@ -5,6 +5,7 @@ import { get } from "../js/api.js";
 import { fill, h } from "../js/dom.js";
 import { ago, bytes, count, instant, span, words } from "../js/format.js";
 import { dialog } from "../js/notices.js";
+import { needs } from "../js/needs.js";
 import { badge, card, facts, fault, head, jobLink, nothing, progress, simulatedMark, table, told } from "../js/parts.js";
 import { keepQuery } from "../js/router.js";
 import { counts, baseOf } from "../js/snapshot_counts.js";
@@ -38,6 +39,7 @@ export function load(ctx) {
   }
   const list = ctx.live(ROOT, { on: EVENTS, every_s: 20, gap_ms: 600, query: () => ({ limit: LIMIT, customer: customer.value.trim(), state: state.value }) }, (value, problem) => {
     fill(problems, problem && fault(problem));
+    lanes.classList.toggle("unsure", Boolean(problem));
     if (!value) return;
     known.snapshots = value.snapshots;
     known.next = value.next;
@@ -67,13 +69,8 @@ export function load(ctx) {
     if (wasReachable !== known.health?.reachable) draw();
   });
   ctx.watch(({ status }) => {
-    const lines = (status?.attention ?? []).filter((line) => line.code.startsWith("snapshot_"));
-    known.differing = new Set(lines.filter((line) => line.code === "snapshot_alias").map((line) => line.subject));
-    const kept = lines.filter((line) => !SEEN_BELOW.has(line.code));
-    const text = JSON.stringify(lines);
-    if (attention.labdText === text) return;
-    attention.labdText = text;
-    fill(attention, kept.length ? h("section", { class: "card alarm", "aria-label": "Needs a person" }, h("header", {}, h("h2", {}, "Needs a person")), h("div", { class: "body flush" }, h("ul", { class: "list" }, kept.map((line) => h("li", {}, badge(words(line.code.replace("snapshot_", "")), "wait"), h("div", { class: "text" }, told(line.message))))))) : null);
+    known.differing = new Set((status?.attention ?? []).filter((line) => line.code === "snapshot_alias").map((line) => line.subject));
+    needs(attention, status, { is: (line) => line.code.startsWith("snapshot_") && !SEEN_BELOW.has(line.code), drop: "snapshot_" });
     draw();
   });
   const simulate = h("span", { class: "row" });
