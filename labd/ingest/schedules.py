@@ -1,7 +1,8 @@
 """The schedules of ingestions: each definition's own, among the engine's.
 
 Why they are put again only where they differ: a schedule that is put anew forgets what it has missed. Which ones are
-the wing's stands in their origin; those that people make, whatever they ask for, are let alone.
+the wing's is told by their maker, who stays the same when a person edits one; those that people make, whatever they
+ask for, are let alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from labd.errors import LabdError
 from labd.ingest.record import Record, State
 
 RUN = "ingest.run"
-ORIGIN, PREFIX = "ingest", "ingest."
+PREFIX = "ingest."
 NAME_LIMIT = 50  # of the engine's schedules; names of ingestions may be longer
 log = structlog.get_logger("ingest")
 
@@ -59,11 +60,10 @@ async def put(engine: Engine, specs: Iterable[ScheduleSpec]) -> dict[str, str]:
             refused[spec.name] = text
             log.error("schedule.refused", schedule=spec.name, problem=text)
             continue
-        is_same = old is not None and msgspec.to_builtins(old.spec) == msgspec.to_builtins(spec)
-        if is_same and old is not None and old.origin == ORIGIN:
+        if old is not None and msgspec.to_builtins(old.spec) == msgspec.to_builtins(spec):
             continue
         try:
-            await engine.put_schedule(spec, INTERNAL, origin=ORIGIN)
+            await engine.put_schedule(spec, INTERNAL)
         except LabdError as fault:
             refused[spec.name] = fault.message
             log.error("schedule.refused", schedule=spec.name, problem=fault.message)
@@ -73,6 +73,6 @@ async def put(engine: Engine, specs: Iterable[ScheduleSpec]) -> dict[str, str]:
 
 
 def _is_own(view: ScheduleView) -> bool:
-    """Whether labd made it for an ingestion; one that a person has edited since says so by its maker."""
-    is_edited = view.origin == "api" and view.created_by == INTERNAL.name
-    return view.origin == ORIGIN or (is_edited and view.spec.task == RUN and view.spec.name.startswith(PREFIX))
+    """Whether labd made it for an ingestion; those of the settings have an origin of their own."""
+    by_labd = view.origin == "api" and view.created_by == INTERNAL.name
+    return by_labd and view.spec.task == RUN and view.spec.name.startswith(PREFIX)
