@@ -118,6 +118,7 @@ EVENTS: dict[str, str] = {
     "ingestion.run_started": "a run of an ingestion began",
     "ingestion.run_ended": "a run of an ingestion is over; says how it went",
     "ingestion.schema_changed": "the files of an ingestion brought other columns and the table has them",
+    "ingestion.taken_over": "its table has commits that the ledger had forgotten; their files are noted as loaded",
     "ingestion.refused": "an ingestion of the settings cannot be kept; the others go on",
     "ingest.child_started": "a process that reads files and writes tables is ready",
     "ingest.child_said": "what such a process printed outside of a job",

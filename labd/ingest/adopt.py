@@ -71,6 +71,7 @@ class Adoption:
                 self._note(run, files)
             await service.book.commit()
             ctx.progress(run.counts.same, None, f"{run.counts.same} of {run.counts.listed} files noted")
+        await service.pipeline.takeover.account(record)
         service.runs.end(run, RunState.SUCCEEDED)
         record.facts.last_run = run.id
         service.book.put_facts(record)

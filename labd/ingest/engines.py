@@ -17,7 +17,7 @@ from labd.clock import Clock
 from labd.engine.worker_start import Worker
 from labd.errors import EnvironmentOff
 from labd.ingest.engine_child import MODULE, EngineChild
-from labd.ingest.port import Batch, BatchReport, Page, Rows, Sample, SourceAccess, TableFacts, TableName
+from labd.ingest.port import Batch, BatchReport, FoundFile, Page, Rows, Sample, SourceAccess, TableFacts, TableName
 from labd.wing import WorkerOf
 
 MemoryClass = Literal["default", "high"]
@@ -107,6 +107,16 @@ class ChildEngine:
     async def find_tokens(self, table: TableName, tokens: list[str]) -> list[str]:
         """Which of these are in the table."""
         return msgspec.convert(await self._ask("find_tokens", LOOK_S, table=table, tokens=tokens), list[str])
+
+    async def find_commits(self, table: TableName, ingestion: str) -> list[str]:
+        """Tokens of an ingestion."""
+        told = await self._ask("find_commits", LOOK_S, table=table, ingestion=ingestion)
+        return msgspec.convert(told, list[str])
+
+    async def find_files(self, table: TableName, numbers: list[int]) -> list[FoundFile] | None:
+        """What batches have brought."""
+        told = await self._ask("find_files", LOAD_S, table=table, numbers=numbers)
+        return msgspec.convert(told, list[FoundFile] | None)
 
     async def query(self, table: TableName, columns: list[str], where: str, limit: int) -> Rows:
         """Rows of a table."""

@@ -143,6 +143,37 @@ class FileLedger:
         self._runs.put_run(run)
         return len(files)
 
+    def take_over(self, run: Run, files: Sequence[tuple[str, str, int]]) -> int:
+        """Note files as loaded that are in the table by commits which the ledger does not know.
+
+        Args:
+            files: Path, version and rows. Sizes and times are not known; `fill` brings them from a listing.
+
+        Returns:
+            The number of the batch of `run` that stands for them; its own token is in no table.
+        """
+        counts, now, journal = run.counts, self._clock.wall(), self._engine.journal
+        counts.batches += 1
+        counts.taken_over += len(files)
+        self._book.of_number(run.ingestion).facts.begun = True
+        mark, number = self._random.getrandbits(62) + 1, counts.batches
+        if files:
+            token = f"labd-{run.id}-{number}-{mark:016x}"
+            report = BatchReport("already", token, rows=sum(rows for _, _, rows in files))
+            journal.execute("ingest.add_batch", run.id, number, run.ingestion, mark, token, len(files), 0, now, "[]")
+            journal.execute("ingest.take_over", run.ingestion, run.id, number, now, encode(files))
+            journal.execute("ingest.end_batch", run.id, number, "settled", encode(report), now, run.id)
+        self._runs.put_run(run)
+        return number
+
+    def fill(self, run: Run, number: int, page: str) -> None:
+        """Sizes and times of files that were taken over, from a page of the listing."""
+        self._engine.journal.execute("ingest.fill", run.ingestion, run.id, number, page)
+
+    async def known_tokens(self, tokens: Sequence[str]) -> list[str]:
+        """Those of these that a batch has."""
+        return [row[0] for row in await self._read("ingest.known_tokens", encode(list(tokens)))]
+
     async def batch(self, run: int, number: int) -> list[FileRef]:
         """The composition of an open batch, as it was taken.
 

@@ -39,6 +39,7 @@ from labd.ingest.record import (
 )
 from labd.ingest.runs import RunBook
 from labd.ingest.settings import IngestSettings
+from labd.ingest.takeover import Takeover
 
 PAGE = 5000
 WORK = ("discover", "load")  # of a run's seconds; engines tell what went into the second
@@ -77,7 +78,8 @@ class Pipeline:
         self._engines = engines
         self._state_dir = state_dir
         self._clock = clock
-        self._discovery = Discovery(book, runs, ledger, clock, self.pages)
+        self.takeover = Takeover(engine, book, ledger, self.engine_for, self.table_of)
+        self._discovery = Discovery(book, runs, ledger, clock, self.pages, self.takeover)
 
     async def create_run(
         self, record: Record, trigger: Trigger, job_id: int, by: str, full: bool, only: list[str] | None
@@ -143,6 +145,11 @@ class Pipeline:
             await self._book.commit()
         async with self._timed(now, "load"):
             LISTENER.set(ctx)
+            if run != by and await self.takeover.take_over(record, now) is not None:
+                try:
+                    batch = self._ledger.batch_record(run, number)
+                except NotFound:  # its files came in by a batch that the ledger had forgotten
+                    return await self._settled(run, number)
             asked = await self._batch(record, batch)
             engine = self.engine_for(record, batch.size_bytes)
             try:
@@ -219,10 +226,15 @@ class Pipeline:
 
     def _quality(self, record: Record, run: Run) -> RunError | None:
         rules, rows = record.definition.quality, run.counts.rows
+        next_step = f"they are in; look at the source, or `labctl ingest edit {record.name}` changes the rule"
         if rules.min_rows is not None and rows < rules.min_rows:
-            return RunError("quality_refused", f"{rows} rows came in, quality.min_rows is {rules.min_rows}")
+            return RunError(
+                "quality_refused", f"{rows} rows came in, quality.min_rows is {rules.min_rows}; {next_step}"
+            )
         if rules.max_rows is not None and rows > rules.max_rows:
-            return RunError("quality_refused", f"{rows} rows came in, quality.max_rows is {rules.max_rows}")
+            return RunError(
+                "quality_refused", f"{rows} rows came in, quality.max_rows is {rules.max_rows}; {next_step}"
+            )
         return None
 
     async def told(self, record: Record, run: Run) -> dict[str, Any]:
@@ -234,7 +246,7 @@ class Pipeline:
             "files_discovered": counts.found, "files_processed": counts.good, "files_failed": counts.bad,
             "records": counts.rows, "rescued": counts.rescued, "bytes_read": counts.bytes_in,
             "bytes_written": counts.bytes_out, "batches": counts.settled, "unsettled": counts.unsettled, "bad": bad,
-            "errors": [error.message for error in run.body.errors[:LINES]], "seconds": run.body.seconds,
+            "errors": [problem(error) for error in run.body.errors[:LINES]], "seconds": run.body.seconds,
         }  # fmt: skip
 
     async def break_off(self, record: Record, run_id: int, code: str, message: str, state: RunState | None) -> None:
@@ -341,6 +353,12 @@ class Pipeline:
             told = {"ingestion": record.name, "run": run.id, "changes": [change.key for change in report.changes]}
             log.info("ingestion.schema_changed", **told)
             self._engine.publish("ingestion.schema_changed", told, run.job_id)
+
+
+def problem(error: RunError) -> str:
+    """An error of a run with its file and place."""
+    subject, place = f"{error.path}: " if error.path else "", f", {error.place}" if error.place else ""
+    return f"{subject}{error.message}{place}"
 
 
 def _summary(report: BatchReport) -> dict[str, Any]:

@@ -179,6 +179,15 @@ class TableFacts(msgspec.Struct):
     partition_by: list[str] = []
 
 
+class FoundFile(msgspec.Struct):
+    """Rows of one version of a file that a batch has brought; `number` is `Batch.number`."""
+
+    url: str
+    version: str
+    number: int
+    rows: int
+
+
 class Rows(msgspec.Struct):
     """Rows of a table or a sample; values are JSON values."""
 
@@ -226,6 +235,14 @@ class TableEngine(Protocol):
 
     async def find_tokens(self, table: TableName, tokens: list[str]) -> list[str]:
         """Which of these tokens are in the table."""
+        ...
+
+    async def find_commits(self, table: TableName, ingestion: str) -> list[str]:
+        """Tokens of one ingestion (`Batch.ingestion`) that the table still shows, oldest first."""
+        ...
+
+    async def find_files(self, table: TableName, numbers: list[int]) -> list[FoundFile] | None:
+        """Which files' rows these batches have brought; None where the table does not say (`provenance` is off)."""
         ...
 
     async def query(self, table: TableName, columns: list[str], where: str, limit: int) -> Rows:

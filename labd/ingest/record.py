@@ -65,6 +65,10 @@ class Facts(msgspec.Struct, omit_defaults=True):
     last_new_file_at: float | None = None
     last_run: int | None = None
     exactly_once: bool = True
+    accounted: list[str] = []
+    """Tokens that the table shows and no batch of the ledger has, whose files are noted all the same."""
+    swept_run: int = 0
+    """Batches of runs up to this one may be forgotten: their retention is over."""
 
 
 class Record(msgspec.Struct):
@@ -141,6 +145,8 @@ class Counts(msgspec.Struct, omit_defaults=True):
     same: int = 0
     quarantined: int = 0
     vanished: int = 0
+    taken_over: int = 0
+    """Files that were found in the table with a commit that the ledger had forgotten."""
     moved: int = 0
     """Files that changed while they were read; the next listing finds them."""
     rows: int = 0

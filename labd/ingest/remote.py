@@ -17,7 +17,7 @@ from labd import log, task
 from labd.ingest.remote_refusal import Refusal
 
 Json = dict[str, Any]
-VERBS = ("load", "sample", "describe", "find_tokens", "query", "drop")
+VERBS = ("load", "sample", "describe", "find_tokens", "find_commits", "find_files", "query", "drop")
 SHORTEST_SECRET = 4  # characters; shorter ones stand in too many innocent words
 HIDDEN = "***"
 _engines: dict[str, Any] = {}

@@ -23,6 +23,7 @@ from labd.ingest.remote_plan import Plan, look
 from labd.ingest.remote_query import SampleRows, rows_of
 from labd.ingest.remote_read import BatchReader
 from labd.ingest.remote_refusal import Refusal
+from labd.ingest.remote_trace import files_of, table_commits
 from labd.ingest.remote_types import UnknownType
 
 Json = dict[str, Any]
@@ -79,6 +80,18 @@ class ArrowEngine:
             found = find_table(table)
             marks = {} if found is None else marks_of(found.metadata)
             return [token for token in tokens if token in marks]
+
+    def find_commits(self, table: Json, ingestion: str) -> list[str]:
+        """Tokens of one ingestion that the table shows."""
+        with told_plainly(table):
+            found = find_table(table)
+            return [] if found is None else table_commits(found.metadata, ingestion)
+
+    def find_files(self, table: Json, numbers: list[int]) -> list[Json] | None:
+        """Which files' rows these batches have brought; None where the table does not say."""
+        with told_plainly(table):
+            found = find_table(table)
+            return [] if found is None else files_of(found, numbers)
 
     def query(self, table: Json, columns: list[str], where: str, limit: int) -> Json:
         """Rows of a table."""

@@ -14,7 +14,8 @@ from typing import Any
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_spark_load import SparkLoad, sample
 from labd.ingest.remote_spark_session import Spark, first_line, is_lost
-from labd.ingest.remote_spark_table import SparkTable
+from labd.ingest.remote_spark_table import SparkTable, State
+from labd.ingest.remote_trace import commits_of
 
 Json = dict[str, Any]
 AGAIN = "what became of a commit is found out by the next call"
@@ -68,6 +69,11 @@ def _answer(spark: Spark, verb: str, args: Json, random: Random) -> Any:
     if verb == "find_tokens":
         there = set(table.state().marks()) if table.exists() else set()
         return [token for token in args["tokens"] if token in there]
+    if verb == "find_commits":
+        state = table.state() if table.exists() else State()
+        return commits_of(state.properties, state.summaries.values(), str(args["ingestion"]))
+    if verb == "find_files":
+        return table.files_of([int(number) for number in args["numbers"]]) if table.exists() else []
     if verb == "query":
         if not table.exists():
             raise Refusal("table_refused", f"{table.spoken}: there is no such table")

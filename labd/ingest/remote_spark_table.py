@@ -225,6 +225,17 @@ class SparkTable:
 
         return {"columns": schema, "rows": plain_rows(found)[:limit], "more": found.num_rows > limit}
 
+    def files_of(self, numbers: list[int]) -> list[Json] | None:
+        """Each file and version with rows of these batches, as `port.FoundFile`; None where the table does not say."""
+        if not {field.name for field in self.session.table(self.name).schema}.issuperset(PROVENANCE):
+            return None
+        listed = ", ".join(str(number) for number in numbers)
+        rows = self.sql(
+            f"SELECT {FILE}, {VERSION}, {BATCH}, count(*) FROM {self.name} WHERE {BATCH} IN ({listed}) "  # noqa: S608
+            f"GROUP BY {FILE}, {VERSION}, {BATCH}"
+        )
+        return [{"url": row[0], "version": row[1], "number": int(row[2]), "rows": int(row[3])} for row in rows]
+
     def drop(self) -> bool:
         """Drop it with its files; False if there was none."""
         if not self.exists():

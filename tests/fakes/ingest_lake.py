@@ -23,6 +23,7 @@ from labd.ingest.port import (
     FileFault,
     FileRef,
     FileReport,
+    FoundFile,
     Page,
     Rows,
     Sample,
@@ -142,6 +143,24 @@ class Lake:
         """Those that are in."""
         found = self.tables.get(table.table)
         return [] if found is None else [token for token in tokens if token in found.commits]
+
+    async def find_commits(self, table: TableName, ingestion: str) -> list[str]:
+        """All: a table is written by one ingestion here."""
+        found = self.tables.get(table.table)
+        return [] if found is None else list(found.commits)
+
+    async def find_files(self, table: TableName, numbers: list[int]) -> list[FoundFile] | None:
+        """By the commits' reports; None where the batch was loaded without provenance."""
+        batches = {batch.token: batch for batch in self.batches if batch.number in numbers}
+        if not all(batch.provenance for batch in batches.values()):
+            return None
+        commits = self.tables[table.table].commits
+        there = {path for path, _ in self.tables[table.table].rows}
+        return [
+            FoundFile(f"{batch.source.url.rstrip('/')}/{file.path}", file.version, batch.number, file.rows)
+            for token, batch in batches.items() if token in commits
+            for file in commits[token].files if file.state == "loaded" and file.path in there
+        ]  # fmt: skip
 
     async def query(self, table: TableName, columns: list[str], where: str, limit: int) -> Rows:
         """All columns of the first rows."""

@@ -86,6 +86,24 @@ seen_at = CASE WHEN version = excluded.version THEN seen_at ELSE excluded.seen_a
 attempts = CASE WHEN version = excluded.version THEN attempts ELSE 0 END,
 version = excluded.version, size_bytes = excluded.size_bytes, modified_at = excluded.modified_at, fault = NULL;
 
+-- name: take_over
+-- Files that are in the table by commits which are not known, as JSON: [[path, version, rows], ...].
+INSERT INTO ingest_file (ingestion, path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, rows)
+SELECT ?1, value ->> 0, value ->> 1, 'loaded', ?2, ?3, 0, 0, ?4, ?4, value ->> 2 FROM json_each(?5) WHERE TRUE
+ON CONFLICT (ingestion, path) DO UPDATE SET state = 'loaded', run = excluded.run, batch = excluded.batch,
+version = excluded.version, size_bytes = 0, modified_at = 0, seen_at = excluded.seen_at,
+loaded_at = excluded.loaded_at, sha256 = NULL, rows = excluded.rows, rescued = 0, attempts = 0, fault = NULL;
+
+-- name: fill
+INSERT INTO ingest_file (ingestion, path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at)
+SELECT f.ingestion, f.path, f.version, f.state, f.run, f.batch, e.value ->> 2, e.value ->> 3, f.seen_at, f.loaded_at
+FROM json_each(?4) AS e CROSS JOIN ingest_file AS f ON f.ingestion = ?1 AND f.path = e.value ->> 0
+WHERE f.version = e.value ->> 1 AND f.run = ?2 AND f.batch = ?3
+ON CONFLICT (ingestion, path) DO UPDATE SET size_bytes = excluded.size_bytes, modified_at = excluded.modified_at;
+
+-- name: known_tokens
+SELECT value FROM json_each(?) WHERE value IN (SELECT token FROM ingest_batch);
+
 -- name: mark
 -- Changed files that are not to be loaded.
 INSERT INTO ingest_file (ingestion, path, version, state, size_bytes, modified_at, seen_at, fault)
