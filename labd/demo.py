@@ -47,6 +47,7 @@ def run(ends: bool) -> int:
             _say(f"the daemon did not come up within {READY_S:.0f} s; its log:")
             print(daemon.log())
             return 1
+        _tell_dashboard(daemon)
         tour = Tour(daemon)
         tour.take()
         if tour.failed:
@@ -60,6 +61,7 @@ def run(ends: bool) -> int:
         else:
             _say("every step succeeded.")
         if not ends:
+            _tell_dashboard(daemon)
             _serve(daemon)
         return 1 if tour.failed else 0
     except KeyboardInterrupt:
@@ -212,6 +214,15 @@ def _labctl(command: str, host: str, limit_s: float) -> tuple[int, str]:
     for line in done.stdout.rstrip().splitlines():
         print(f"    {line}", flush=True)
     return done.returncode, done.stdout
+
+
+def _tell_dashboard(daemon: DemoDaemon) -> None:
+    """Where it is, and a token for it: one at the beginning, and one where the first has scrolled away."""
+    from labctl import Client
+
+    made = Client(daemon.host).create_token("demo", ["read", "operate", "admin"])
+    _say("the dashboard, and the token to log in with:")
+    print(f"  {daemon.url}\n  {made['token']}", flush=True)
 
 
 def _serve(daemon: DemoDaemon) -> None:

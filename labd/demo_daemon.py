@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from labd import carried
 READY_S = 30.0
 END_S = 45.0
 LOOK_S = 0.05
+PORT = 8780  # of the dashboard, where it is free
 
 
 class DemoDaemon:
@@ -32,7 +34,13 @@ class DemoDaemon:
         self.host = f"unix:{self.socket}"
         self._config = config
         self._tasks = tasks
+        self.port = _free_port(PORT)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Of the dashboard, on this host only."""
+        return f"http://127.0.0.1:{self.port}/"
 
     def start(self) -> bool:
         """Start it; whether it serves within `READY_S`."""
@@ -44,7 +52,10 @@ class DemoDaemon:
             # a session of its own: Ctrl-C reaches the demo, which then ends the daemon in good order
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                env={**os.environ, "LABD_TASKS__FOLDERS": str(self._tasks)},
+                env={
+                    **os.environ, "LABD_TASKS__FOLDERS": str(self._tasks),
+                    "LABD_API__LISTEN": f"127.0.0.1:{self.port}",
+                },
             )  # fmt: skip
         return self._wait_ready(self._process)
 
@@ -89,6 +100,19 @@ class DemoDaemon:
     def log(self) -> str:
         """What it has said."""
         return (self.folder / "labd.log").read_text(errors="replace")
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted`, or any other where somebody has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    return wanted
 
 
 def module_command(module: str) -> list[str]:

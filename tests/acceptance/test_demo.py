@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,9 +82,16 @@ def real_caches() -> dict[str, str]:
     return {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(caches / "uv")), "PIP_CACHE_DIR": str(caches / "pip")}
 
 
+@pytest.mark.timeout(200)
 def test_ctrl_c_ends_a_serving_demo_and_its_daemon(demo: subprocess.Popen[str], state_dir: Path) -> None:
     told = state_dir / "demo.txt"
-    eventually(lambda: "serves until Ctrl-C" in told.read_text(), 45.0, "the end of the tour")
+    eventually(lambda: "serves until Ctrl-C" in told.read_text(), 150.0, "the end of the tour")
+    url, token = told.read_text().rpartition("the token to log in with:\n")[2].split()[:2]
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": "text/html"}), timeout=10) as page:
+        assert b"<title>labd" in page.read()
+    bearer = urllib.request.Request(f"{url}api/v1/status", headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(bearer, timeout=10) as status:
+        assert json.load(status)["simulated"] is True
     children = psutil.Process(demo.pid).children(recursive=True)
     assert any("run" in child.cmdline() for child in children)
     demo.send_signal(signal.SIGINT)
