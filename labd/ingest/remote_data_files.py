@@ -46,12 +46,15 @@ class DataFiles:
 
     def take(self, batches: Iterator[pa.RecordBatch], origin: Origin | None, check: Callable[[], None]) -> None:
         """All rows of a file or none."""
-        place = self._here()
+        place: Place | None = None
         staged: list[pa.RecordBatch] = []
         staged_bytes = 0
         own: DataWriter | None = None
         try:
             for batch in batches:
+                if not batch.num_rows:
+                    continue
+                place = place or self._here()
                 staged.append(batch)
                 staged_bytes += batch.nbytes
                 if staged_bytes >= self._piece_bytes and own is None:
@@ -69,7 +72,7 @@ class DataFiles:
             if own is not None:
                 own.discard()
             raise
-        if staged and self._shared is None:
+        if staged and place is not None and self._shared is None:
             self._shared = DataWriter(place)
         for part in staged:
             assert self._shared is not None
@@ -115,6 +118,7 @@ class DataFiles:
 
     def _here(self) -> Place:
         """Where files of the plan's columns as they are now go; the shared ones of before are ended."""
+        self._plan.have_table()
         if self._place is None or self._version != self._plan.version:
             self.finish()
             self._version = self._plan.version

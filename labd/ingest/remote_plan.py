@@ -71,15 +71,26 @@ class Plan:
         own = {name.lower() for name in OWN_COLUMNS}
         kept = [(path, [one for one in columns if one["name"].lower() not in own]) for path, columns in brought]
         if not self._is_known:
-            self.columns = self._first(kept)
-            self._is_known = True
-            if self._writes:
-                self.table = make_table(self._batch["table"], self._arrow(self.columns))
-                if self.table is None:
-                    raise Moved  # somebody else has made it meanwhile
+            if columns := self._first(kept):
+                self._make(columns)
         elif self._rule["mode"] == "evolve":
             for path, columns in kept:
                 self._grow(columns, path, allowed=False)
+
+    def have_table(self) -> None:
+        """Rows are there: without any column of theirs, as of `{}`, the table has labd's own only.
+
+        Why not sooner: empty files bring neither columns nor rows, and the first file with any decides.
+        """
+        if not self._is_known:
+            self._make([])
+
+    def _make(self, columns: list[Json]) -> None:
+        self.columns, self._is_known = columns, True
+        if self._writes:
+            self.table = make_table(self._batch["table"], self._arrow(columns))
+            if self.table is None:
+                raise Moved  # somebody else has made it meanwhile
 
     def metadata(self) -> TableMetadata:
         """The table with the plan's columns, as the commit will leave it."""
@@ -103,7 +114,7 @@ class Plan:
         return transaction
 
     def _first(self, brought: list[tuple[str, list[Json]]]) -> list[Json]:
-        """Columns of a new table: the rule's, or those of the first files with types that hold all their values."""
+        """Columns of a new table: the rule's, or those of the first files with types that hold all values, if any."""
         if self._rule["mode"] == "fixed":
             return [dict(one) for one in self._rule["columns"]]
         found: dict[str, Json] = {}
@@ -112,9 +123,6 @@ class Plan:
                 known = found.setdefault(one["name"].lower(), dict(one))
                 if known["type"] != one["type"]:
                     known["type"] = to_word(merge(to_arrow(known["type"]), to_arrow(one["type"]))) or "string"
-        if not found:
-            path = brought[0][0] if brought else "no file"
-            raise Refusal("table_refused", f"{full_name(self._batch['table'])}: {path} has no columns to make it with")
         return list(found.values())
 
     def _grow(self, brought: list[Json], path: str, *, allowed: bool) -> None:

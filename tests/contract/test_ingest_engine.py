@@ -123,6 +123,18 @@ def test_a_batch_of_bad_files_makes_no_table(rig: IngestRig) -> None:
     assert rig.ask("describe", table=rig.table) is None
 
 
+def test_empty_files_alone_make_no_table_and_the_first_file_with_rows_decides(rig: IngestRig) -> None:
+    rig.write("zero.jsonl", b"")
+    rig.write("blank.jsonl", b"\n")
+    report = rig.load()
+    assert (report["state"], report["rows"]) == ("nothing", 0)
+    assert rig.states(report) == {"blank.jsonl": "loaded", "zero.jsonl": "loaded"}
+    assert rig.ask("describe", table=rig.table) is None
+    rig.write("a.jsonl", [{"id": 1}])
+    assert rig.load()["rows"] == 1
+    assert rig.rows("id") == [(1,)]
+
+
 def test_the_same_bytes_under_another_version_are_not_loaded_again(rig: IngestRig) -> None:
     rig.write("a.jsonl", [{"id": 1}])
     digest = rig.load()["files"][0]["sha256"]
