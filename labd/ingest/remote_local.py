@@ -226,7 +226,8 @@ class LocalSource:
         except FileNotFoundError:
             return Fetched(path, version, "vanished", message="it is no longer there")
         except OSError as fault:
-            return Fetched(path, version, "denied", message=fault.strerror or str(fault))
+            text = f"it cannot be read ({fault.strerror or fault}); mend that, then `labctl ingest retry`"
+            return Fetched(path, version, "denied", message=text)
         return Fetched(
             path, version, "ready", before.st_size, digest.hexdigest(),
             data=bytes(data) if is_small else None, file=None if is_small else full, looked=None if is_small else look,

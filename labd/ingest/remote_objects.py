@@ -68,7 +68,8 @@ class ObjectSource:
                     return Fetched(path, version, "vanished", message="it is no longer there")
                 return Fetched(path, version, "changed", message="another version was there than the listed one")
             if remote_stores.is_about_request(fault):
-                return Fetched(path, version, "denied", message=remote_stores.words_of(fault))
+                text = f"it cannot be read ({remote_stores.words_of(fault)}); mend that, then `labctl ingest retry`"
+                return Fetched(path, version, "denied", message=text)
             raise remote_stores.refusal_of(self.place, fault) from None
 
     def _pieces(self, path: str, version: str, size: int) -> Iterator[Any]:

@@ -43,6 +43,8 @@ _GOOGLE = {"service_account_file": "service_account"}
 _ENVIRON = ("AWS_", "AZURE_", "GOOGLE_")
 _CODE = re.compile(r"<Code>(\w+)</Code>|\"(?:code|reason)\": ?\"?(\w+)")
 _STATUS = re.compile(r"status code: (\d{3})")
+_FAILED = re.compile(r"Error performing [A-Z]+ (https?://[^/?\s]+)\S* in ([\d.]+)(ms|s)\b(?:, after (\d+) retries)?")
+_CAUSE = re.compile(r"(?:message|error): \"([^\"]+)\"")
 _WRONG_KEY = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed", "InvalidToken", "ExpiredToken"}
 
 
@@ -165,13 +167,17 @@ def _environ(*, is_from_host: bool) -> Iterator[None]:
 
 
 def words_of(fault: BaseException) -> str:
-    """What a store said, in one line, without what signs an address."""
-    text = str(fault).partition("\n\nDebug source")[0]
-    code, status = _CODE.search(text), _STATUS.search(text)
-    said = text.partition(" - Server returned")[0] if status else text
-    said = re.sub(r"\?\S*", "", said)
-    found = (f"HTTP {status[1]}" if status else "") + (f" {code[1] or code[2]}" if code else "")
-    return f"{found.strip()}: {said}"[:400] if found else said[:400]
+    """What a store said, or why it said nothing, in one line; without what signs an address."""
+    text, _, inside = str(fault).partition("\n\nDebug source")
+    code, status, failed = _CODE.search(text), _STATUS.search(text), _FAILED.search(text)
+    if status is not None:
+        return f"HTTP {status[1]}" + (f" {code[1] or code[2]}" if code else "")
+    if failed is None:
+        return re.sub(r"\?\S*", "", text)[:400]
+    cause = _CAUSE.search(inside)
+    why = cause[1] if cause else "no answer in time" if "TimedOut" in inside else "no connection that it understands"
+    seconds, tries = float(failed[2]) / (1000 if failed[3] == "ms" else 1), int(failed[4] or 0) + 1
+    return f"{failed[1]}: {why}, {tries} {'try' if tries == 1 else 'tries'} in {seconds:.1f} s"
 
 
 def is_denial(fault: BaseException) -> bool:

@@ -161,9 +161,9 @@ def unpack(content: Bytes, compression: str, into: Any, decoder: codecs.Incremen
 
 
 def _unpacking_fault(fault: OSError, compression: str, written: int) -> FileFault:
-    text = str(fault)
+    text, place = str(fault), f"byte {written} of what it holds" if written else ""
     if "runcated" in text:
-        return FileFault("truncated", f"{compression}: the file ends too early", f"byte {written} of what it holds")
+        return FileFault("truncated", f"{compression}: the file ends too early; put the whole of it there", place)
     if written == 0 and "data" not in text.lower():
         return FileFault("wrong_format", f"the file is not {compression}: {text}", "byte 0")
-    return FileFault("malformed", f"{compression}: {text}", f"byte {written} of what it holds")
+    return FileFault("malformed", f"{compression}: {text}", place)

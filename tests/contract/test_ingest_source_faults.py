@@ -79,7 +79,7 @@ def test_a_file_that_may_not_be_read_is_denied(filled_lab: Lab, store_door: Stor
     access = through(store_door, filled_lab, "a/b.csv")
     fetched = open_source(access).fetch(file_of(list_all(access)[0]), str(tmp_path))
     assert fetched.state == "denied"
-    assert "403" in fetched.message
+    assert fetched.message == "it cannot be read (HTTP 403 AccessDenied); mend that, then `labctl ingest retry`"
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "AccessDenied"])
