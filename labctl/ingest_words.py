@@ -21,6 +21,7 @@ FILE_COLUMNS = [
 ]
 FILES_SHOWN = FILE_COLUMNS[:-1]
 BAD = ("quarantined", "held")
+ORIGIN = ("_labd_file", "_labd_version", "_labd_batch")
 
 
 def count(number: int, what: str) -> str:
@@ -198,6 +199,15 @@ def rows(answer: Json) -> tuple[list[str], list[list[str]]]:
     return names, [[cell(value) for value in one] for one in answer["rows"]]
 
 
+def without_origin(answer: Json) -> dict[str, Any]:
+    """Rows without the columns that say where each came from."""
+    kept = [place for place, one in enumerate(answer["columns"]) if one["name"] not in ORIGIN]
+    return {
+        **answer, "columns": [answer["columns"][place] for place in kept],
+        "rows": [[row[place] for place in kept] for row in answer["rows"]],
+    }  # fmt: skip
+
+
 def queried(answer: Json) -> str:
     """One line on a query."""
     return f"{count(len(answer['rows']), 'row')}{', there are more (--limit)' if answer['more'] else ''}"
@@ -233,8 +243,10 @@ def ended(job: Json, seconds: float) -> str:
         lines.append(f"  nothing new{waits}")
     else:
         rescued = f", {result['rescued']} of them with something in _rescued_data" if result["rescued"] else ""
-        lines.append(
-            f"  {result['files_processed']} of {result['files_discovered']} files, "
+        found, done = result["files_discovered"], result["files_processed"]
+        files = f"{done} of {found} files" if done + result["files_failed"] <= found else count(done, "file")
+        lines.append(  # more than were found: an earlier run had left them
+            f"  {files}, "
             f"{count(result['records'], 'row')}{rescued}, {size(result['bytes_read'])} in, "
             f"{size(result['bytes_written'])} out, {count(result['batches'], 'commit')}"
         )

@@ -131,15 +131,18 @@ def preview(
 
 @click.command(cls=LabCommand)
 @click.argument("table")
-@click.option("--columns", metavar="NAME,...", default="", help="All unless said.")
+@click.option("--columns", metavar="NAME,...", default="", help="All of the files' unless said.")
 @click.option("--where", metavar="FILTER", default="", help="Such as \"amount > 3 and region == 'eu'\".")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
+@click.option("--all", "whole", is_flag=True, help="Also where each row came from: _labd_file, _labd_version, ...")
 @click.option("--csv", "as_csv", is_flag=True)
 @click.pass_obj
-def query(call: Invocation, /, table: str, columns: str, where: str, limit: int, as_csv: bool) -> int:
+def query(call: Invocation, /, table: str, columns: str, where: str, limit: int, whole: bool, as_csv: bool) -> int:
     """Rows of an ingestion's table, or of any [CATALOG/]NAMESPACE.TABLE."""
     chosen = [name.strip() for name in columns.split(",") if name.strip()]
     answer = call.client.query_table(table, chosen, where, limit)
+    if not whole and not chosen and not call.as_json:
+        answer = ingest_words.without_origin(answer)
     _table(call, answer, as_csv, ingest_words.queried(answer))
     return exits.DONE
 

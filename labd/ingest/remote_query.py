@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import math
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -14,12 +15,14 @@ import pyarrow as pa
 from pyiceberg.expressions import AlwaysTrue
 from pyiceberg.expressions.parser import parse
 from pyiceberg.table import Table
+from pyparsing import ParseException
 
 from labd.ingest.remote_iceberg import words_of
 from labd.ingest.remote_read import Origin
 from labd.ingest.remote_refusal import Refusal
 
 Json = dict[str, Any]
+FORM = "write such as amount > 3 and region == 'eu'"
 
 
 def rows_of(table: Table, name: str, columns: list[str], where: str, limit: int) -> Json:
@@ -41,9 +44,20 @@ def rows_of(table: Table, name: str, columns: list[str], where: str, limit: int)
     except Exception as fault:
         if not where.strip() or isinstance(fault, OSError):
             raise
-        raise Refusal("table_refused", f"{name}: the filter {where!r} cannot be used: {fault}") from fault
+        raise Refusal("table_refused", f"{name}: the filter {where!r} cannot be used: {_why(fault, known)}") from fault
     types = [{"name": one, "type": words_of(schema.find_field(one).field_type)} for one in wanted]
     return {"columns": types, "rows": found[:limit], "more": len(found) > limit}
+
+
+def _why(fault: Exception, known: list[str]) -> str:
+    """Why not the parser's own words: they are its whole grammar."""
+    text = str(fault)
+    if isinstance(fault, ParseException):
+        rest = fault.line[fault.column - 1 :][:40]
+        return f"nothing can be made of it from {rest!r} on; {FORM}" if rest else f"its end is missing; {FORM}"
+    if missing := re.search(r"Could not find field with name ([^,]+)", text):
+        return f"there is no column {missing[1]}; it has {', '.join(known)}"
+    return f"{text.splitlines()[0][:200] if text else type(fault).__name__}; {FORM}"
 
 
 def _first(batches: Iterator[pa.RecordBatch], columns: list[str], count: int) -> list[list[Any]]:

@@ -157,3 +157,21 @@ def test_names_and_paths_are_escaped_in_requests() -> None:
     assert asked.query == {"match": "a,b*", "limit": "5", "after": "x&y"}
     assert ingest_requests.delete("s", False, "s").query == {}
     assert ingest_requests.delete("s", True, "s").query == {"drop_table": "true", "confirm": "s"}
+
+
+def test_a_query_hides_where_rows_came_from_and_keeps_what_was_rescued() -> None:
+    names = ["id", "_labd_file", "_labd_version", "_labd_batch", "_rescued_data"]
+    answer = {"columns": [{"name": name, "type": "string"} for name in names], "rows": [[1, "f", "v", 7, None]]}
+    shown = ingest_words.without_origin({**answer, "more": True})
+    assert ([one["name"] for one in shown["columns"]], shown["rows"]) == (["id", "_rescued_data"], [[1, None]])
+    assert shown["more"] is True
+
+
+def test_a_run_that_took_up_what_an_earlier_one_left_does_not_count_it_as_found() -> None:
+    result = {
+        "ingestion": "s", "run": 2, "state": "succeeded", "files_discovered": 0, "files_processed": 1,
+        "files_failed": 0, "unsettled": 0, "rescued": 0, "records": 3, "bytes_read": 1, "bytes_written": 1,
+        "batches": 1, "bad": [],
+    }  # fmt: skip
+    assert "  1 file, 3 rows, 1 B in" in ingest_words.ended({"result": result}, 0.1)
+    assert "  1 of 2 files, 3 rows" in ingest_words.ended({"result": {**result, "files_discovered": 2}}, 0.1)
