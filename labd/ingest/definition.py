@@ -47,7 +47,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How files are read. Compression (`.gz`, `.zst`, `.bz2`, `.lz4`) is told by the name unless `compression` says."""
+    """How files are read. Compression (`.gz`, `.zst`, `.bz2`, `.lz4`) is told by the name unless `compression` says.
+
+    A line that is no record is a row with its text in `_rescued_data`. A file in which no line is a record, be it a
+    single one, is quarantined: it has another format, and its lines would be rows of nothing.
+    """
 
     type: FormatName
     compression: Literal["auto", "none", "gzip", "zstd", "bz2", "lz4"] = "auto"

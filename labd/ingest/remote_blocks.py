@@ -136,7 +136,8 @@ class Blocks:
                 )
                 offset, line = block.offset + block.size, line + newlines
         if any_line and not any_record:
-            raise FileFault("wrong_format", "no line of the file is a record", f"line {self._blocks[0].bad[0][0]}")
+            text = "no line of the file is a record, so it has another format; check it against the definition's"
+            raise FileFault("wrong_format", text, f"line {self._blocks[0].bad[0][0]}")
 
     def _next(self, offset: int, line: int) -> bytes:
         """The next part that ends with a record."""
