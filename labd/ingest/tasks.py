@@ -125,7 +125,9 @@ class IngestJobs:
             raise IngestFailed(text, run=run_id, code=failure_code(fault)) from fault
         if ended["state"] == RunState.FAILED:
             told = "; ".join(ended["errors"][:3]) or f"{ended['files_failed']} files are bad"
-            raise IngestFailed(f"ingestion {record.name}: run {run_id} failed: {told}", **ended)
+            more = f" and {len(ended['errors']) - 3} more" if len(ended["errors"]) > 3 else ""
+            look = f"; `labctl ingest files {record.name} --bad` shows all" if ended["files_failed"] else ""
+            raise IngestFailed(f"ingestion {record.name}: run {run_id} failed: {told}{more}{look}", **ended)
         return ended
 
     def _load(self, steps: InlineSteps, args: dict[str, Any], queue: str) -> None:
