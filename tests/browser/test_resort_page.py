@@ -132,3 +132,15 @@ def test_it_fits_and_everybody_can_use_it(lab: Lab, browsers: Callable[..., Seen
         report = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
         faults = [fault for fault in report["violations"] if fault["impact"] in ("serious", "critical")]
         assert not faults, [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in faults]
+
+
+def test_who_may_only_read_can_ask_for_nothing(lab: Lab, browsers: Callable[..., Seen]) -> None:
+    page = browsers().log_in("read").open("/resort")
+    left = _carousel(page, "left")
+    hotel = left.get_by_role("button", name=re.compile("^Hotel A.*needs the scope operate"))
+    hotel.wait_for()
+    before = len(lab.daemon.client.jobs()["jobs"])
+    hotel.click(force=True)
+    for name in ("Home", "Move …", "Hold", "Speed …", "Connect", "Configure", "Disconnect", "Stop left"):
+        assert left.get_by_role("button", name=name, exact=True).is_disabled(), name
+    assert len(lab.daemon.client.jobs()["jobs"]) == before

@@ -42,3 +42,13 @@ export function part(draw) {
     draw(...values);
   };
 }
+
+/**
+ * Whether an event is about a wing's devices or jobs: a page that reads a motor must not do so for every job of the host.
+ * {where(event), add(id)}; a job is known by its submission, or by `add`.
+ */
+export function eventsOf(ctx, wing) {
+  const mine = new Set();
+  ctx.on("job.submitted", (events) => { for (const event of events) if (event.data.task?.startsWith(`${wing}.`)) mine.add(event.job_id); });
+  return { add: (id) => mine.add(id), where: (event) => !event.kind.startsWith("job.") || mine.has(event.job_id) };
+}

@@ -5,7 +5,7 @@ import { get, post } from "../js/api.js";
 import { drawDeck, fromPlan, fromRun, fromSettings } from "../js/deck.js";
 import { fill, h } from "../js/dom.js";
 import { ago, bytes, count, lasting, span, words } from "../js/format.js";
-import { against, attention, gated, part, refusals } from "../js/gates.js";
+import { against, attention, eventsOf, gated, part, refusals } from "../js/gates.js";
 import { badge, card, facts, fault, head, jobLink, progress, simulatedMark, told } from "../js/parts.js";
 import { reset } from "../js/stop.js";
 import { may } from "../js/store.js";
@@ -19,13 +19,13 @@ const FILE_BYTES_MOST = 4e6;
 
 export function load(ctx) {
   const list = h("div", { class: "stack" });
-  const shown = new Map();
+  const shown = new Map(), events = eventsOf(ctx, "ot2");
   let stock = [];
   ctx.watch(({ status }) => {
     const names = status?.wings.find((wing) => wing.name === "ot2")?.devices.map((device) => device.name) ?? [];
     for (const name of names) {
       if (shown.has(name)) continue;
-      const one = robot(ctx, name, names.length > 1);
+      const one = robot(ctx, name, names.length > 1, events);
       shown.set(name, one);
       list.append(one.node);
       one.stock(stock);
@@ -40,7 +40,7 @@ export function load(ctx) {
 }
 
 /** One robot: {node, stock(reservoirs)}. */
-function robot(ctx, name, several) {
+function robot(ctx, name, several, events) {
   const only = several ? ["--device", name] : null;
   const top = h("div", { class: "row" }), problemBox = h("div", {}), notes = h("div", {}), actions = h("div", { class: "row actions" }), why = h("div", {});
   const run = h("div", {}), about = h("div", {}), deckBox = h("div", {}), deckNote = h("p", { class: "quiet small" });
@@ -102,7 +102,7 @@ function robot(ctx, name, several) {
     drawDeckBox(isOver && known.plan ? null : deck, known.plan, status.deck, known.stock.filter((one) => !one.device || one.device === name));
   }
   const at = { query: { device: name }, gap_ms: 700 };
-  const look = ctx.live("/api/v1/ot2/status", { ...at, on: ["device.", "job.", "run.", "settings."], every_s: 5 }, (status, problem) => {
+  const look = ctx.live("/api/v1/ot2/status", { ...at, on: ["device.", "job.", "run.", "settings."], where: events.where, every_s: 5 }, (status, problem) => {
     fill(problemBox, problem ? fault(problem) : null);
     if (!status) return;
     known.status = status;
@@ -122,6 +122,7 @@ function robot(ctx, name, several) {
   function logOf(id) {
     if (id === jobId) return;
     jobId = id;
+    events.add(id);
     job = null;
     log.of(id);
   }
@@ -130,7 +131,7 @@ function robot(ctx, name, several) {
     log.more();
     redraw();
   }
-  ctx.on("job.", (events) => { if (events.some((event) => event.job_id === jobId)) getJob(); });
+  ctx.on("job.", (fresh) => { if (fresh.some((event) => event.job_id === jobId)) getJob(); });
   ctx.end(() => clearTimeout(timer));
   const protocol = protocolPanel(ctx, name, only, (plan) => { known.plan = plan; redraw(); });
 
@@ -173,7 +174,7 @@ function follow(ctx, box) {
 // -- a protocol file, from here to the robot
 
 function protocolPanel(ctx, name, only, show) {
-  const file = h("input", { type: "file", id: `file-${name}`, accept: ".py,.json" }), labware = h("input", { type: "file", id: `labware-${name}`, accept: ".json", multiple: true });
+  const file = h("input", { type: "file", id: `file-${name}`, accept: ".py,.json", disabled: !may("operate") }), labware = h("input", { type: "file", id: `labware-${name}`, accept: ".json", multiple: true, disabled: !may("operate") });
   const buttons = h("div", { class: "row" }), answer = h("div", { class: "fields" }), fields = h("div", { class: "fields" });
   let kept = null, plan = null, parameters = [], status = null, busy = "", key = "";
   const read = () => Object.fromEntries(parameters.filter((one) => one.isChanged()).map((one) => [one.name, one.value()]));

@@ -4,7 +4,7 @@ import { act, action, asking, labctl } from "../js/actions.js";
 import { lineChart } from "../js/charts.js";
 import { fill, h, keyed } from "../js/dom.js";
 import { ago, brief, count, lasting, words } from "../js/format.js";
-import { against, attention, gated, part, refusals } from "../js/gates.js";
+import { against, attention, eventsOf, gated, part, refusals } from "../js/gates.js";
 import { badge, card, facts, fault, figure, head, jobLink, progress, simulatedMark } from "../js/parts.js";
 import { reset } from "../js/stop.js";
 import { may } from "../js/store.js";
@@ -19,12 +19,13 @@ const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
 export function load(ctx) {
   const list = h("div", { class: "stack" });
   const shown = new Map();
+  const events = eventsOf(ctx, "resort");
   let known = [];
   ctx.watch(({ status }) => {
     const names = status?.wings.find((wing) => wing.name === "resort")?.devices.map((device) => device.name) ?? [];
     for (const name of names) {
       if (shown.has(name)) continue;
-      const one = carousel(ctx, name, names.length > 1);
+      const one = carousel(ctx, name, names.length > 1, events.where);
       shown.set(name, one);
       list.append(one.node);
       one.jobs(known);
@@ -35,6 +36,7 @@ export function load(ctx) {
   const follow = (key, query) => ctx.live("/api/v1/jobs", { on: ["job."], query, gap_ms: 700 }, (value) => {
     if (!value) return;
     lists[key] = value.jobs.filter((job) => job.task.startsWith("resort.") && job.queue !== "monitoring");
+    for (const job of lists[key]) events.add(job.id);
     known = [...new Map([...lists.newest, ...lists.open].map((job) => [job.id, job])).values()].sort((a, b) => b.id - a.id);
     for (const one of shown.values()) one.jobs(known);
   });
@@ -44,7 +46,7 @@ export function load(ctx) {
 }
 
 /** One carousel: {node, jobs(all)}. */
-function carousel(ctx, name, several) {
+function carousel(ctx, name, several, where) {
   const only = several ? ["--device", name] : null;
   const submit = (verb, args, line) => ({ path: "/api/v1/jobs", body: { task: `resort.${verb}`, args: { ...args, device: name } }, line, done: (job) => `job ${job.id}: ${verb.replaceAll("_", " ")} ${brief(args)}` });
   const top = h("div", { class: "row" }), actions = h("div", { class: "row actions" }), why = h("div", {}), notes = h("div", {}), about = h("div", {}), moves = h("ul", { class: "list" });
@@ -86,7 +88,7 @@ function carousel(ctx, name, several) {
   ])));
 
   let timer = 0;
-  const look = ctx.live("/api/v1/resort/status", { on: ["device.", "job.", "settings."], query: { device: name }, every_s: 5, gap_ms: MOVING_MS }, (status, problem) => {
+  const look = ctx.live("/api/v1/resort/status", { on: ["device.", "job.", "settings."], where, query: { device: name }, every_s: 5, gap_ms: MOVING_MS }, (status, problem) => {
     fill(problemBox, problem ? fault(problem) : null);
     if (!status) return;
     dial.show(status);
