@@ -63,6 +63,7 @@ def render(engine: Engine, source: StatusSource, clock: Clock) -> str:
         ),
         family("labd_attention", "gauge", "Things that need a person.", [({}, len(source.attention()))]),
     ]
+    parts += [family(*figure) for figure in engine.figures()]
     taken = {part.split(" ", 3)[2] for part in parts}
     for key, value in engine.statistics().items():
         name = "labd_" + _NO_NAME.sub("_", str(key))

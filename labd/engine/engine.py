@@ -44,7 +44,7 @@ from labd.engine.schema import Schema
 from labd.engine.timeline import Timeline
 from labd.engine.timetable import Timetable
 from labd.engine.tokens import TokenShelf
-from labd.engine.views import JobFilter, JobSpan, LogLine, ScheduleView
+from labd.engine.views import Figure, JobFilter, JobSpan, LogLine, ScheduleView
 from labd.engine.waiting import Waiting
 from labd.errors import BadRequest, Conflict
 
@@ -97,6 +97,7 @@ class Engine:
         self.logbook = Logbook(state_dir / "logbook.db")
         self._state_dir = state_dir
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._meters: list[Callable[[], list[Figure]]] = []
         self.attendance = Attendance(registry)
         self._dispatcher = Dispatcher(dict(options.resources), self.attendance.cause)
         self._book = JobBook(self.journal, self._dispatcher, clock, self.attendance)
@@ -439,6 +440,14 @@ class Engine:
         """Problems of each database file, found by reading all of it beside the work; a large one takes a while."""
         paths = (self.journal.path, self.logbook.path)
         return {path.name: await asyncio.to_thread(store.problems, path) for path in paths}
+
+    def add_meter(self, meter: Callable[[], list[Figure]]) -> None:
+        """Let a wing's figures stand in /metrics; it is asked at each look and does no I/O."""
+        self._meters.append(meter)
+
+    def figures(self) -> list[Figure]:
+        """Of all wings."""
+        return [figure for meter in self._meters for figure in meter()]
 
     def statistics(self) -> dict[str, float]:
         """Figures for /metrics."""

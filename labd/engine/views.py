@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -36,6 +36,15 @@ class ScheduleView(msgspec.Struct):
     created_at: float
     next_run_at: float | None
     last_run_at: float | None
+
+
+class Figure(NamedTuple):
+    """A figure of a wing for /metrics: `kind` is `counter` or `gauge`, `samples` are labels and value."""
+
+    name: str
+    kind: str
+    help_text: str
+    samples: list[tuple[dict[str, str], float]]
 
 
 class LogLine(msgspec.Struct):

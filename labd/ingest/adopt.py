@@ -73,6 +73,7 @@ class Adoption:
             ctx.progress(run.counts.same, None, f"{run.counts.same} of {run.counts.listed} files noted")
         await service.pipeline.takeover.account(record)
         service.runs.end(run, RunState.SUCCEEDED)
+        record.facts.totals.add(run)
         record.facts.last_run = run.id
         service.book.put_facts(record)
         await service.book.commit()

@@ -266,7 +266,10 @@ class Pipeline:
     def _end(self, run: Run, state: RunState, error: RunError | None = None) -> None:
         if error is not None:
             run.add_error(error)
-        self._runs.end(run, state)
+        if self._runs.end(run, state):
+            record = self._book.of_number(run.ingestion)
+            record.facts.totals.add(run)
+            self._book.put_facts(record)
 
     async def going(self, record: Record, run_id: int) -> Run:
         """A run that has not ended.

@@ -51,6 +51,25 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Totals(msgspec.Struct, omit_defaults=True):
+    """What all runs came to that have ended, also those whose retention is over."""
+
+    runs: dict[str, int] = {}
+    rows: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    last_success_at: float | None = None
+
+    def add(self, run: Run) -> None:
+        """Count a run that has ended."""
+        self.runs[run.state.value] = self.runs.get(run.state.value, 0) + 1
+        self.rows += run.counts.rows
+        self.bytes_in += run.counts.bytes_in
+        self.bytes_out += run.counts.bytes_out
+        if run.state is RunState.SUCCEEDED:
+            self.last_success_at = run.ended_at
+
+
 class Facts(msgspec.Struct, omit_defaults=True):
     """What was learned of an ingestion while it worked; instants are seconds since 1970 (UTC)."""
 
@@ -67,6 +86,7 @@ class Facts(msgspec.Struct, omit_defaults=True):
     exactly_once: bool = True
     accounted: list[str] = []
     """Tokens that the table shows and no batch of the ledger has, whose files are noted all the same."""
+    totals: Totals = msgspec.field(default_factory=Totals)
     swept_run: int = 0
     """Batches of runs up to this one may be forgotten: their retention is over."""
 

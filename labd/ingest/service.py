@@ -14,8 +14,9 @@ from labd import credentials
 from labd.clock import iso
 from labd.engine.job import ENDED, Caller, Job, JobState, Submission
 from labd.engine.registry import StopSpec, TaskSpec
+from labd.engine.views import Figure
 from labd.errors import LabdError, Refused, SettingsFault, UnknownJob
-from labd.ingest import access, schedules, watch
+from labd.ingest import access, meter, schedules, watch
 from labd.ingest.book import IngestBook
 from labd.ingest.desk import IngestDesk
 from labd.ingest.engines import EnginePool, EngineSettings, MemoryClass
@@ -79,6 +80,7 @@ class IngestService:
         await self.runs.open()
         await self.ledger.open()
         self._declare(self.settings)
+        self.engine.add_meter(self.figures)
         await self.book.commit()
         await self.put_schedules()
         for record in self.book.definitions():
@@ -151,6 +153,10 @@ class IngestService:
             for name, text in self._unscheduled.items()
         ]
         return {"devices": devices, "attention": found}
+
+    def figures(self) -> list[Figure]:
+        """For /metrics."""
+        return meter.figures((record, self.standing(record).files) for record in self.book.definitions())
 
     def _declare(self, settings: IngestSettings) -> None:
         self._refused = {}

@@ -15,6 +15,7 @@ class Standing(msgspec.Struct):
 
     quarantined: int = 0
     held: int = 0
+    files: dict[FileMark, int] = {}
     waits: str = ""
     """The question about its schema that nobody has answered yet."""
     last: Run | None = None
@@ -36,7 +37,7 @@ def attention(record: Record, standing: Standing, now: float) -> list[dict[str, 
     if standing.waits and alerts.schema:
         found.append(("ingest_schema", f"{name} waits for a word about its schema: {standing.waits}"))
     last = standing.last
-    if last is not None and (last.state is RunState.FAILED or (last.state is RunState.PARTIAL and last.body.denied)):
+    if last is not None and (last.state is RunState.FAILED or _is_cut_off(last)):
         why = f": {last.body.errors[-1].message}" if last.body.errors else ""
         found.append((f"ingest_{last.state}", f"run {last.id} of {name} is {last.state}{why}"))
     since = silent_since(record, now)
@@ -45,6 +46,11 @@ def attention(record: Record, standing: Standing, now: float) -> list[dict[str, 
         text = f"{name} has had no new file since {iso(since)}, silent_after_s is {limit_s:g}"
         found.append(("ingest_silent", f"{text}; look at what writes to {record.definition.source.url}"))
     return [{"code": code, "message": message, "subject": name} for code, message in found]
+
+
+def _is_cut_off(run: Run) -> bool:
+    """Whether something else than single files kept a run from being whole: a limit, a rule, a prefix, a lost table."""
+    return run.state is RunState.PARTIAL and (bool(run.body.denied) or any(not one.path for one in run.body.errors))
 
 
 def silent_since(record: Record, now: float) -> float | None:
@@ -60,6 +66,7 @@ def counted(standing: Standing, counts: dict[FileMark, int]) -> None:
     """Take the ledger's figures over."""
     standing.quarantined = counts.get(FileMark.QUARANTINED, 0)
     standing.held = counts.get(FileMark.HELD, 0)
+    standing.files = counts
 
 
 def _files(count: int) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from labd.api import metrics
 from labd.engine.job import JobState, Submission
 from labd.engine.schedules import ScheduleSpec
 from labd.errors import InvalidArguments, SourceRefused, UnknownIngestion
 from labd.ingest.record import FileMark, RunState, State
 from labd.ingest.schedules import schedule_name
+from tests.fakes.api_engine import FakeStatus
 from tests.fakes.broker import until
 from tests.fakes.clock import FakeClock
 from tests.fakes.ingest_house import ANNA, IngestHouse
@@ -77,7 +79,9 @@ async def test_a_run_with_nothing_but_failures_has_failed(house: IngestHouse) ->
     async with house.open():
         await house.define()
         house.put("b.jsonl", "{no json")
-        assert "run 1 failed" in await house.fails()
+        told = await house.fails()
+        assert "run 1 failed: b.jsonl: " in told
+        assert told.endswith("; `labctl ingest files sales --bad` shows all")
         assert (await house.last_run()).state is RunState.FAILED
 
 
@@ -445,3 +449,20 @@ async def test_a_deleted_ingestion_takes_no_run(house: IngestHouse) -> None:
         await house.service.book.commit()
         with pytest.raises(UnknownIngestion, match="was deleted"):
             await house.engine.submit([Submission("ingest.run", {"ingestion": record.id})], ANNA)
+
+
+async def test_runs_and_files_stand_in_the_metrics_through_a_restart(house: IngestHouse) -> None:
+    async with house.open():
+        await house.define()
+        house.put("a.jsonl", 1, 2)
+        await house.run()
+        (house.inbox / "b.jsonl").write_text("{no json\n")
+        await house.fails()
+    async with house.open():
+        text = metrics.render(house.engine, FakeStatus(), house.clock)
+    assert 'labd_ingest_runs_total{ingestion="sales",state="succeeded"} 1\n' in text
+    assert 'labd_ingest_runs_total{ingestion="sales",state="failed"} 1\n' in text
+    assert 'labd_ingest_files{ingestion="sales",state="loaded"} 1\n' in text
+    assert 'labd_ingest_files{ingestion="sales",state="quarantined"} 1\n' in text
+    assert 'labd_ingest_rows_total{ingestion="sales"} 2\n' in text
+    assert 'labd_ingest_last_success_timestamp_seconds{ingestion="sales"} 1' in text

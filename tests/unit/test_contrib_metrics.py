@@ -12,6 +12,7 @@ from labd.api import metrics, runbook
 from labd.clock import SystemClock
 from labd.engine.engine import Engine
 from labd.engine.registry import Registry
+from labd.ingest import meter
 from tests.fakes.api_engine import FakeStatus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ METRIC = re.compile(r"\blabd_[a-z_]+")
 async def served(state_dir: Path) -> set[str]:
     """Names of all figures of a real engine."""
     engine = Engine(state_dir, Registry(), SystemClock(), Random(1))
+    engine.add_meter(lambda: meter.figures([]))
     await engine.open()
     try:
         text = metrics.render(engine, FakeStatus(), SystemClock())

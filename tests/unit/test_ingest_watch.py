@@ -40,6 +40,12 @@ def ended(state: RunState, **body: Any) -> Run:
         (Standing(last=ended(RunState.SUCCEEDED)), {}, []),
         (Standing(last=ended(RunState.PARTIAL)), {}, []),  # its files are told already
         (Standing(last=ended(RunState.PARTIAL, denied=[("b/", "403")])), {}, ["ingest_partial"]),
+        (Standing(last=ended(RunState.PARTIAL, errors=[RunError("wrong_format", "no gzip", "a.gz")])), {}, []),
+        (
+            Standing(last=ended(RunState.PARTIAL, errors=[RunError("timeout", "run 7 has worked for 3600 s")])),
+            {},
+            ["ingest_partial"],
+        ),
         (Standing(), {"silent_after_s": 100}, ["ingest_silent"]),
         (Standing(), {"silent_after_s": 101}, []),
     ],
