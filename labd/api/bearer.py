@@ -30,6 +30,9 @@ PREFIX = "labd_"
 USE_NOTED_EVERY_S = 60.0
 SESSIONS_AT_MOST = 1000
 SESSIONS_KEY = "browser_sessions"
+RENEWED_AFTER = (
+    1 / 12
+)  # of its lifetime: an hour of twelve, so that a display on the wall costs one small write an hour
 
 
 def hash_of(secret: str) -> str:
@@ -138,23 +141,44 @@ class SessionShelf(Protocol):
         ...
 
 
+class BrowserSession(msgspec.Struct, array_like=True, frozen=True):
+    """One session on disk; `most_until` is the instant beyond which no use carries it."""
+
+    token_hash: str
+    ends_at: float
+    most_until: float = 0.0
+
+
 class BrowserSessions:
     """Cookies of browsers: each stands for the token it was made from and ends with it.
+
+    A session that is used goes on: with each use it ends `lifetime_s` later, up to `most_s` after its login. So a
+    display on the wall stays logged in, and a browser that was left behind does not.
 
     Why they outlive the daemon: a dashboard whose session ends with every restart cannot stop a carousel right after
     one. On disk is the hash of the cookie, which is 256 random bits, so what is there gives access to nobody.
 
     Args:
+        lifetime_s: How long one lasts without use.
         shelf: Keeps them; None for sessions that end with the process.
+        most_s: How long one lasts at most; None for `lifetime_s`.
     """
 
-    def __init__(self, tokens: TokenBook, clock: Clock, lifetime_s: float, shelf: SessionShelf | None = None) -> None:
+    def __init__(
+        self,
+        tokens: TokenBook,
+        clock: Clock,
+        lifetime_s: float,
+        shelf: SessionShelf | None = None,
+        most_s: float | None = None,
+    ) -> None:
         self._tokens = tokens
         self._clock = clock
         self._lifetime_s = lifetime_s
+        self._most_s = lifetime_s if most_s is None else most_s
         self._shelf = shelf
         self._is_read = shelf is None
-        self._sessions: dict[str, tuple[str, float]] = {}
+        self._sessions: dict[str, BrowserSession] = {}
 
     async def open(self, token: str) -> str | None:
         """Value of a new cookie, None if the token is not valid."""
@@ -163,22 +187,32 @@ class BrowserSessions:
             return None
         await self._read()
         now = self._clock.wall()
-        self._sessions = {key: kept for key, kept in self._sessions.items() if kept[1] > now}
+        self._sessions = {key: kept for key, kept in self._sessions.items() if kept.ends_at > now}
         while len(self._sessions) >= SESSIONS_AT_MOST:
             del self._sessions[next(iter(self._sessions))]
         cookie = secrets.token_urlsafe(32)
-        self._sessions[hash_of(cookie)] = (token_hash, now + self._lifetime_s)
+        most_until = now + self._most_s
+        self._sessions[hash_of(cookie)] = BrowserSession(
+            token_hash, min(now + self._lifetime_s, most_until), most_until
+        )
         await self._keep()
         return cookie
 
     async def login(self, cookie: str) -> Login | None:
         """The caller behind a cookie, None if it is unknown, over, or its token is no longer valid."""
         await self._read()
-        token_hash, ends_at = self._sessions.get(hash_of(cookie), ("", 0.0))
-        if self._clock.wall() >= ends_at:
+        key, now = hash_of(cookie), self._clock.wall()
+        session = self._sessions.get(key)
+        if session is None or now >= session.ends_at:
             return None
-        login = await self._tokens.login_by_hash(token_hash)
-        return None if login is None else Login(login.caller, min(login.until, ends_at))
+        login = await self._tokens.login_by_hash(session.token_hash)
+        if login is None:
+            return None
+        ends_at = min(now + self._lifetime_s, session.most_until)
+        if ends_at - session.ends_at >= self._lifetime_s * RENEWED_AFTER and key in self._sessions:
+            session = self._sessions[key] = msgspec.structs.replace(session, ends_at=ends_at)
+            await self._keep()
+        return Login(login.caller, min(login.until, session.ends_at))
 
     async def close(self, cookie: str) -> None:
         """End a session; an unknown one is no fault."""
@@ -191,11 +225,11 @@ class BrowserSessions:
     async def _read(self) -> None:
         if self._is_read or self._shelf is None:
             return
-        stored = msgspec.convert(await self._shelf.stored_value(SESSIONS_KEY) or {}, dict[str, tuple[str, float]])
+        stored = msgspec.convert(await self._shelf.stored_value(SESSIONS_KEY) or {}, dict[str, BrowserSession])
         self._sessions = {**stored, **self._sessions}
         self._is_read = True
 
     async def _keep(self) -> None:
         if self._shelf is not None:
             with suppress(LabdError):  # a full disk must not lock anybody out; the session then ends with the daemon
-                await self._shelf.store_value(SESSIONS_KEY, self._sessions)
+                await self._shelf.store_value(SESSIONS_KEY, msgspec.to_builtins(self._sessions))

@@ -29,7 +29,8 @@ class ApiOptions:
         keepalive_s: How long an idle connection is kept.
         event_keepalive_s: Pause after which an event stream sends a comment, so that proxies keep it.
         event_write_timeout_s: How long a reader of events may take nothing before it is cut off; it may resume.
-        session_s: How long a browser stays logged in.
+        session_s: How long a browser stays logged in without use.
+        session_most_s: How long a browser that is used stays logged in.
         stop_grace_s: How long requests may still run when the server stops.
         connections_at_most: Connections at once, counted for the socket and for TCP apart.
     """
@@ -51,6 +52,7 @@ class ApiOptions:
     event_keepalive_s: float = 15.0
     event_write_timeout_s: float = 60.0
     session_s: float = 12 * 3600.0
+    session_most_s: float = 30 * 86400.0
     stop_grace_s: float = 5.0
     connections_at_most: int = 400
 

@@ -175,7 +175,7 @@ def build(
     """
     clock = clock or SystemClock()
     tokens = TokenBook(engine, clock)
-    sessions = BrowserSessions(tokens, clock, options.session_s, engine)
+    sessions = BrowserSessions(tokens, clock, options.session_s, engine, options.session_most_s)
     gate = Gate(options, tokens, sessions, clock)
     server: ApiServer | None = None
 

@@ -61,7 +61,8 @@ def endpoints(options: ApiOptions, sessions: BrowserSessions) -> list[Endpoint]:
         cookie = await sessions.open(call.body.token)
         if cookie is None:
             raise NotAuthenticated("the token is unknown, expired or revoked; `labctl token create` makes a new one")
-        return answer(call, True, cookie, int(options.session_s))
+        # The browser keeps it as long as it can last at most; labd alone knows how long it lasts without use.
+        return answer(call, True, cookie, int(options.session_most_s))
 
     async def close_session(call: Call) -> web.Response:
         cookie = call.request.cookies.get(COOKIE)

@@ -281,6 +281,41 @@ async def test_a_session_ends_with_its_time_and_with_its_token(state_dir: Path) 
         assert await doors.sessions.login(again) is None
 
 
+async def test_a_session_that_is_used_goes_on_but_not_for_ever(state_dir: Path) -> None:
+    async with open_doors(state_dir) as doors:
+        engine, secret = doors.engine, doors.secrets["reader"]
+
+        def reborn() -> BrowserSessions:
+            return BrowserSessions(doors.tokens, doors.clock, 3600.0, engine, 10_000.0)  # type: ignore[arg-type]
+
+        sessions = reborn()
+        used, left = await sessions.open(secret), await sessions.open(secret)
+        assert used is not None
+        assert left is not None
+        for _ in range(3):
+            doors.clock.now += 3000.0
+            login = await sessions.login(used)
+            assert login is not None
+        assert await sessions.login(left) is None
+        doors.clock.now += 900.0
+        last = await reborn().login(used)
+        assert last is not None, "the renewal is on disk"
+        assert last.until <= doors.clock.now + 100.0
+        doors.clock.now += 100.0
+        assert await sessions.login(used) is None
+
+
+async def test_a_session_of_an_older_labd_is_known_and_ends_in_its_time(state_dir: Path) -> None:
+    async with open_doors(state_dir) as doors:
+        now = doors.clock.now
+        stored = {hash_of("cookie"): [hash_of(doors.secrets["reader"]), now + 50.0]}
+        await doors.engine.store_value("browser_sessions", stored)
+        sessions = BrowserSessions(doors.tokens, doors.clock, 3600.0, doors.engine, 10_000.0)  # type: ignore[arg-type]
+        assert await sessions.login("cookie") is not None
+        doors.clock.now += 50.0
+        assert await sessions.login("cookie") is None
+
+
 async def test_a_session_outlives_the_daemon_and_its_end_too(state_dir: Path) -> None:
     async with open_doors(state_dir) as doors:
         secret = doors.secrets["reader"]
