@@ -114,6 +114,23 @@ def test_the_store_tells_what_it_knows_and_no_more(lab: Lab, seen: Seen, served:
         odd.rmdir()
 
 
+def test_a_store_that_is_away_leaves_nothing_green(lab: Lab, seen: Seen, served: str) -> None:
+    health = lab.daemon.client.snapshot_health()
+    away = {"reachable": False, "ok": False, "problem": "connection refused", "waits_for": ["the heap is 91 % full"]}
+    away |= {"heap_percent": 91.0, "databases": None}
+    page = seen.context.new_page()
+    page.route("**/api/v1/snapshots/health", lambda route: route.fulfill(json={**health, **away}))
+    page.goto("/#/snapshots")
+    store = page.get_by_role("region", name="Store")
+    store.get_by_text("the heap is 91 % full").wait_for()
+    meter = store.get_by_role("meter", name="Heap: 91 %, loads wait from 85 %")
+    assert meter.get_attribute("aria-valuenow") == "91"
+    assert "Databases\nnot told" in store.inner_text()
+    _version(page, "acme", served).wait_for()
+    _card(page, "acme").get_by_text("as last known; the store does not answer").wait_for()
+    assert page.locator("main .badge.ok, main .version.serves").count() == 0
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_fits_and_everybody_can_use_it(lab: Lab, browsers: Callable[..., Seen], served: str, theme: str) -> None:
     OUTPUT.mkdir(parents=True, exist_ok=True)

@@ -89,7 +89,7 @@ function reservoirCard({ one, outlook }, again, show) {
         ["Evaporates", `${rateOf(rate)}${outlook ? `, ${outlook.evaporation_basis}` : ""}`], ["Used", outlook?.use_ul_per_hour && rateOf(outlook.use_ul_per_hour)],
         ["Lid", one.lid], ["Lot", one.lot], ["Expires", one.expires_at ? [one.expires_at.slice(0, 10), Date.parse(one.expires_at) < Date.now() ? [" ", badge("expired", "bad")] : null] : null], ["Place", where]].filter(([, value]) => value)))),
     runOut(one, outlook),
-    h("div", { class: "row acts" },
+    h("div", { class: "row foot-acts" },
       one.initialized ? [opener("Restock …", "restock", "tiny", () => restock([one], one.key, again)), opener("Measure …", "measure", "tiny", () => measure(one, again)), opener("Adjust …", "adjust", "tiny", () => adjust(one, again))]
         : opener("Initialize …", "init", "tiny", () => initialize([one], again)),
       action({ label: `Lid now ${lid}`, kind: "tiny", path: `${ROOT}/lid`, body: () => ({ reservoir: one.key, lid, operator: lastName() }), line: () => labctl("inventory", "lid", one.key, lid, option("--operator", lastName())), done: `${one.key}: its lid is ${lid}`, then: again }),

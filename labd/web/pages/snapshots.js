@@ -122,8 +122,8 @@ function customerCard(item, again) {
       action({ label: "Load newest", kind: "tiny", path: `${of}/load`, line: labctl("snapshot", "load", name, "--no-wait"), done: (job) => `job ${job.id} loads it`, then: again }),
       serving?.previous ? asking({ label: "Roll back …", kind: "tiny danger", title: `Let ${serving.previous} serve ${name} again`, note: `Readers of ${alias} get version ${serving.previous} instead of ${serving.active}.`, fields: [{ name: "reason", label: "Why; stands at the version that is left", required: false }],
         submit: ({ reason }) => ({ path: `${of}/rollback`, body: { reason }, line: labctl("snapshot", "rollback", name, reason ? ["--reason", reason] : null, "--no-wait"), done: (job) => `job ${job.id} rolls ${name} back`, then: again }) }) : null),
-    h("div", { class: "body" }, item.jobs.filter((job) => !job.timestamp).map((job) => jobRow(job, name)), h("ol", { class: "versions", "aria-label": `Versions of ${name}, newest first` }, kept.map(box)),
-      rest.length ? h("details", { class: "older", data: { fold: `older ${name}` } }, h("summary", { class: "small" }, `${count(rest.length)} older`), h("ol", { class: "versions" }, rest.map(box))) : null));
+    h("div", { class: "body" }, item.jobs.filter((job) => !job.timestamp).map((job) => jobRow(job, name)), h("ol", { class: "lane-versions", "aria-label": `Versions of ${name}, newest first` }, kept.map(box)),
+      rest.length ? h("details", { class: "older", data: { fold: `older ${name}` } }, h("summary", { class: "small" }, `${count(rest.length)} older`), h("ol", { class: "lane-versions" }, rest.map(box))) : null));
 }
 
 function versionBox(one, item, again) {
@@ -143,7 +143,7 @@ function versionBox(one, item, again) {
     one.approved_by ? h("p", { class: "small" }, `approved by ${one.approved_by}${one.approved_reason ? `: ${one.approved_reason}` : ""}`) : null,
     h("details", { data: { fold: `files ${one.customer} ${one.timestamp}` } }, h("summary", { class: "small" }, `${count(one.files)} files, ${bytes(one.size_bytes)}${one.load_s === null ? "" : `, loaded in ${span(one.load_s)}`}`), facts([
       ["Folder", h("code", {}, one.path)], ["Database", one.database ? h("code", {}, one.database) : "none"], ["Changed", ago(one.changed_at)], ["Job", one.job_id ? jobLink(one.job_id) : null]])),
-    h("div", { class: "row acts" }, actsOf(one, isActive, going.length > 0, again)));
+    h("div", { class: "row foot-acts" }, actsOf(one, isActive, going.length > 0, again)));
 }
 
 const jobOf = (job, known) => ({ id: job.id, task: job.task, state: job.state, timestamp: job.args.timestamp, progress: job.progress, cause: known.causes.get(job.id) ?? "" });
