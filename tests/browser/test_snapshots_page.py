@@ -118,9 +118,8 @@ def test_a_store_that_is_away_leaves_nothing_green(lab: Lab, seen: Seen, served:
     health = lab.daemon.client.snapshot_health()
     away = {"reachable": False, "ok": False, "problem": "connection refused", "waits_for": ["the heap is 91 % full"]}
     away |= {"heap_percent": 91.0, "databases": None}
-    page = seen.context.new_page()
-    page.route("**/api/v1/snapshots/health", lambda route: route.fulfill(json={**health, **away}))
-    page.goto("/#/snapshots")
+    seen.context.route("**/api/v1/snapshots/health", lambda route: route.fulfill(json={**health, **away}))
+    page = seen.open("/snapshots")
     store = page.get_by_role("region", name="Store")
     store.get_by_text("the heap is 91 % full").wait_for()
     meter = store.get_by_role("meter", name="Heap: 91 %, loads wait from 85 %")
