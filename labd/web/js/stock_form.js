@@ -12,7 +12,7 @@ let forms = 0;
 export const lastName = () => localStorage.getItem(NAME) ?? "";
 
 /**
- * {title, label, note, rows: [reservoir], hint, word, after(one, ul) -> level or null, value(one), texts: [{name, label, required, type}], first, submit(volumes, words, values) -> act's spec}
+ * {title, label, note, rows: [reservoir], hint, word, after(one, ul) -> level, signed, operator, texts: [{name, label, required, type}], first, submit(volumes, words, values) -> act's spec}
  * `volumes` has the microlitres by key, `words` the same as `red=15ml`; rows left empty are left out. `after` tells the
  * level that would come of it, so that a slip shows before it is sent.
  */
@@ -20,9 +20,9 @@ export function stockForm(spec) {
   forms += 1;
   const rows = spec.rows.map((one) => {
     const id = `stock-${forms}-${one.key}`;
-    return { one, id, input: h("input", { id, type: "text", inputmode: "text", autocomplete: "off", spellcheck: "false", placeholder: spec.hint, value: spec.value?.(one) ?? "", "aria-describedby": `${id}-told`, required: spec.rows.length === 1 }), told: h("small", { id: `${id}-told` }) };
+    return { one, id, input: h("input", { id, type: "text", autocomplete: "off", spellcheck: "false", placeholder: spec.hint, "aria-describedby": `${id}-told`, required: spec.rows.length === 1 }), told: h("small", { id: `${id}-told` }) };
   });
-  const texts = [...(spec.texts ?? []), { name: "operator", label: "Your name", required: spec.operator ?? false }].map((field) => ({ ...field, input: h("input", { id: `stock-${forms}-${field.name}`, type: field.type ?? "text", checked: false, value: field.type ? null : field.name === "operator" ? lastName() : "", required: field.required, autocomplete: "off" }) }));
+  const texts = [...(spec.texts ?? []), { name: "operator", label: "Your name", required: spec.operator ?? false }].map((field) => ({ ...field, input: h("input", { id: `stock-${forms}-${field.name}`, type: field.type ?? "text", value: field.type ? null : field.name === "operator" ? lastName() : "", required: field.required, autocomplete: "off" }) }));
   const line = h("code", { class: "quiet" });
   const problem = h("p", { class: "field", role: "alert" });
 
@@ -64,7 +64,7 @@ export function stockForm(spec) {
     submit: async (event) => {
       event.preventDefault();
       const found = read();
-      const empty = !found.words.length && !spec.mayBeEmpty;
+      const empty = !found.words.length;
       if (found.bad || empty) {
         if (empty) problem.textContent = "Give at least one volume.";
         (rows.find((row) => row.input.hasAttribute("aria-invalid")) ?? rows[0]).input.focus();
