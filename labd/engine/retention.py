@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 
 from labd.clock import Clock
 from labd.engine import sql, store
@@ -29,6 +30,8 @@ class Retention:
         self._logbook = logbook
         self._clock = clock
         self._queries = sql.queries()
+        self.wings: list[Callable[[float, int], Awaitable[None]]] = []
+        """Rounds of the wings, with the instant before which things go and the number that is kept."""
         self.keep_s = keep_s
         self.keep_jobs = keep_jobs
         self.keep_lines_s = keep_lines_s
@@ -59,6 +62,8 @@ class Retention:
         self._journal.execute("delete_events_before", self._journal.durable_seq, before, BITE * BITES_PER_ROUND)
         self._journal.execute("delete_cached_before", self._clock.wall())
         await self._journal.commit()
+        for sweep in self.wings:
+            await sweep(before, self.keep_jobs)
         await self._journal.write(store.free_pages)
         await self._logbook.forget_before(self._clock.wall() - self.keep_lines_s)
         return gone

@@ -129,6 +129,8 @@ def told_plainly(table: Json) -> Iterator[None]:
     except OperationalError as fault:
         if "locked" in str(fault):
             raise Refusal("table_conflict", f"{name}: the catalogue's database is locked by others") from fault
+        if "is full" in str(fault):  # somebody frees the disk, and the next try goes on
+            raise Refusal("cluster_unreachable", f"{name}: the catalogue's database: {fault.orig}") from fault
         raise Refusal("table_refused", f"{name}: the catalogue's database cannot be used: {fault.orig}") from fault
     except SQLAlchemyError as fault:
         raise Refusal("table_refused", f"{name}: the catalogue's database refuses: {fault}") from fault

@@ -24,6 +24,7 @@ from labd.ingest.ledger import FileLedger
 from labd.ingest.pipeline import Engines, Pipeline
 from labd.ingest.port import TableEngine
 from labd.ingest.record import BatchRecord, Record, RunState, Trigger
+from labd.ingest.retention import RunRetention
 from labd.ingest.runs import RunBook
 from labd.ingest.settings import IngestSettings, SparkSettings
 from labd.wing import Host
@@ -81,6 +82,7 @@ class IngestService:
         await self.ledger.open()
         self._declare(self.settings)
         self.engine.add_meter(self.figures)
+        self.engine.retention.wings.append(RunRetention(self.engine, self.book).sweep)
         await self.book.commit()
         await self.put_schedules()
         for record in self.book.definitions():

@@ -196,3 +196,13 @@ def test_secrets_are_hidden_as_they_are_and_quoted() -> None:
     assert hide(f"k={SECRET}&q=s3cr3t%2Fwith%2Bodd&a=abc") == "k=***&q=***&a=abc"
     given = {"batch": {"source": {"secrets": {"key": "one"}}, "list": [{"secrets": {"token": "two"}}]}, "secrets": {}}
     assert sorted(secrets_in(given)) == ["one", "two"]
+
+
+async def test_a_process_that_is_killed_before_it_is_ready_may_be_asked_again(state_dir: Path) -> None:
+    async def start() -> Worker:
+        raise EnvironmentOff("environment default: /usr/bin/python3 was ended by SIGKILL")
+
+    child = EngineChild("arrow", start, SystemClock(), 60.0)
+    with pytest.raises(ClusterUnreachable, match="ingest engine arrow: its process was killed before it was ready"):
+        await child.ask("pid", {}, 10.0)
+    assert ClusterUnreachable.retryable

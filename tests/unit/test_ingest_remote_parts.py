@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,15 @@ from pyiceberg.types import (
     TimestampType,
     TimestamptzType,
 )
+from sqlalchemy.exc import OperationalError
 
 from labd.ingest.remote import ask, hider
+from labd.ingest.remote_arrow import told_plainly
 from labd.ingest.remote_data_files import piece_bytes
 from labd.ingest.remote_iceberg import local_path, words_of
 from labd.ingest.remote_partitions import partition_values, split
 from labd.ingest.remote_query import plain
+from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_report import STATES, BatchFolder, read_states, states_text
 
 MIB = 2**20
@@ -164,3 +168,15 @@ def test_reports_of_all_tries_are_kept_and_what_lost_ones_wrote_is_known(tmp_pat
     with (tmp_path / "reports" / "1.json.files").open("a") as file:
         file.write('["a", "file:/')
     assert (folder.abandoned("b"), folder.abandoned(None)) == (["file:///x"], [])
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [("database or disk is full", "cluster_unreachable"), ("database is locked", "table_conflict"),
+     ("no such table: iceberg_tables", "table_refused")],
+)  # fmt: skip
+def test_what_the_catalogues_database_says_is_tried_again_where_that_can_help(said: str, code: str) -> None:
+    table = {"catalog": {"name": "default"}, "namespace": "lab", "table": "t"}
+    with pytest.raises(Refusal, match=said) as told, told_plainly(table):
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError(said))
+    assert told.value.code == code

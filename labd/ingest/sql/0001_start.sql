@@ -43,7 +43,7 @@ CREATE TABLE ingest_batch (
     size_bytes INTEGER NOT NULL,
     taken_at REAL NOT NULL,
     settled_at REAL,
-    settled_by INTEGER REFERENCES ingest_run (id),
+    settled_by INTEGER, -- a run, which may go before an older one that is kept
     approved TEXT NOT NULL DEFAULT '[]',
     report TEXT,
     files TEXT,

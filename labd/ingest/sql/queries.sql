@@ -37,6 +37,34 @@ SELECT id, ingestion, job_id, trigger, state, started_at, ended_at, body FROM in
 WHERE ingestion = ?1 AND (?2 IS NULL OR state = ?2) AND id < coalesce(?3, 9223372036854775807)
 ORDER BY id DESC LIMIT ?4;
 
+-- name: runs_total
+SELECT count(*) FROM ingest_run;
+
+-- name: old_runs
+-- Ended before an instant; neither the newest of its ingestion nor one with a batch that is open.
+SELECT r.id, r.ingestion FROM ingest_run AS r WHERE r.ended_at < ?1
+AND r.id < (SELECT max(id) FROM ingest_run WHERE ingestion = r.ingestion)
+AND NOT EXISTS (SELECT 1 FROM ingest_batch AS b WHERE b.run = r.id AND b.files IS NOT NULL)
+ORDER BY r.id LIMIT ?2;
+
+-- name: lowest_runs
+SELECT r.id, r.ingestion FROM ingest_run AS r WHERE r.state <> 'running'
+AND r.id < (SELECT max(id) FROM ingest_run WHERE ingestion = r.ingestion)
+AND NOT EXISTS (SELECT 1 FROM ingest_batch AS b WHERE b.run = r.id AND b.files IS NOT NULL)
+ORDER BY r.id LIMIT ?1;
+
+-- name: delete_batches_of
+DELETE FROM ingest_batch WHERE run IN (SELECT value FROM json_each(?));
+
+-- name: delete_runs
+DELETE FROM ingest_run WHERE id IN (SELECT value FROM json_each(?));
+
+-- name: files_left
+SELECT EXISTS (SELECT 1 FROM ingest_file WHERE ingestion = ?);
+
+-- name: forget_some
+DELETE FROM ingest_file WHERE ingestion = ?1 AND path IN (SELECT path FROM ingest_file WHERE ingestion = ?1 LIMIT ?2);
+
 -- name: add_batch
 INSERT INTO ingest_batch (run, number, ingestion, mark, token, state, file_count, size_bytes, taken_at, files)
 VALUES (?, ?, ?, ?, ?, 'open', ?, ?, ?, ?);
@@ -161,17 +189,21 @@ AND path > ?5 AND (?3 IS NULL OR run = ?3) AND (?4 IS NULL OR path GLOB ?4) ORDE
 SELECT state, files, rows, size_bytes FROM ingest_sum WHERE ingestion = ? AND files > 0;
 
 -- name: askable
-SELECT count(*) FROM ingest_file WHERE ingestion = ?1 AND state IN (SELECT value FROM json_each(?2))
-AND (?3 IS NULL OR path IN (SELECT value FROM json_each(?3)));
+SELECT path FROM ingest_file WHERE ingestion = ?1 AND path IN (SELECT value FROM json_each(?3))
+AND state IN (SELECT value FROM json_each(?2));
+
+-- name: askable_after
+SELECT path FROM ingest_file WHERE ingestion = ?1 AND path > ?3 AND state IN (SELECT value FROM json_each(?2))
+ORDER BY path LIMIT ?4;
 
 -- name: requeue
 -- A changed file that was passed over is taken in its newest version.
 UPDATE ingest_file SET state = 'pending', run = NULL, batch = NULL, fault = NULL
-WHERE ingestion = ?1 AND state IN (SELECT value FROM json_each(?2))
-AND (?3 IS NULL OR path IN (SELECT value FROM json_each(?3)));
+WHERE ingestion = ?1 AND path IN (SELECT value FROM json_each(?3)) AND state IN (SELECT value FROM json_each(?2));
 
 -- name: forget
-DELETE FROM ingest_file WHERE ingestion = ?;
+DELETE FROM ingest_file WHERE ingestion = ?1
+AND path IN (SELECT path FROM ingest_file WHERE ingestion = ?1 ORDER BY path LIMIT ?2);
 
 -- name: put_schema
 INSERT INTO ingest_schema (ingestion, version, columns, changes, run, batch, path, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
