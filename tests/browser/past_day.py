@@ -1,4 +1,4 @@
-"""A journal with a day behind it: attempts of jobs in every queue, questions, retries, stops, and an hour without a daemon."""
+"""A journal with a day behind it: attempts in every queue, waits, faults, a stop, and an hour without a daemon."""
 
 from __future__ import annotations
 

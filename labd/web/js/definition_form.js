@@ -26,7 +26,7 @@ function structOf(schema, root) {
   return found?.properties ? { ...found, isNullable: choices.some((one) => one.type === "null") } : null;
 }
 
-/** Fields of one struct and, in groups, of those in it: {node, read() -> {value, isFaulty}}. */
+/** Fields of one struct and, in groups, of those in it: {node, read() -> {value, isFaulty, isPlain}}. */
 function structForm(struct, root, given, label) {
   const plain = {}, parts = [];
   for (const [name, schema] of Object.entries(struct.properties)) {
@@ -41,18 +41,23 @@ function structForm(struct, root, given, label) {
     node, label,
     read(quietly) {
       const { args, faults } = form.read(quietly);
-      const value = {}, isNot = (name) => same(args[name], plain[name].default);
-      for (const name of Object.keys(args)) if (!isNot(name) || struct.required?.includes(name)) value[name] = args[name];
-      let isFaulty = Object.keys(faults).length > 0;
+      const value = {};
+      let isFaulty = Object.keys(faults).length > 0, isPlain = true; // plain: nothing but what it is unless said
+      for (const name of Object.keys(args)) {
+        const isDefault = same(args[name], plain[name].default);
+        isPlain &&= isDefault;
+        if (!isDefault || given?.[name] !== undefined || struct.required?.includes(name)) value[name] = args[name];
+      }
       for (const [name, inner, part] of parts) {
         const read = part.read(quietly);
         const isEmpty = !Object.keys(read.value).length;
-        if (isEmpty && inner.isNullable) continue;
+        if (read.isPlain && inner.isNullable) continue;
+        isPlain &&= read.isPlain;
         isFaulty ||= read.isFaulty;
         if (!isEmpty || struct.required?.includes(name)) value[name] = read.value;
       }
       if (isFaulty && !quietly) node.closest("details")?.setAttribute("open", "");
-      return { value, isFaulty };
+      return { value, isFaulty, isPlain };
     },
   };
 }

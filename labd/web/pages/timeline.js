@@ -43,7 +43,7 @@ export function load(ctx) {
     keepQuery({ by: by === "resource" ? by : "", task: text, as: asTable ? "table" : "", ...(follows ? { span: String(Math.round((gantt.to - gantt.from) / 1020)) } : { since: iso(gantt.from), until: iso(gantt.to) }) });
     press();
     const long = gantt.to - gantt.from, cut = loaded.whole > loaded.since && gantt.from < loaded.whole;
-    if (gantt.from < loaded.since || (!follows && Math.min(gantt.to, Date.now()) > loaded.until + TAIL_MS * 2) || (cut && long < (loaded.until - loaded.since) * 0.7)) fetchSpan();
+    if (!loaded.until || gantt.from < loaded.since || (!follows && Math.min(gantt.to, Date.now()) > loaded.until + TAIL_MS * 2) || (cut && long < (loaded.until - loaded.since) * 0.7)) fetchSpan();
     else draw();
   }
   function picked() {
@@ -120,7 +120,7 @@ export function load(ctx) {
     const away = gaps.filter((gap) => gap.from < gantt.to && gap.to > gantt.from);
     const summary = `${count(inView.length)} attempts in ${span((gantt.to - gantt.from) / 1000)}${bad ? `, ${count(bad)} failed or interrupted` : ""}${away.length ? `, labd away ${away.length === 1 ? "once" : `${away.length} times`}` : ""}`;
     gantt.set(lanes, gaps, blank, `Timeline from ${instant(iso(gantt.from))} until ${instant(iso(gantt.to))}: ${summary}. The button Table has the same as a table.`);
-    const note = `${summary}${going ? ", looking for more …" : blank ? `; only the newest ${count(bars.size)} are drawn, those before ${instant(iso(loaded.whole))} when you zoom in` : ""}${marks?.more ? "; not every mark is drawn" : ""}`;
+    const note = !loaded.until ? "looking …" : `${summary}${going ? ", looking for more …" : blank ? `; only the newest ${count(bars.size)} are drawn, those before ${instant(iso(loaded.whole))} when you zoom in` : ""}${marks?.more ? "; not every mark is drawn" : ""}`;
     if (told.textContent !== note) told.textContent = note;
     if (asTable) rows.take(inView, away, marks);
   }
@@ -166,7 +166,7 @@ export function load(ctx) {
   for (const [keys, name, run] of [["+", "Zoom in", () => gantt.zoom(0.6)], ["-", "Zoom out", () => gantt.zoom(1 / 0.6)], ["ArrowLeft", "Earlier", () => gantt.pan(-0.2)], ["ArrowRight", "Later", () => gantt.pan(0.2)], ["0", "The last hour", () => preset(3600)]]) ctx.key(keys, name, run);
   ctx.on(["job.", "device.", "queue.", "daemon.", "settings.", "schedule.", "alert"], (events) => { if (follows && events.some((event) => event.kind !== "job.progress")) later(); });
   let link = "";
-  ctx.watch((store) => { if (link && link !== "live" && store.link === "live") fetchSpan(); link = store.link; });
+  ctx.watch((store) => { if ((link === "lost" || link === "late") && store.link === "live") fetchSpan(); link = store.link; });
   const beat = setInterval(() => {
     if (document.hidden) return;
     if (follows && !gantt.drag && ctx.store.link === "live") { const long = gantt.to - gantt.from; gantt.look(Date.now() - long * (50 / 51), Date.now() + long / 51, false); clearTimeout(settle); if (asTable) draw(); } else gantt.soon();
