@@ -9,7 +9,7 @@ Changes are staged in the same turn; the caller awaits `engine.journal.commit()`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -38,6 +38,8 @@ from labd.ingest.record import (
 from labd.ingest.runs import RunBook
 
 ASKABLE = (FileMark.QUARANTINED,)
+PIECE = 5000
+"""So many files are changed in one statement where all of them may be meant."""
 STRETCH, MANY = 2, 1000
 """So many times a page's files, and so many more, are read of the ledger at once: a page may be thinly spread over it,
 and what is not among them is looked up."""
@@ -285,19 +287,38 @@ class FileLedger:
     ) -> int:
         """Ask for files again: the next run takes them. All of these states, or the named ones of them.
 
+        Why in pieces, each on disk before the next: a million rows in one statement would keep the journal's writer
+        from everybody else for seconds. Cut off in between, the rest can be asked for again.
+
         Returns:
             How many.
         """
         if FileMark.PENDING in states:
             raise ValueError("pending files are on their way already")
-        asked = encode([state.value for state in states]), None if paths is None else encode(list(paths))
-        found = (await self._read("ingest.askable", ingestion.number, *asked))[0][0]
-        if found:
-            self._engine.journal.execute("ingest.requeue", ingestion.number, *asked)
-        return int(found)
+        words, count = encode([state.value for state in states]), 0
+        async for piece in self._askable(ingestion, paths, words):
+            self._engine.journal.execute("ingest.requeue", ingestion.number, words, encode(piece))
+            await self._engine.journal.commit()
+            count += len(piece)
+        return count
+
+    async def _askable(self, ingestion: Record, paths: Sequence[str] | None, words: str) -> AsyncIterator[list[str]]:
+        """The paths of these states, some at a time."""
+        if paths is not None:
+            for begin in range(0, len(paths), PIECE):
+                asked = encode(list(paths[begin : begin + PIECE]))
+                if piece := [row[0] for row in await self._read("ingest.askable", ingestion.number, words, asked)]:
+                    yield piece
+            return
+        after = ""
+        while rows := await self._read("ingest.askable_after", ingestion.number, words, after, PIECE):
+            after = rows[-1][0]
+            yield [row[0] for row in rows]
 
     async def forget(self, ingestion: Record) -> int:
         """Forget all files, for a full refresh once the table is dropped: the next run finds everything new.
+
+        In pieces, as `requeue`; cut off in between, a second call forgets the rest.
 
         Raises:
             Conflict: A batch is open; what is in it may be in the table.
@@ -310,7 +331,9 @@ class FileLedger:
                 ingestion=ingestion.name, batches=len(going),
             )  # fmt: skip
         known = sum(count.files for count in (await self.counts(ingestion)).values())
-        self._engine.journal.execute("ingest.forget", ingestion.number)
+        for _ in range(0, known, PIECE):
+            self._engine.journal.execute("ingest.forget", ingestion.number, PIECE)
+            await self._engine.journal.commit()
         facts = ingestion.facts
         facts.begun, facts.table_uuid, facts.columns, facts.after = False, None, [], None
         facts.last_full_list_at = None

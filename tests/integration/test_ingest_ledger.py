@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from labd.errors import Conflict, NotFound
+from labd.ingest import ledger
 from labd.ingest.definition import Column
 from labd.ingest.port import FileFault, FileReport, SchemaChange
 from labd.ingest.record import FileMark, RunState
@@ -288,6 +290,33 @@ async def test_a_full_refresh_forgets_all_files_but_never_an_open_batch(state_di
         assert await house.ledger.forget(record) == 1
         assert [file.path for file in await house.ledger.compare(record, page(entry("a")))] == ["a"]
         assert (record.facts.begun, record.facts.table_uuid) == (False, None)
+
+
+async def test_all_files_are_asked_for_again_and_forgotten_in_pieces(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "PIECE", 2)
+    async with LedgerHouse(state_dir).open() as house:
+        record = house.book.create(definition(), ANNA)
+        run = house.begin(record)
+        names = list("abcde")
+        batch = await house.take(record, run, *map(entry, names))
+        bad = [FileReport(name, "v1", "quarantined", fault=TORN) for name in names]
+        house.ledger.settle(run.id, 1, report(batch, *bad), run)
+        said: list[str] = []
+        execute = house.engine.journal.execute
+
+        def listen(name: str, *given: Any) -> None:
+            said.append(name)
+            execute(name, *given)
+
+        monkeypatch.setattr(house.engine.journal, "execute", listen)
+        assert await house.ledger.requeue(record, ["a", "nothing", "b", "b"]) == 2
+        assert await house.ledger.requeue(record) == 3
+        assert [file.path for file in await house.ledger.waiting(record)] == names
+        assert await house.ledger.forget(record) == 5
+        assert await house.ledger.files(record) == []
+        assert (said.count("ingest.requeue"), said.count("ingest.forget")) == (4, 3)
 
 
 async def test_the_small_states_are_found_by_their_index(state_dir: Path) -> None:
