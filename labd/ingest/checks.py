@@ -17,7 +17,14 @@ import msgspec
 
 from labd.engine.cron import CronFault, check_fields, zone
 from labd.errors import BadRequest
-from labd.ingest.definition import Definition
+from labd.ingest.definition import (
+    NAME_PATTERN,
+    NAMESPACE_PATTERN,
+    SOURCE_PATTERN,
+    TABLE_PATTERN,
+    Definition,
+    Destination,
+)
 from labd.settings_table import nearest
 
 LABDS_OWN = frozenset({"_labd_file", "_labd_version", "_labd_batch", "_rescued_data"})
@@ -59,11 +66,28 @@ def refuse_faults(definition: Definition, known: Known) -> None:
 
 def faults(definition: Definition, known: Known) -> Iterator[str]:
     """Every fault as `key: problem`."""
+    if not _is(NAME_PATTERN, definition.name):
+        text = "a name has letters, digits, dot, minus and underscore, a letter or digit in front, at most 63 in all"
+        yield f"name: {definition.name[:80]!r}: {text}"
     yield from _source(definition, known)
+    yield from destination_faults(definition.destination)
     yield from _format(definition)
     yield from _schema(definition)
     yield from _schedule(definition)
     yield from _rest(definition, known)
+
+
+def destination_faults(into: Destination) -> Iterator[str]:
+    """What is wrong with the names of a table, as `key: problem`."""
+    words = "letters, digits and underscores, no digit in front, at most 128"
+    if not _is(TABLE_PATTERN, into.table):
+        yield f"destination.table: {into.table[:80]!r}: a table's name has {words}"
+    if not _is(NAMESPACE_PATTERN, into.namespace):
+        yield f"destination.namespace: {into.namespace[:80]!r}: up to 8 names with dots between; each has {words}"
+
+
+def _is(pattern: str, text: str) -> bool:
+    return re.search(pattern, text) is not None and "\n" not in text
 
 
 def secret_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -78,6 +102,10 @@ def secret_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 def _source(definition: Definition, known: Known) -> Iterator[str]:
     source = definition.source
+    if not _is(SOURCE_PATTERN, source.url):
+        ways = "file:///folder, s3://bucket/prefix, az://container/prefix or gs://bucket/prefix"
+        yield f"source.url: {_hidden(source.url)!r} is no place that labd reads; write {ways}"
+        return
     parts = urlsplit(source.url)
     if parts.scheme in ("abfs", "abfss") and parts.username and not parts.password:
         pass  # abfss://container@account.dfs.core.windows.net/prefix
@@ -94,6 +122,11 @@ def _source(definition: Definition, known: Known) -> Iterator[str]:
     if known.credentials is not None and source.credentials is not None and source.credentials not in known.credentials:
         near = nearest(source.credentials, known.credentials)
         yield f"source.credentials: no table [ingest.credentials.{source.credentials}] in the settings{near}"
+
+
+def _hidden(url: str) -> str:
+    """A URL as far as it may be shown: without user, key and query."""
+    return re.sub(r"//[^/]*@", "//...@", url.partition("?")[0])[:80]
 
 
 def _format(definition: Definition) -> Iterator[str]:
@@ -144,7 +177,7 @@ def _schedule(definition: Definition) -> Iterator[str]:
         try:
             check_fields(schedule.cron)
         except CronFault as fault:
-            yield f"schedule.cron: {fault}"
+            yield f"schedule.cron: {schedule.cron!r}: {fault}; five fields such as `*/15 8-18 * * 1-5`"
 
 
 def _rest(definition: Definition, known: Known) -> Iterator[str]:

@@ -7,9 +7,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
-Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
-Namespace = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,127}){0,7}$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+SOURCE_PATTERN = r"^(file:///|s3://|az://|abfs://|abfss://|gs://|gcs://)[^\x00-\x1f]*$"
+TABLE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+NAMESPACE_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}(\.[A-Za-z_][A-Za-z0-9_]{0,127}){0,7}$"
+"""What people write by hand most is held against these in `labd.ingest.checks`, whose messages are for them."""
+Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Glob = Annotated[str, Meta(min_length=1, max_length=500)]
 Changed = Literal["append-version", "replace-rows", "ignore", "alert"]
 EngineName = Literal["arrow", "spark", "auto"]
@@ -33,9 +36,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     their folder, so most runs list only what is new; every `full_list_s` all of it is listed all the same.
     """
 
-    url: Annotated[
-        str, Meta(pattern=r"^(file:///|s3://|az://|abfs://|abfss://|gs://|gcs://)[^\x00-\x1f]*$", max_length=2000)
-    ]
+    url: Annotated[str, Meta(max_length=2000, extra_json_schema={"pattern": SOURCE_PATTERN})]
     pattern: Glob = "**/*"
     exclude: tuple[Glob, ...] = ()
     credentials: Name | None = None
@@ -87,8 +88,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where rows go; `catalog` names a table `[ingest.catalog.NAME]` of the settings, or is labd's own."""
 
     catalog: Name = "default"
-    namespace: Namespace = "default"
-    table: Identifier
+    namespace: Annotated[str, Meta(max_length=1031, extra_json_schema={"pattern": NAMESPACE_PATTERN})] = "default"
+    table: Annotated[str, Meta(max_length=128, extra_json_schema={"pattern": TABLE_PATTERN})]
     partition_by: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
 
 
@@ -133,7 +134,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Definition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One ingestion, as people write it."""
 
-    name: Name
+    name: Annotated[str, Meta(min_length=1, max_length=200, extra_json_schema={"pattern": NAME_PATTERN})]
     description: Annotated[str, Meta(max_length=2000)] = ""
     source: Source
     format: Format

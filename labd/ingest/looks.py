@@ -13,7 +13,7 @@ import msgspec
 
 from labd.clock import from_iso, iso
 from labd.errors import BadRequest
-from labd.ingest import access, estimate
+from labd.ingest import access, checks, estimate
 from labd.ingest.definition import Definition, Destination
 from labd.ingest.pipeline import PAGE
 from labd.ingest.port import Batch, FileRef, Page, Rows, TableName
@@ -198,7 +198,9 @@ class Looks:
             given = {"catalog": catalog, "namespace": ".".join(parts[:-1]), "table": parts[-1]}
             into = msgspec.convert(given, Destination)
         except msgspec.ValidationError:
-            raise BadRequest(f"{text[:80]!r} is no name of a table, such as default.readings") from None
+            into = None
+        if into is None or any(checks.destination_faults(into)):
+            raise BadRequest(f"{text[:80]!r} is no name of a table, such as default.readings")
         return access.table_name(into, settings, self._state_dir)
 
 

@@ -194,5 +194,5 @@ def look(batch: Json) -> Table | None:
     if expected is not None and (found is None or str(found.metadata.table_uuid) != expected):
         what = "is gone" if found is None else f"is another one now ({found.metadata.table_uuid})"
         text = f"{full_name(batch['table'])}, to which earlier batches went ({expected}), {what}: somebody dropped it"
-        raise Refusal("table_refused", f"{text}; to begin anew, refresh the ingestion in full")
+        raise Refusal("table_refused", f"{text}; `labctl ingest refresh --full` begins anew")
     return found

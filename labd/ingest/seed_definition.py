@@ -91,9 +91,12 @@ def convert(row: Row, *, catalog: str | None = None, engine: str = "arrow") -> t
     _keep_rest(row, reading)
     kept["extra"] = reading.extra
     try:
-        return msgspec.convert(kept, Definition), reading
+        definition = msgspec.convert(kept, Definition)
     except msgspec.ValidationError as fault:
         raise LeftOut(str(fault)) from None
+    for problem in checks.destination_faults(definition.destination):
+        raise LeftOut(problem)
+    return definition, reading
 
 
 def name_of(row: Row, reading: Reading) -> str:

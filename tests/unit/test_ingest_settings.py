@@ -46,7 +46,7 @@ def small(**given: Any) -> Definition:
     fields: dict[str, Any] = {
         "source": Source(url="s3://b/p"), "format": Format(type="csv"), "destination": Destination(table="t"),
     }  # fmt: skip
-    return Definition(name="small", **{**fields, **given})
+    return Definition(**{"name": "small", **fields, **given})
 
 
 def test_the_whole_table_is_read() -> None:
@@ -93,6 +93,11 @@ def test_faults_name_their_key(text: str, problem: str) -> None:
         ({"source": Source(url="s3://key:canary@bucket/p")}, "source.url: carries a user or a secret"),
         ({"source": Source(url="az://box/p?sig=canary")}, "source.url: takes no ?query"),
         ({"source": Source(url="s3:///p")}, "source.url: names no bucket"),
+        ({"source": Source(url="/srv/in")}, "source.url: '/srv/in' is no place that labd reads; write file:///folder"),
+        ({"source": Source(url="ftp://me:canary@host/p?canary")}, "source.url: 'ftp://...@host/p' is no place"),
+        ({"name": "two words"}, "name: 'two words': a name has letters, digits, dot"),
+        ({"destination": Destination(table="a-b")}, "destination.table: 'a-b': a table's name has letters"),
+        ({"destination": Destination(table="a", namespace="x..y")}, "destination.namespace: 'x..y': up to 8 names"),
         ({"source": Source(url="file:///srv/../etc")}, "source.url: must not climb"),
         ({"source": Source(url="s3://b", options={"secret_access_key": "canary"})}, "source.options.secret_access_key"),
         ({"format": Format(type="csv", encoding="klingon")}, "format.encoding: 'klingon'"),
