@@ -1,4 +1,4 @@
-"""The archive format: a tar of `manifest.json`, `labd.db`, `logbook.db` and, where tasks keep files, `work.tar`.
+"""The archive format: a tar of `manifest.json`, `labd.db`, `logbook.db`, and where they are `work.tar`, `catalog.db`.
 
 Why a manifest with hashes: a truncated or mixed-up archive must be refused before the first file of a state folder is
 touched. Members are taken by their known names only, so a path inside an archive has no say where anything is written.
@@ -22,7 +22,7 @@ import msgspec
 
 import labd
 from labd.clock import Clock, iso
-from labd.engine import sql, work_folder
+from labd.engine import catalog_copy, sql, work_folder
 from labd.engine.work_folder import WorkFault, WorkSummary
 from labd.errors import BadRequest, StoreFull, StoreNewer
 
@@ -59,18 +59,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     databases: dict[str, Member]
     work: WorkMember | None = None
+    catalog: Member | None = None
 
 
 def write_archive(members: list[Path], target: Path, clock: Clock) -> Manifest:
     """Write `target` in one step, mode 0600: it is the old file or the whole new one, never a part."""
     work = next((path for path in members if path.name == work_folder.NAME), None)
+    catalog = next((path for path in members if path.name == catalog_copy.NAME), None)
     manifest = Manifest(
         format=FORMAT,
         labd_version=labd.__version__,
         created_at=iso(clock.wall()) or "",
         host=socket.gethostname(),
-        databases={path.name: describe(path) for path in members if path != work},
+        databases={path.name: describe(path) for path in members if path not in (work, catalog)},
         work=None if work is None else _describe_work(work),
+        catalog=None if catalog is None else describe(catalog),
     )
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     with beside(target) as folder:
@@ -103,6 +106,7 @@ def read_archive(source: Path, into: Path) -> Manifest:
         raise BadRequest(f"{source}: {MANIFEST} cannot be read: {fault}", path=str(source)) from None
     (into / MANIFEST).unlink()
     work = members.pop(work_folder.NAME, None)
+    catalog = members.pop(catalog_copy.NAME, None)
     if manifest.format != FORMAT or manifest.databases.keys() != DATABASES.keys():
         raise BadRequest(
             f"{source}: archive format {manifest.format} with {', '.join(manifest.databases)}; this labd reads format "
@@ -125,6 +129,9 @@ def read_archive(source: Path, into: Path) -> Manifest:
                 f"{manifest.labd_version} or newer",
                 path=str(source),
             )
+    if (None if catalog is None else describe(catalog)) != manifest.catalog:
+        text = f"{source}: {catalog_copy.NAME} is not what the manifest says; take another backup"
+        raise BadRequest(text, path=str(source))
     _take_work(source, work, manifest.work)
     return manifest
 
@@ -153,7 +160,7 @@ def _describe_work(path: Path) -> WorkMember:
 def unpack(source: Path, into: Path, with_manifest: bool = False) -> list[Path]:
     """The databases of a tar, the files of tasks if it has them, and the manifest if wanted: once, whole, only them."""
     wanted = {*DATABASES, MANIFEST} if with_manifest else {*DATABASES}
-    allowed = {*wanted, work_folder.NAME}
+    allowed = {*wanted, work_folder.NAME, catalog_copy.NAME}
     unpacked: list[Path] = []
     try:
         with tarfile.open(source, mode="r:") as archive:
@@ -181,7 +188,7 @@ def unpack(source: Path, into: Path, with_manifest: bool = False) -> list[Path]:
     missing = wanted & allowed
     if missing:
         raise BadRequest(f"{source}: {', '.join(sorted(missing))} missing; not a whole archive of labd")
-    order = [MANIFEST, *DATABASES, work_folder.NAME]
+    order = [MANIFEST, *DATABASES, work_folder.NAME, catalog_copy.NAME]
     return sorted(unpacked, key=lambda path: order.index(path.name))
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from labd.archive import CHUNK_BYTES, DATABASES, Manifest, beside, unpack, write_archive
 from labd.clock import Clock
-from labd.engine import work_folder
+from labd.engine import catalog_copy, work_folder
 from labd.errors import DaemonUnreachable, LabdError, StoreDamaged, Unavailable
 from labd.state_folder import LOCK_NAME, StateFolder
 
@@ -53,7 +53,8 @@ def back_up_resting(state_dir: Path, target: Path, clock: Clock) -> Manifest:
             members = [_copy(state_dir / name, folder / name) for name in DATABASES]
             if (state_dir / work_folder.FOLDER).is_dir():
                 members.append(work_folder.pack(state_dir, folder / work_folder.NAME))
-            return write_archive(members, target, clock)
+            catalog = catalog_copy.copy(state_dir, folder)
+            return write_archive(members if catalog is None else [*members, catalog], target, clock)
     finally:
         folder_lock.close()
 

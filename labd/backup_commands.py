@@ -14,6 +14,7 @@ import click
 from labd.archive import Manifest
 from labd.backup import back_up_resting, back_up_running
 from labd.clock import SystemClock
+from labd.engine import catalog_copy
 from labd.errors import DaemonUnreachable, LabdError, SettingsFault
 from labd.restore import restore as restore_archive
 from labd.settings import Settings, load
@@ -50,6 +51,11 @@ def backup(file: Path, config: Path | None, state: Path | None, socket_path: Pat
     except LabdError as fault:
         _fail(fault)
     click.echo(f"{file}: {_summary(manifest)}, from {source}")
+    if manifest.catalog is not None:
+        click.echo(
+            f"  the catalogue of the tables is in it; the tables' own files are not: copy {catalog_copy.WAREHOUSE} of "
+            "the state folder after this, by any tool, or name a warehouse elsewhere in [ingest.catalog.default]"
+        )
     if manifest.work is not None and manifest.work.content.left_out_files:
         content = manifest.work.content
         click.echo(
@@ -72,12 +78,20 @@ def restore(file: Path, config: Path | None, state: Path | None, force: bool) ->
     clock = SystemClock()
     try:
         state_dir = state.absolute() if state is not None else _settings(config, {}).state_dir
+        had_catalog = catalog_copy.catalog_path(state_dir).exists()
         manifest, kept = restore_archive(file.absolute(), state_dir, clock, force)
     except LabdError as fault:
         _fail(fault)
     click.echo(f"{state_dir}: restored {_summary(manifest)}")
     for path in kept:
         click.echo(f"  the old one is kept as {path}")
+    if manifest.catalog is not None and had_catalog:
+        click.echo(
+            "  the catalogue of the tables that is there stays, as it goes with the files that are there; what the "
+            "ledger has forgotten of it is taken over by the next runs"
+        )
+    elif manifest.catalog is not None:
+        click.echo(f"  the catalogue of the tables is put back; it needs its files, {catalog_copy.WAREHOUSE}, as well")
     click.echo("  at its next start labd holds queued physical jobs; `labctl job list --state queued` shows them")
 
 

@@ -22,6 +22,7 @@ import msgspec
 from labd.archive import DATABASES, Manifest, read_archive, sync_folder
 from labd.backup import give_to_owner
 from labd.clock import Clock, iso
+from labd.engine import catalog_copy
 from labd.engine.work_folder import FOLDER
 from labd.errors import Conflict, StoreFull
 from labd.state_folder import LOCK_NAME, StateFolder
@@ -137,6 +138,11 @@ def _go_on(state_dir: Path) -> bool:
                 (state_dir / FOLDER).rename(state_dir / f"{FOLDER}.before-restore-{number}")
                 sync_folder(state_dir)
             (pending / FOLDER).rename(state_dir / FOLDER)
+            sync_folder(state_dir)
+        if (pending / catalog_copy.NAME).exists():
+            catalog_copy.put_back(pending / catalog_copy.NAME, state_dir)
+            give_to_owner(state_dir / catalog_copy.FOLDER, state_dir)
+            sync_folder(state_dir / catalog_copy.FOLDER)
             sync_folder(state_dir)
         plan_file.unlink()
     pending.rmdir()

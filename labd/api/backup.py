@@ -1,4 +1,4 @@
-"""`GET /api/v1/backup`: consistent copies of both databases and the files of tasks as a tar stream, while labd serves.
+"""`GET /api/v1/backup`: consistent copies of the databases and the files of tasks as a tar stream, while labd serves.
 
 Why copies first and a stream after: the copy is one moment of the databases, however slowly the client reads; and only
 the copies, never a tar file beside them, take space on the state folder's disk.
@@ -18,7 +18,7 @@ from aiohttp import web
 from labd.api.endpoint import Call, Endpoint
 from labd.api.options import ApiOptions
 from labd.clock import Clock
-from labd.engine import work_folder
+from labd.engine import catalog_copy, work_folder
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
@@ -41,6 +41,9 @@ def endpoints(engine: Engine, options: ApiOptions, clock: Clock) -> list[Endpoin
                 if (options.state_dir / work_folder.FOLDER).is_dir():
                     target = folder / work_folder.NAME
                     files.append(await asyncio.to_thread(work_folder.pack, options.state_dir, target))
+                catalog = await asyncio.to_thread(catalog_copy.copy, options.state_dir, folder)
+                if catalog is not None:  # after the journal: what is newer in it is found out by its tokens
+                    files.append(catalog)
                 answer = web.StreamResponse(
                     headers={
                         "Content-Type": "application/x-tar",
