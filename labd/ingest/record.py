@@ -352,6 +352,8 @@ class LedgerFile(msgspec.Struct):
     sha256: str | None
     rows: int
     rescued: int
+    duration_s: float
+    """To fetch and to read it, at the last try."""
     attempts: int
     fault: FileFault | None = None
 

@@ -73,7 +73,7 @@ def reports(files: Iterable[FileReport]) -> str:
     return encode([
         (
             file.path, file.version, file.state, file.rows, file.rescued, file.sha256,
-            _fault_text(file),
+            _fault_text(file), file.duration_s,
         ) for file in files
     ])  # fmt: skip
 

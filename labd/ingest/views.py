@@ -80,6 +80,7 @@ class FileView(msgspec.Struct):
     loaded_at: str | None
     rows: int
     rescued: int
+    duration_s: float
     attempts: int
     run: int | None
     batch: int | None
@@ -254,8 +255,8 @@ def file_view(file: LedgerFile) -> FileView:
     return FileView(
         path=file.path, state=file.state, version=file.version, size_bytes=file.size_bytes,
         modified_at=iso(file.modified_at), seen_at=iso(file.seen_at), loaded_at=iso(file.loaded_at), rows=file.rows,
-        rescued=file.rescued, attempts=file.attempts, run=file.run, batch=file.batch, sha256=file.sha256,
-        fault=file.fault,
+        rescued=file.rescued, duration_s=file.duration_s, attempts=file.attempts, run=file.run, batch=file.batch,
+        sha256=file.sha256, fault=file.fault,
     )  # fmt: skip
 
 

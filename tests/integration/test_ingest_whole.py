@@ -149,3 +149,14 @@ async def test_runs_by_spark_and_by_arrow_fill_one_table(state_dir: Path) -> Non
         assert (result["files_discovered"], result["records"]) == (1, 1)
         assert await rows(house, "id") == [[1], [2], [3]]
         assert record.facts.exactly_once
+
+
+async def test_a_file_tells_how_long_it_took_and_its_run_how_long_each_part(house: IngestHouse) -> None:
+    async with house.open():
+        record = await house.define()
+        house.put("a.jsonl", 1)
+        await house.run()
+        [file] = await house.service.ledger.files(record)
+        run = await house.last_run()
+        assert 0 < file.duration_s <= run.body.seconds["load"]
+        assert set(run.body.seconds) >= {"discover", "read", "commit", "load"}

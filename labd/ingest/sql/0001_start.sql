@@ -70,6 +70,7 @@ CREATE TABLE ingest_file (
     sha256 TEXT,
     rows INTEGER NOT NULL DEFAULT 0,
     rescued INTEGER NOT NULL DEFAULT 0,
+    duration_s REAL NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     fault TEXT,
     PRIMARY KEY (ingestion, path),

@@ -141,11 +141,12 @@ version = excluded.version, size_bytes = excluded.size_bytes, modified_at = excl
 seen_at = excluded.seen_at, fault = excluded.fault;
 
 -- name: settle
--- What became of the files of a batch, as JSON: [[path, version, state, rows, rescued, sha256, fault], ...]. Only what
+-- What became of the files of a batch, as JSON: [[path, version, state, rows, rescued, sha256, fault, duration_s], ...].
+-- Only what
 -- is still pending in that batch is touched. `same` keeps the rows of the version that is in the table.
 -- An upsert, since CROSS JOIN makes it look up each file by its key; an UPDATE FROM would read the whole ledger.
 INSERT INTO ingest_file (ingestion, path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at,
-sha256, rows, rescued, fault, attempts)
+sha256, rows, rescued, fault, attempts, duration_s)
 SELECT f.ingestion, f.path, f.version,
 CASE e.value ->> 2 WHEN 'same' THEN 'loaded' WHEN 'changed' THEN 'pending' ELSE e.value ->> 2 END,
 iif(e.value ->> 2 = 'changed', NULL, f.run), iif(e.value ->> 2 = 'changed', NULL, f.batch),
@@ -153,12 +154,12 @@ f.size_bytes, f.modified_at, f.seen_at,
 CASE e.value ->> 2 WHEN 'loaded' THEN ?4 WHEN 'same' THEN coalesce(f.loaded_at, ?4) ELSE f.loaded_at END,
 CASE e.value ->> 2 WHEN 'loaded' THEN e.value ->> 5 WHEN 'same' THEN coalesce(e.value ->> 5, f.sha256) ELSE f.sha256 END,
 iif(e.value ->> 2 = 'loaded', e.value ->> 3, f.rows), iif(e.value ->> 2 = 'loaded', e.value ->> 4, f.rescued),
-e.value ->> 6, f.attempts + 1
+e.value ->> 6, f.attempts + 1, e.value ->> 7
 FROM json_each(?5) AS e CROSS JOIN ingest_file AS f ON f.ingestion = ?1 AND f.path = e.value ->> 0
 WHERE f.version = e.value ->> 1 AND f.state = 'pending' AND f.run = ?2 AND f.batch = ?3
 ON CONFLICT (ingestion, path) DO UPDATE SET state = excluded.state, run = excluded.run, batch = excluded.batch,
 loaded_at = excluded.loaded_at, sha256 = excluded.sha256, rows = excluded.rows, rescued = excluded.rescued,
-fault = excluded.fault, attempts = excluded.attempts;
+fault = excluded.fault, attempts = excluded.attempts, duration_s = excluded.duration_s;
 
 -- name: put_back
 -- Files of a batch that is not in the table, by its composition.
@@ -171,18 +172,18 @@ ON CONFLICT (ingestion, path) DO UPDATE SET state = excluded.state, run = NULL, 
 attempts = excluded.attempts;
 
 -- name: file
-SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
-fault FROM ingest_file WHERE ingestion = ? AND path = ?;
+SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued,
+duration_s, attempts, fault FROM ingest_file WHERE ingestion = ? AND path = ?;
 
 -- name: files
-SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
-fault FROM ingest_file WHERE ingestion = ?1 AND path > ?5 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR run = ?3)
+SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued,
+duration_s, attempts, fault FROM ingest_file WHERE ingestion = ?1 AND path > ?5 AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR run = ?3)
 AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
 
 -- name: files_not_loaded
 -- The same for every state but `loaded`, over the small index.
-SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued, attempts,
-fault FROM ingest_file INDEXED BY ingest_not_loaded WHERE ingestion = ?1 AND state <> 'loaded' AND state = ?2
+SELECT path, version, state, run, batch, size_bytes, modified_at, seen_at, loaded_at, sha256, rows, rescued,
+duration_s, attempts, fault FROM ingest_file INDEXED BY ingest_not_loaded WHERE ingestion = ?1 AND state <> 'loaded' AND state = ?2
 AND path > ?5 AND (?3 IS NULL OR run = ?3) AND (?4 IS NULL OR path GLOB ?4) ORDER BY path LIMIT ?6;
 
 -- name: counts
