@@ -74,7 +74,7 @@ export function load(ctx) {
       if (runsShown > all.length && next !== null) { const answer = await get(`${root}/runs`, { before: next, limit: PLOTTED }, { signal: ctx.signal }); older = [...older, ...answer.runs]; next = answer.next; all = [...all, ...answer.runs]; }
       drawRuns(all);
     } } }, "Older runs");
-    fill(runs, card("Runs", { flush: true, note: `${count(Math.min(runsShown, all.length))} shown` }, all.length ? table(runColumns, all.slice(0, runsShown), "Runs") : nothing("It has not run yet."), all.length > runsShown || next !== null ? h("p", { class: "row pad-row" }, more) : null));
+    fill(runs, card("Runs", { flush: true, note: `${count(Math.min(runsShown, all.length))} shown` }, all.length ? table(runColumns, all.slice(0, runsShown), "Table of runs") : nothing("It has not run yet."), all.length > runsShown || next !== null ? h("p", { class: "row pad-row" }, more) : null));
   }
   const runColumns = [
     { title: "Run", cell: (run) => h("button", { type: "button", class: "button tiny", data: { labctl: labctl("ingest", "runs", name, run.id) }, on: { click: () => runDetails(name, run.id) } }, `Run ${run.id}`) },
@@ -116,7 +116,7 @@ export function load(ctx) {
     const number = (which) => (one ? one.files[which]?.files ?? 0 : null);
     fill(chips, ["", ...STATES].map((which) => h("button", { type: "button", class: "chip", "aria-pressed": String(which === state), on: { click: () => { state = which; keep(); listFiles(); } } }, which || "all", which && one ? ` ${count(number(which))}` : "")));
     fill(bulk, ["quarantined", "held"].filter((which) => number(which)).map((which) => action({ label: `Retry all ${which}`, kind: "tiny", path: `${root}/retry`, body: { states: [which] }, line: labctl("ingest", "retry", name, "--state", which), done: retried, then: again })));
-    fill(filesPlace, problemOf ? fault(problemOf) : listed.length ? table(fileColumns, listed, "Files") : nothing(state || match ? "No file is like that." : "No file has been seen yet."),
+    fill(filesPlace, problemOf ? fault(problemOf) : listed.length ? table(fileColumns, listed, "Table of files") : nothing(state || match ? "No file is like that." : "No file has been seen yet."),
       cursor ? h("p", { class: "row pad-row" }, h("button", { type: "button", class: "button tiny", on: { click: () => listFiles(cursor) } }, `More files (${count(listed.length)} shown)`)) : null);
   }
   const retried = (answer) => `${count(answer.files)} files are taken again${answer.job ? ` by job ${answer.job.id}` : " by the next run"}`;

@@ -147,7 +147,7 @@ export function load(ctx) {
     { title: "What", width: "minmax(0, 1.6fr)", cell: (row) => (row.job ? [jobLink(row.job), " ", row.what] : row.href ? h("a", { href: `#${row.href}` }, row.what) : row.what) },
     { title: "Where", width: "minmax(0, 1.2fr)", cell: (row) => row.where },
     { title: "Took", width: "80px", cell: (row) => row.long },
-    { title: "", width: "minmax(0, 1fr)", cell: (row) => row.more },
+    { title: "Note", width: "minmax(0, 1fr)", cell: (row) => row.more },
   ];
   const list = virtualList({ columns: narrow ? columns.slice(0, 3) : columns, source: rows, label: "Timeline as a table", open: (row) => row.href && go(row.href), foot: () => `${count(rows.list.length)} rows: attempts, audit entries, events, and when labd was away` });
   const swap = () => { fill(place, asTable ? list.node : gantt.node); draw(); };
