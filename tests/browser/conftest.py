@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from labctl import Client
 from tests.acceptance.processes import FAST, ROOT, Daemon, toml
 from tests.conftest import requires
 
@@ -68,6 +69,11 @@ class Lab:
     daemon: Daemon
     origin: str
     tokens: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def client(self) -> Client:
+        """Asks the daemon from this process."""
+        return self.daemon.client
 
     def token(self, scope: str) -> str:
         """A token that has this scope."""
@@ -152,6 +158,10 @@ class Seen:
         page.locator("#nav a, #token").first.wait_for(state="attached")
         return page
 
+    def blank(self) -> Any:
+        """A page that shows nothing, to measure in."""
+        return self.context.new_page()
+
     def _console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
             self.said.append(f"console: {message.text}")
@@ -159,6 +169,8 @@ class Seen:
     def check(self) -> None:
         """Nothing went wrong out of sight."""
         for page in self.context.pages:
+            if page.url == "about:blank":
+                continue
             self.said += [f"policy: {line}" for line in page.evaluate("() => window.labdViolations")]
         left = [line for line in self.said if not any(word in line for word in self.expected)]
         assert not left, "\n".join(left)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.waiting import eventually
 from tests.browser.conftest import Lab, Seen
 
 
@@ -97,7 +96,8 @@ def test_the_latch_is_reset_by_name_and_reason(lab: Lab, browsers: Callable[...,
     page.get_by_label("Why it may move again").fill("looked <b>twice</b>")
     assert "labctl resort reset --device main --by anna --reason" in page.inner_text("dialog")
     page.get_by_role("button", name="Reset", exact=True).click()
-    eventually(lambda: not lab.daemon.resort()["stop_latched"], 5, "the reset")
+    page.locator("dialog").wait_for(state="detached")
+    assert not lab.daemon.resort()["stop_latched"]
     page.get_by_role("button", name="Reset ot2 main").click()
     page.get_by_label("Why it may move again").fill("nobody is there")
     page.get_by_role("button", name="Reset", exact=True).click()
