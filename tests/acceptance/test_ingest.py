@@ -7,12 +7,14 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 
 import pytest
 
 from tests.acceptance.processes import Daemon, toml
 from tests.acceptance.waiting import eventually
+from tests.fakes.ingest_daemons import run_daemon_kills
 from tests.fakes.ingest_lake import write
 
 pytest.importorskip("pyiceberg")
@@ -112,3 +114,13 @@ def test_a_child_killed_in_a_load_is_replaced_and_each_row_is_there_once(daemon:
         os.kill(child.pid, signal.SIGKILL)
     assert daemon.ended(job_id, 60.0)["result"]["state"] == "succeeded"
     assert rows(daemon) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_daemons_killed_at_random_leave_a_table_that_equals_its_source(tmp_path: Path) -> None:
+    seed = SystemRandom().randrange(2**32)
+    print(f"seed {seed}: python -m tests.bench.ingest_chances --kills 0 --daemon-kills 3 --files 30 --seed {seed}")
+    figures = run_daemon_kills(tmp_path / "lab", 3, 30, seed)
+    assert figures["kills"]["daemon"] == 3
+    assert figures["rows"] > 0
