@@ -315,8 +315,8 @@ def test_a_table_that_somebody_dropped_is_not_made_anew(rig: IngestRig) -> None:
 
 @pytest.mark.parametrize(
     "partition_by",
-    [("region",), ("days(at)",), ("months(at)", "region"), ("years(at)",), ("hours(at)",), ("bucket(4, id)",),
-     ("truncate(2, region)",), ("bucket(3, region)", "days(at)")],
+    [("region", "days(at)"), ("months(at)", "bucket(4, id)"), ("years(at)", "truncate(2, region)"),
+     ("hours(at)", "bucket(3, region)")],
 )  # fmt: skip
 def test_partitioned_tables_give_back_what_went_in(rig: IngestRig, partition_by: tuple[str, ...]) -> None:
     rig.table = rig.table_named("split", *partition_by)
@@ -422,3 +422,30 @@ def test_no_secret_is_in_an_answer(rig: IngestRig) -> None:
     told = str(refused.value) + json.dumps(refused.value.details)
     assert "***" in told
     assert URL_OF_SECRET not in told and "se%2Fcret%2Bcanary" not in told
+
+
+def test_a_table_tells_the_commits_of_an_ingestion_and_the_files_they_brought(rig: IngestRig) -> None:
+    assert rig.ask("find_commits", table=rig.table, ingestion="sales") == []
+    assert rig.ask("find_files", table=rig.table, numbers=[1]) == []
+    rig.write("a.jsonl", [{"id": 1}, {"id": 2}])
+    rig.write("b.jsonl", [{"id": 3}])
+    first = rig.batch(rig.files())
+    versions = {file["path"]: file["version"] for file in first["files"]}
+    rig.ask("load", batch=first)
+    rig.write("c.jsonl", [{"id": 4}])
+    second = rig.batch(rig.files("c.jsonl"), ingestion="others")
+    rig.ask("load", batch=second)
+    assert rig.ask("find_commits", table=rig.table, ingestion="sales") == [first["token"]]
+    assert rig.ask("find_commits", table=rig.table, ingestion="others") == [second["token"]]
+    told = rig.ask("find_files", table=rig.table, numbers=[first["number"], 2**62 + 7])
+    assert sorted((one["url"], one["version"], one["number"], one["rows"]) for one in told) == [
+        (f"file://{rig.inbox}/a.jsonl", versions["a.jsonl"], first["number"], 2),
+        (f"file://{rig.inbox}/b.jsonl", versions["b.jsonl"], first["number"], 1),
+    ]
+
+
+def test_a_table_without_provenance_does_not_tell_its_files(rig: IngestRig) -> None:
+    rig.write("a.jsonl", [{"id": 1}])
+    rig.load(provenance=False)
+    assert len(rig.ask("find_commits", table=rig.table, ingestion="sales")) == 1
+    assert rig.ask("find_files", table=rig.table, numbers=[1]) is None

@@ -39,7 +39,9 @@ def test_runs_count_by_state_and_only_a_success_is_one() -> None:
 
 
 def test_beyond_a_number_of_ingestions_the_rest_counts_together() -> None:
-    many = [(record(f"n{number:04}", (RunState.SUCCEEDED, 1, 50.0 + number)), {}) for number in range(NAMED + 3)]
+    many: list[tuple[Record, dict[FileMark, int]]] = [
+        (record(f"n{number:04}", (RunState.SUCCEEDED, 1, 50.0 + number)), {}) for number in range(NAMED + 3)
+    ]
     rows = samples("labd_ingest_rows_total", *many)
     assert (len(rows), rows[OTHER,]) == (NAMED + 1, 3)
     assert samples("labd_ingest_last_success_timestamp_seconds", *many)[OTHER,] == 50.0 + NAMED
