@@ -6,13 +6,18 @@ export function here() {
   return { path: path.startsWith("/") ? path : "/", query: Object.fromEntries(new URLSearchParams(query ?? "")) };
 }
 
+/** A part of an address as it was meant; one that is badly written stands for itself. */
+function plain(part) {
+  try { return decodeURIComponent(part); } catch { return part; }
+}
+
 /** The parts of `path` that the pattern `/jobs/:id` names, null where it does not fit; `:name+` takes all that follows. */
 export function match(pattern, path) {
   const wanted = pattern.split("/"), given = path.split("/");
   const params = {};
   for (const [index, part] of wanted.entries()) {
-    if (part.endsWith("+")) { params[part.slice(1, -1)] = given.slice(index).map(decodeURIComponent).join("/"); return given.length > index ? params : null; }
-    if (part.startsWith(":") && given[index]) params[part.slice(1)] = decodeURIComponent(given[index]);
+    if (part.endsWith("+")) { params[part.slice(1, -1)] = given.slice(index).map(plain).join("/"); return given.length > index ? params : null; }
+    if (part.startsWith(":") && given[index]) params[part.slice(1)] = plain(given[index]);
     else if (part !== given[index]) return null;
   }
   return wanted.length === given.length ? params : null;
