@@ -40,9 +40,13 @@ def chromium_path() -> str | None:
     return "" if any(folder.glob("chromium*")) else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """One browser for all tests; each test has a context of its own."""
+    """One browser for all tests of this folder; each test has a context of its own.
+
+    Why not for the session: playwright's event loop runs in this thread as long as it is open, and the asynchronous
+    tests of other folders want one of their own.
+    """
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
