@@ -29,6 +29,11 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
+def batches(number: int) -> str:
+    """`1 batch`, `2 batches`; each is one commit, unless nothing of it was to be loaded."""
+    return f"{number} batch" if number == 1 else f"{number} batches"
+
+
 def of_states(one: Json, *states: str) -> int:
     """How many files of an ingestion are in some states."""
     return sum((one["files"].get(state) or {}).get("files", 0) for state in states)
@@ -140,7 +145,7 @@ def run(one: Json) -> str:
         "rescued": f"{count(one['rescued'], 'row')} with something in _rescued_data" if one["rescued"] else None,
         "bad": count(one["files_failed"], "file") if one["files_failed"] else None,
         "passed over": f"{counts['ignored']} changed files" if counts.get("ignored") else None,
-        "commits": counts.get("settled"),
+        "batches": counts.get("settled"),
         "time": ", ".join(f"{name} {duration(value)}" for name, value in one["seconds"].items()),
         "job": one["job_id"],
     }
@@ -248,8 +253,12 @@ def ended(job: Json, seconds: float) -> str:
         lines.append(  # more than were found: an earlier run had left them
             f"  {files}, "
             f"{count(result['records'], 'row')}{rescued}, {size(result['bytes_read'])} in, "
-            f"{size(result['bytes_written'])} out, {count(result['batches'], 'commit')}"
+            f"{size(result['bytes_written'])} out, {batches(result['batches'])}"
         )
+    if moved := result.get("moved"):
+        lines.append(f"  {count(moved, 'file')} changed while they were read; the next run takes them")
+    if vanished := result.get("vanished"):
+        lines.append(f"  {count(vanished, 'file')} vanished before it was read")
     lines += [f"  ! {path}" for path in result["bad"]]
     if result["files_failed"]:
         name = result["ingestion"]

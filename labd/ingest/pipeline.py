@@ -245,7 +245,8 @@ class Pipeline:
             "run": run.id, "ingestion": record.name, "state": run.state.value, "trigger": run.trigger,
             "files_discovered": counts.found, "files_processed": counts.good, "files_failed": counts.bad,
             "records": counts.rows, "rescued": counts.rescued, "bytes_read": counts.bytes_in,
-            "bytes_written": counts.bytes_out, "batches": counts.settled, "unsettled": counts.unsettled, "bad": bad,
+            "bytes_written": counts.bytes_out, "batches": counts.settled, "unsettled": counts.unsettled,
+            "moved": counts.moved, "vanished": counts.vanished, "bad": bad,
             "errors": [problem(error) for error in run.body.errors[:LINES]], "seconds": run.body.seconds,
         }  # fmt: skip
 

@@ -165,5 +165,7 @@ def _unpacking_fault(fault: OSError, compression: str, written: int) -> FileFaul
     if "runcated" in text:
         return FileFault("truncated", f"{compression}: the file ends too early; put the whole of it there", place)
     if written == 0 and "data" not in text.lower():
-        return FileFault("wrong_format", f"the file is not {compression}: {text}", "byte 0")
+        return FileFault(
+            "wrong_format", f"the file is not {compression}; check its name and format.compression", "byte 0"
+        )
     return FileFault("malformed", f"{compression}: {text}", place)

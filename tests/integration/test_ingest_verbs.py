@@ -59,7 +59,7 @@ async def test_create_says_what_it_made_and_run_what_came_in(house: IngestDoor, 
     code, out, err = await labctl("run", "sales")
     assert code == 0
     assert out.splitlines()[0].startswith("sales: run 1 succeeded after ")
-    assert out.splitlines()[1] == "  2 of 2 files, 3 rows, 30 B in, 3 B out, 2 commits"
+    assert out.splitlines()[1] == "  2 of 2 files, 3 rows, 30 B in, 3 B out, 2 batches"
     steps = [line for line in err.splitlines() if line.startswith("  ")]
     assert steps == [
         "  discover: 2 of 2 files in 2 commits", "  load: committed, 2 rows", "  load: committed, 1 row",

@@ -111,7 +111,7 @@ def job(**result: Any) -> dict[str, Any]:
 
 def test_the_end_of_a_run_is_told_with_its_figures() -> None:
     assert ingest_words.ended(job(), 1.25).splitlines() == [
-        "sales: run 3 succeeded after 1.2 s", "  2 of 2 files, 1 row, 2.0 KiB in, 10 B out, 1 commit",
+        "sales: run 3 succeeded after 1.2 s", "  2 of 2 files, 1 row, 2.0 KiB in, 10 B out, 1 batch",
     ]  # fmt: skip
     told = ingest_words.ended(job(state="partial", files_failed=1, bad=["x\x1b[2Jy"], rescued=1), 1.0)
     assert "\x1b" not in told
@@ -173,5 +173,19 @@ def test_a_run_that_took_up_what_an_earlier_one_left_does_not_count_it_as_found(
         "files_failed": 0, "unsettled": 0, "rescued": 0, "records": 3, "bytes_read": 1, "bytes_written": 1,
         "batches": 1, "bad": [],
     }  # fmt: skip
-    assert "  1 file, 3 rows, 1 B in" in ingest_words.ended({"result": result}, 0.1)
+    assert "  1 file, 3 rows, 1 B in, 1 B out, 1 batch" in ingest_words.ended({"result": result}, 0.1)
     assert "  1 of 2 files, 3 rows" in ingest_words.ended({"result": {**result, "files_discovered": 2}}, 0.1)
+
+
+def test_files_that_changed_or_vanished_under_a_run_are_told() -> None:
+    result = {
+        "ingestion": "s", "run": 2, "state": "succeeded", "files_discovered": 33, "files_processed": 0,
+        "files_failed": 0, "unsettled": 0, "rescued": 0, "records": 0, "bytes_read": 0, "bytes_written": 0,
+        "batches": 7, "moved": 32, "vanished": 1, "bad": ["0.jsonl"],
+    }  # fmt: skip
+    assert ingest_words.ended({"result": result}, 1.0).splitlines()[1:] == [
+        "  0 of 33 files, 0 rows, 0 B in, 0 B out, 7 batches",
+        "  32 files changed while they were read; the next run takes them",
+        "  1 file vanished before it was read",
+        "  ! 0.jsonl",
+    ]
