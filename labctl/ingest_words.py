@@ -260,6 +260,8 @@ def ended(job: Json, seconds: float) -> str:
     if vanished := result.get("vanished"):
         lines.append(f"  {count(vanished, 'file')} vanished before it was read")
     lines += [f"  ! {path}" for path in result["bad"]]
+    named = tuple(f"{path}: " for path in result["bad"])
+    lines += [f"  ! {error}" for error in result.get("errors", ()) if not error.startswith(named)]
     if result["files_failed"]:
         name = result["ingestion"]
         lines.append(f"  next: labctl ingest files {name} --bad, then labctl ingest retry {name}")

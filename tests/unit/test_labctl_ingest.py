@@ -177,15 +177,17 @@ def test_a_run_that_took_up_what_an_earlier_one_left_does_not_count_it_as_found(
     assert "  1 of 2 files, 3 rows" in ingest_words.ended({"result": {**result, "files_discovered": 2}}, 0.1)
 
 
-def test_files_that_changed_or_vanished_under_a_run_are_told() -> None:
+def test_files_that_changed_or_vanished_under_a_run_and_broken_rules_are_told() -> None:
     result = {
         "ingestion": "s", "run": 2, "state": "succeeded", "files_discovered": 33, "files_processed": 0,
         "files_failed": 0, "unsettled": 0, "rescued": 0, "records": 0, "bytes_read": 0, "bytes_written": 0,
         "batches": 7, "moved": 32, "vanished": 1, "bad": ["0.jsonl"],
+        "errors": ["0.jsonl: it is no longer there", "0 rows came in, quality.min_rows is 9"],
     }  # fmt: skip
     assert ingest_words.ended({"result": result}, 1.0).splitlines()[1:] == [
         "  0 of 33 files, 0 rows, 0 B in, 0 B out, 7 batches",
         "  32 files changed while they were read; the next run takes them",
         "  1 file vanished before it was read",
         "  ! 0.jsonl",
+        "  ! 0 rows came in, quality.min_rows is 9",
     ]
