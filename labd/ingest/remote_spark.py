@@ -31,12 +31,12 @@ def ask(verb: str, args: Json, random: Random | None = None) -> Any:
     spark = session_of(args)
     try:
         return _answer(spark, verb, args, random or SystemRandom())
-    except Refusal:
-        raise
     except Exception as fault:
-        if is_lost(fault):
+        if is_lost(fault) or spark.has_died():
             spark.lost()
             raise Refusal("cluster_unreachable", f"Spark {spark.url}: {first_line(fault)}; {AGAIN}") from fault
+        if isinstance(fault, Refusal):
+            raise
         raise Refusal("table_refused", f"Spark {spark.url}: {verb}: {first_line(fault)}") from fault
 
 

@@ -8,6 +8,8 @@ the two holds.
 
 Where data files were merged by somebody's compaction, the number lies between others' and Iceberg cannot replace it by
 statistics; then, and for files that are to be replaced, MERGE does the same and reads only data files with such rows.
+Iceberg holds a MERGE to the snapshot that it read, which is that of the look at the token, or the MERGE raises: one
+that a cluster begins late would else put back rows that a later batch has replaced.
 
 Without Iceberg, or without labd's columns in the rows, a late commit cannot be told from a new one: at least once.
 """
@@ -34,7 +36,8 @@ TRIES = 8
 FIRST_WAIT_S = 0.1
 MARKER, SESSION_PROPERTY = "_labd_replaced", "spark.sql.iceberg.snapshot-property."
 MIXED = "Cannot delete file where some, but not all, rows match"
-CONFLICTS = ("CommitFailedException", "ValidationException", "CommitStateUnknownException", "SQLITE_BUSY")
+MOVED = "labd: somebody committed since the look at the token"
+CONFLICTS = (MOVED, "CommitFailedException", "ValidationException", "CommitStateUnknownException", "SQLITE_BUSY")
 
 
 @dataclass
@@ -164,7 +167,7 @@ def _write(write: Write, merge: bool, base: int | None) -> None:
         return
     properties = {TOKEN: write.token, TRY: write.attempt, "labd.ingestion": write.ingestion, **write.summary}
     if merge and write.provenance:
-        _merge(write, properties)
+        _merge(write, properties, base)
         return
     writer = write.frame.writeTo(write.table.name)
     for key, value in properties.items():
@@ -178,7 +181,7 @@ def _write(write: Write, merge: bool, base: int | None) -> None:
     writer.overwrite(functions.col(BATCH) == functions.lit(write.number))
 
 
-def _merge(write: Write, properties: dict[str, str]) -> None:
+def _merge(write: Write, properties: dict[str, str], base: int | None) -> None:
     """Rows in and replaced files' rows out.
 
     Why markers beside the rows, one for the batch's number and one for each replaced file: Spark then rewrites only
@@ -197,13 +200,15 @@ def _merge(write: Write, properties: dict[str, str]) -> None:
     source = rows.unionByName(markers.select(*empty, functions.col(MARKER)))
     view = f"labd_{uuid.uuid4().hex}"
     source.createOrReplaceTempView(view)
+    main = f"(SELECT max(snapshot_id) FROM {table.name}.refs WHERE name = 'main')"  # noqa: S608 quoted
+    pinned = f"if(coalesce({main}, -1) = {base or -1}, true, raise_error({literal(MOVED)}))"
     names = ", ".join(quote(name) for name in columns)
     values = ", ".join(f"s.{quote(name)}" for name in columns)
     try:
         for key, value in properties.items():
             session.conf.set(SESSION_PROPERTY + key, value)
         session.sql(
-            f"MERGE INTO {table.name} t USING {view} s "  # noqa: S608 quoted
+            f"MERGE INTO {table.name} t USING (SELECT * FROM {view} WHERE {pinned}) s "  # noqa: S608 quoted
             f"ON if(t.{BATCH} = {write.number}, 'b{write.number}', concat('f', t.{FILE})) = s.{MARKER} "
             f"WHEN MATCHED THEN DELETE WHEN NOT MATCHED AND s.{MARKER} IS NULL THEN INSERT ({names}) VALUES ({values})"
         ).collect()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -39,7 +40,9 @@ LOST_RETRIES = 5  # of one call, up to half a minute; then the cluster is lost a
 LOST = (
     "UNAVAILABLE", "Connection refused", "SESSION_CLOSED", "INVALID_HANDLE", "SESSION_NOT_FOUND", "RetriesExceeded",
     "Py4JNetworkError", "SparkContext was shut down", "Answer from Java side is empty", "DEADLINE_EXCEEDED",
+    "stopped SparkContext", "ExecutorLostFailure", "Socket closed", "Connection reset",
 )  # fmt: skip
+STATUS, DETAILS = re.compile(r"status = StatusCode\.(\w+)"), re.compile(r'details = "(.+?)"\n')
 LENT = ("__init__.py", "ingest/__init__.py", "ingest/remote*.py")
 
 
@@ -88,11 +91,29 @@ class Spark:
             self._lend()
 
     def lost(self) -> None:
-        """Forget a session that does not answer; the next call opens another."""
+        """Forget a session that does not answer; the next call opens another.
+
+        Why Spark must forget it as well: it takes the first session of a process for that of every function, and a JVM
+        that has died for one that is there. Why nothing is said to the server: the farewell would be tried again and
+        again, and hold up the next session; a server ends sessions by itself that nobody asks any more.
+        """
         session, self._session = self._session, None
         self._catalogs.clear()
-        if session is not None and self.is_remote:
-            threading.Thread(target=_quietly(session.stop), daemon=True).start()
+        if session is None:
+            return
+        if self.is_remote:
+            _leave(session)
+        else:
+            _forget_jvm()
+
+    def has_died(self) -> bool:
+        """Whether there was a JVM of its own, and it has ended; what its last calls raise says so only at times."""
+        if self.is_remote or self._session is None:
+            return False
+        from pyspark import SparkContext
+
+        process = getattr(SparkContext._gateway, "proc", None)
+        return process is not None and process.poll() is not None
 
     def close(self) -> None:
         """Stop the session; a second call does nothing."""
@@ -116,6 +137,8 @@ class Spark:
         session = self.session()
         if known is not None:
             self._catalogs.clear()
+            if self.is_remote:
+                session.stop()
             self._session = self._connected() if self.is_remote else session.newSession()
             self._begin(lends=self.is_remote)  # sessions of one JVM of ours share what it was lent
         for key, value in conf.items():
@@ -164,13 +187,19 @@ class Spark:
             from pyspark.sql.connect.session import SparkSession
 
             session = SparkSession.builder.remote(url).create()
-            session.client.set_retry_policies([DefaultPolicy(max_retries=LOST_RETRIES, max_backoff=10_000)])
-            session.range(1).collect()
-            for key, value in self.conf.items():
-                session.conf.set(key, value)
+            try:
+                session.client.set_retry_policies([DefaultPolicy(max_retries=LOST_RETRIES, max_backoff=10_000)])
+                session.range(1).collect()
+                for key, value in self.conf.items():
+                    session.conf.set(key, value)
+            except Exception:
+                _leave(session)
+                raise
             return session
 
-        return _within(connect, self._connect_s * 2, f"Spark Connect at {host}:{port}")
+        session = _within(connect, self._connect_s * 2, f"Spark Connect at {host}:{port}")
+        _take_for_default(session)
+        return session
 
     def _address(self) -> tuple[str, int, str]:
         """Host, port and the URL for Spark's client.
@@ -255,18 +284,33 @@ def _within(act: Callable[[], Any], limit_s: float, what: str) -> Any:
     raise Refusal("cluster_unreachable", f"{what}: {reason}") from (faults[0] if faults else None)
 
 
-def _quietly(act: Callable[[], Any]) -> Callable[[], None]:
-    def run() -> None:
-        try:
-            act()
-        except Exception:  # noqa: BLE001, S110 the session is lost, and this is the farewell
-            pass
+def _leave(session: Any) -> None:
+    """Close a Connect session on this side only."""
+    session.release_session_on_close = False
+    session.stop()
 
-    return run
+
+def _take_for_default(session: Any) -> None:
+    """Let Spark's functions use this session; by itself Spark keeps the first of a process, alive or not."""
+    from pyspark.sql.connect.session import SparkSession
+
+    SparkSession._default_session = SparkSession._active_session.session = session
+
+
+def _forget_jvm() -> None:
+    """Let pyspark start another JVM, as it does in a new process."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    SparkSession._instantiatedSession = SparkSession._activeSession = None
+    SparkContext._active_spark_context = SparkContext._gateway = SparkContext._jvm = None
 
 
 def first_line(fault: BaseException) -> str:
-    """What Spark says, without the stack traces of its JVM."""
+    """What Spark says, without the stack traces of its JVM and the wrapping of gRPC."""
+    status, details = STATUS.search(str(fault)), DETAILS.search(str(fault))
+    if status and details:
+        return f"{status[1]}: {details[1]}"[:600]
     lines = [line.strip() for line in str(fault).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     told = next((line for line in lines if "xception: " in line), lines[0] if lines else type(fault).__name__)
     return told.removeprefix(": ")[:600]

@@ -8,17 +8,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import psutil
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from tests.acceptance.waiting import eventually
 from tests.fakes.broker import DEADLINE_S
 from tests.fakes.ingest_rig import IngestRig, Refused
+from tests.fakes.spark_kills import SparkKills
 from tests.fakes.spark_lab import TOKEN, ConnectServer, SparkChild, conf, shared_child, spark_rigs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 REFUSED_WITHIN_S = 20.0
+SEED = 3
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +69,26 @@ def test_both_engines_see_one_catalogue_and_each_others_tokens(
     assert spark.rows("id") == [(2,), (3,)]
 
 
-def test_of_two_tries_one_lands_whichever_comes_first(rigs: Callable[[Path], IngestRig], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("replaced", "faults", "expected"),
+    [
+        (False, ["Found conflicting files"], [(1, 1), (100, 99)]),
+        (True, ["Found conflicting files", "somebody committed since the look"], [(100, 99)]),
+    ],
+)
+def test_of_two_tries_one_lands_whichever_comes_first(
+    rigs: Callable[[Path], IngestRig], tmp_path: Path, replaced: bool, faults: list[str], expected: list[Any]
+) -> None:
     spark = rigs(tmp_path)
     spark.write("a.jsonl", [{"id": 1}])
     spark.load()
-    told = shared_child().ask("late_commit", {"engine": "test", "table": spark.table})
-    assert "ValidationException" in told["answer"], told
-    assert spark.rows("id", "_labd_batch") == [(1, 1), (100, 99)]
+    urls = [f"file://{spark.inbox}/a.jsonl"] if replaced else []
+    words = {"engine": "test", "table": spark.table, "replaced": urls, "folder": str(tmp_path)}
+    told = shared_child().ask("late_commit", words)["answer"]
+    assert len(told) == len(faults), told
+    for fault, text in zip(told, faults, strict=True):
+        assert text in fault, told
+    assert spark.rows("id", "_labd_batch") == expected
 
 
 def test_without_provenance_it_says_at_least_once(rigs: Callable[[Path], IngestRig], tmp_path: Path) -> None:
@@ -105,47 +123,55 @@ def test_a_connect_server_loads_replaces_and_knows_what_it_has(server: ConnectSe
         child.close()
 
 
-@pytest.mark.parametrize(
-    ("host", "token", "text"),
-    [
-        ("localhost", "wr0ng-canary", "Spark Connect at localhost"),
-        ("127.0.0.1", TOKEN, "a token goes over plain text to `localhost` only"),
-    ],
-)
-def test_a_token_that_cannot_be_used_is_told_at_once(
-    server: ConnectServer, tmp_path: Path, host: str, token: str, text: str
-) -> None:
-    child = SparkChild({"url": f"sc://{host}:{server.port}", "secrets": {"token": token}}, tmp_path)
+def test_what_cannot_be_connected_to_is_told_at_once(server: ConnectServer, tmp_path: Path) -> None:
+    silent, free = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    silent_port, port = silent.getsockname()[1], free.getsockname()[1]
+    free.close()
+    wrong, tls = "UNAUTHENTICATED: Invalid authentication token", "a token goes over plain text to `localhost` only"
+    child = SparkChild({}, tmp_path)
     try:
-        begun = time.monotonic()
-        with pytest.raises(Refused, match=text) as refused:
-            IngestRig(tmp_path, "spark", child.ask).rows("id")
-        assert time.monotonic() - begun < REFUSED_WITHIN_S
-        assert refused.value.code == "cluster_unreachable"
-        assert token not in str(refused.value)
+        for host, token, text in (
+            (
+                f"localhost:{server.port}",
+                "wr0ng-canary",
+                f"{server.port}: {wrong}",
+            ),
+            (f"127.0.0.1:{server.port}", TOKEN, tls),
+            (f"localhost:{port}", "", f"Spark Connect at localhost:{port}: .*refused"),
+            (f"localhost:{silent_port}", "", f"{silent_port}: no answer within 2 s"),
+        ):
+            child.spark = {"url": f"sc://{host}", "secrets": {"token": token}, "connect_timeout_s": 1.0}
+            begun = time.monotonic()
+            with pytest.raises(Refused, match=text) as refused:
+                IngestRig(tmp_path, "spark", child.ask).rows("id")
+            assert time.monotonic() - begun < REFUSED_WITHIN_S
+            assert refused.value.code == "cluster_unreachable"
+            assert not token or token not in str(refused.value)
     finally:
+        silent.close()
         child.close()
 
 
-def test_a_server_that_is_lost_is_a_cluster_unreachable(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    child = SparkChild({"url": f"sc://localhost:{port}"}, tmp_path)
-    try:
-        with pytest.raises(Refused, match=rf"Spark Connect at localhost:{port}: .*refused") as refused:
-            IngestRig(tmp_path, "spark", child.ask).rows("id")
-        assert refused.value.code == "cluster_unreachable"
-    finally:
-        child.close()
+def test_nothing_is_twice_or_missing_when_child_or_server_are_killed(server: ConnectServer, tmp_path: Path) -> None:
+    figures = SparkKills(tmp_path, Random(SEED), server).play(4, 3)
+    assert figures["kills"]["child"] and figures["kills"]["server"]
 
 
-def test_a_child_that_is_killed_takes_its_jvm_along_and_leaves_things_in_its_own_folder_only(tmp_path: Path) -> None:
+def test_a_jvm_that_dies_is_started_again_and_dies_with_its_child(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     spark = {"url": "local[1]", "conf": conf(), "memory_mib": 512, "scratch": str(scratch)}
     child = SparkChild(spark, tmp_path)
     try:
-        assert IngestRig(tmp_path, "spark", child.ask).ask("describe", table=IngestRig(tmp_path).table) is None
+        rig = IngestRig(tmp_path, "spark", child.ask)
+        assert rig.ask("describe", table=rig.table) is None
+        below = psutil.Process(child.process.pid).children(recursive=True)
+        java = next(one for one in below if "java" in one.name())
+        java.kill()
+        eventually(lambda: java.status() == psutil.STATUS_ZOMBIE, DEADLINE_S)
+        with pytest.raises(Refused) as refused:
+            rig.ask("describe", table=rig.table)
+        assert refused.value.code == "cluster_unreachable"
+        assert rig.ask("describe", table=rig.table) is None
         below = psutil.Process(child.process.pid).children(recursive=True)
         assert any("java" in one.name() for one in below)
         child.process.kill()

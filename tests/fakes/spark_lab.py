@@ -146,20 +146,37 @@ os.dup2(2, 1)
 from labd.ingest import remote
 def late_commit(args):
     # Two tries of batch 99 have seen the same snapshot; the second one lands, and then the first one comes.
+    import threading, time
     from labd.ingest import remote_spark, remote_spark_commit, remote_spark_table
     table = remote_spark_table.SparkTable(remote_spark.session_of(args), args["table"])
-    frame = table.session.table(table.name).limit(1).selectExpr(
-        "100L AS id", "_labd_file", "_labd_version", "99L AS _labd_batch", "_rescued_data").persist()
-    frame.collect()
+    replaced, folder = args["replaced"], args["folder"]
+    rows = [(100, "file:///new", "v", 99, None)]
+    frame = table.session.createDataFrame(rows, table.session.table(table.name).schema)
     base = table.state().snapshot_id
-    def write(attempt):
-        return remote_spark_commit.Write(table, frame, "sales", "sales/99", attempt, 99, {}, [], True)
-    remote_spark_commit._write(write("second"), False, base)
-    try:
-        remote_spark_commit._write(write("first"), False, base)
-    except Exception as fault:
-        return str(fault)[:500]
-    return "both landed"
+    def write(attempt, frame):
+        told = remote_spark_commit.Write(table, frame, "sales", "sales/99", attempt, 99, {}, replaced, True)
+        try:
+            remote_spark_commit._write(told, bool(replaced), base)
+        except Exception as fault:
+            faults.append(str(fault))
+    def slow(batches):
+        open(folder + "/begun", "w").close()
+        while not os.path.exists(folder + "/go"):
+            time.sleep(0.02)
+        yield from batches
+    faults = []
+    if replaced:  # it has begun, and its files are planned
+        late = frame.coalesce(1).mapInArrow(slow, frame.schema)
+        thread = threading.Thread(target=write, args=("first", late))
+        thread.start()
+        while not os.path.exists(folder + "/begun") and thread.is_alive():
+            time.sleep(0.02)
+    write("second", frame)
+    if replaced:
+        open(folder + "/go", "w").close()
+        thread.join()
+    write("first", frame)  # it begins only now
+    return faults
 for line in sys.stdin:
     asked = json.loads(line)
     try:
