@@ -23,6 +23,8 @@ export function action(spec) {
     on: { click: async (event) => {
       event.preventDefault();
       event.stopPropagation();
+      // The second half of a double click: it would confirm unread, or press what has come up in this button's place.
+      if (event.detail > 1) return;
       if (spec.sure && !armed) {
         armed = setTimeout(() => { armed = 0; button.textContent = spec.label; button.classList.remove("sure"); }, SURE_MS);
         button.textContent = `${spec.label}: sure?`;
