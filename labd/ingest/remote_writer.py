@@ -2,6 +2,8 @@
 
 Why a thread: Parquet is encoded without Python's lock, so the next rows are read meanwhile. One piece is in work, one
 is gathered, no more.
+Why dictionaries only where values repeat: a piece is a row group, and PyArrow begins a dictionary anew in each, which
+for a column of other values in every row costs more than all the rest and makes the file larger.
 Why provenance is made when a piece is written: the file's URL is then one entry of a dictionary, not a text a row.
 """
 
@@ -15,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 from pyiceberg.io.pyarrow import (
@@ -25,6 +28,7 @@ from pyiceberg.io.pyarrow import (
 )
 from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.partitioning import PartitionKey
+from pyiceberg.schema import Schema
 from pyiceberg.table.locations import load_location_provider
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.typedef import Record
@@ -36,6 +40,7 @@ from labd.ingest.remote_refusal import Refusal
 
 ROLL_BYTES = 512 * 2**20
 OPEN_FILES = 32
+SAMPLED_ROWS = 16 * 1024
 
 
 @dataclass
@@ -62,7 +67,7 @@ class Place:
 class _OpenFile:
     """One data file that is being written."""
 
-    def __init__(self, place: Place, key: PartitionKey | None) -> None:
+    def __init__(self, place: Place, key: PartitionKey | None, first: pa.Table) -> None:
         self._key = key
         self.path = place.locations.new_data_location(f"{place.name}-{next(place.numbers):05}.parquet", key)
         place.written(self.path)
@@ -70,8 +75,9 @@ class _OpenFile:
         self._output = place.io.new_output(self.path)
         self._stream = self._output.create(overwrite=True)
         self._writer = pq.ParquetWriter(
-            self._stream, place.target, store_schema=False, store_decimal_as_integer=True, **place.options
-        )
+            self._stream, place.target, store_schema=False, store_decimal_as_integer=True,
+            **{**place.options, "use_dictionary": _repeating(first, place.schema)},
+        )  # fmt: skip
         self.bytes_in = 0
 
     def write(self, rows: pa.Table) -> None:
@@ -163,7 +169,7 @@ class DataWriter:
             if found is None:
                 if len(self._open) >= OPEN_FILES:
                     self._close(next(iter(self._open)))  # the one that has not been written to for longest
-                found = _OpenFile(place, key)
+                found = _OpenFile(place, key, part)
             self._open[name] = found
             found.write(part)
             if found.bytes_in >= ROLL_BYTES:
@@ -215,6 +221,18 @@ def _written_as(schema: pa.Schema) -> pa.Schema:
             kind = pa.string() if pa.types.is_large_string(one.type) else one.type
         fields.append(one.with_type(kind))
     return pa.schema(fields)
+
+
+def _repeating(rows: pa.Table, schema: Schema) -> list[str]:
+    """Paths of the columns whose values come again in the first rows; nested ones are taken to be such."""
+    sample, unlike = rows.slice(0, SAMPLED_ROWS), set()
+    for one, column in zip(sample.schema, sample.columns, strict=True):
+        if not (pa.types.is_nested(one.type) or pa.types.is_dictionary(one.type) or pa.types.is_boolean(one.type)):
+            values = len(column) - column.null_count
+            with contextlib.suppress(pa.ArrowNotImplementedError):  # such as of UUIDs
+                if values and 2 * pc.count_distinct(column).as_py() > values:
+                    unlike.add(one.name)
+    return [path for path in parquet_path_to_id_mapping(schema) if path not in unlike]
 
 
 def _of(origin: Origin | None, name: str) -> str | int | None:
