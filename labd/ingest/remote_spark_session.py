@@ -41,6 +41,7 @@ LOST = (
     "UNAVAILABLE", "Connection refused", "SESSION_CLOSED", "INVALID_HANDLE", "SESSION_NOT_FOUND", "RetriesExceeded",
     "Py4JNetworkError", "SparkContext was shut down", "Answer from Java side is empty", "DEADLINE_EXCEEDED",
     "stopped SparkContext", "ExecutorLostFailure", "Socket closed", "Connection reset",
+    "NO_ACTIVE_SESSION",  # what clean-up says behind a call that found its session gone, in place of the cause
 )  # fmt: skip
 STATUS, DETAILS = re.compile(r"status = StatusCode\.(\w+)"), re.compile(r'details = "(.+?)"\n')
 LENT = ("__init__.py", "ingest/__init__.py", "ingest/remote*.py")
