@@ -28,7 +28,7 @@ from tests.fakes.ingest_rig import IngestRig
 FILES = 5000
 FILE_BYTES = 2048
 BATCH_FILES = 1000
-SINGLE_FILES = 150
+SINGLE_FILES = 500
 NEW_FILES = 20
 
 
