@@ -70,10 +70,15 @@ export function asking(spec) {
   }, spec.label);
 }
 
-/** The dialog of `asking`. */
+const NAME = "labd-name";
+/** The name that a person gave in this browser before. */
+export const ownName = () => localStorage.getItem(NAME) ?? "";
+export const keepName = (name) => localStorage.setItem(NAME, name);
+
+/** The dialog of `asking`; a field `by` is the person's name, filled in as it was last given here. */
 export function ask(spec) {
   const label = spec.label.replace(/ …$/, "");
-  const fields = spec.fields.map((field) => ({ ...field, node: inputOf(field) }));
+  const fields = spec.fields.map((field) => ({ ...field, node: inputOf(field.name === "by" ? { value: ownName(), ...field } : field) }));
   const shown = h("code", { class: "quiet" });
   const values = () => Object.fromEntries(fields.map(({ name, node, type }) => [name, type === "checkbox" ? node.checked : type === "number" ? (node.value === "" ? null : Number(node.value)) : node.value.trim()]));
   const update = () => { shown.textContent = `$ ${spec.submit(values()).line}`; };
@@ -83,6 +88,7 @@ export function ask(spec) {
       input: update,
       submit: async (event) => {
         event.preventDefault();
+        if (values().by) keepName(values().by);
         const answer = await act({ label, ...spec.submit(values()), failed: (problem) => { fault.hidden = false; fault.textContent = problem.message; } });
         if (answer !== null) close();
       },

@@ -1,15 +1,11 @@
 // The dialog for acts on the stock: a volume for each reservoir as people write it, what comes of it, and who does it.
 
-import { act } from "./actions.js";
+import { act, keepName, ownName } from "./actions.js";
 import { h } from "./dom.js";
 import { dialog } from "./notices.js";
 import { microlitres, volume } from "./volumes.js";
 
-const NAME = "labd-name";
 let forms = 0;
-
-/** Who acted last in this browser. */
-export const lastName = () => localStorage.getItem(NAME) ?? "";
 
 /**
  * {title, label, note, rows: [reservoir], hint, word, after(one, ul) -> level, signed, operator, texts: [{name, label, required, type}], first, submit(volumes, words, values) -> act's spec}
@@ -22,7 +18,7 @@ export function stockForm(spec) {
     const id = `stock-${forms}-${one.key}`;
     return { one, id, input: h("input", { id, type: "text", autocomplete: "off", spellcheck: "false", placeholder: spec.hint, "aria-describedby": `${id}-told`, required: spec.rows.length === 1 }), told: h("small", { id: `${id}-told` }) };
   });
-  const texts = [...(spec.texts ?? []), { name: "operator", label: "Your name", required: spec.operator ?? false }].map((field) => ({ ...field, input: h("input", { id: `stock-${forms}-${field.name}`, type: field.type ?? "text", value: field.type ? null : field.name === "operator" ? lastName() : "", required: field.required, autocomplete: "off" }) }));
+  const texts = [...(spec.texts ?? []), { name: "operator", label: "Your name", required: spec.operator ?? false }].map((field) => ({ ...field, input: h("input", { id: `stock-${forms}-${field.name}`, type: field.type ?? "text", value: field.type ? null : field.name === "operator" ? ownName() : "", required: field.required, autocomplete: "off" }) }));
   const line = h("code", { class: "quiet" });
   const problem = h("p", { class: "field", role: "alert" });
 
@@ -70,7 +66,7 @@ export function stockForm(spec) {
         (rows.find((row) => row.input.hasAttribute("aria-invalid")) ?? rows[0]).input.focus();
         return;
       }
-      if (found.values.operator) localStorage.setItem(NAME, found.values.operator);
+      if (found.values.operator) keepName(found.values.operator);
       const answer = await act({ label: spec.label, ...spell(found), failed: (refusal) => { problem.textContent = refusal.message; } });
       if (answer) { close(); spec.then?.(answer); }
     },

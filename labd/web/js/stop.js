@@ -86,12 +86,12 @@ export async function reset(wing, device) {
     label: "Reset", title: `Reset the stop of ${wing} ${device}`,
     note: h("span", {}, latch?.by ? `Stopped by ${latch.by}${latch.reason ? `: ${latch.reason}` : ""} ` : "", latch?.at ? ago(latch.at) : "", latch?.by ? ". " : "", "Look at the machine first: what caused the stop is gone, nobody reaches into it. Nothing moves by itself after a reset."),
     fields: [
-      { name: "by", label: "Your name", value: localStorage.getItem("labd-name") ?? "" },
+      { name: "by", label: "Your name" },
       { name: "reason", label: "Why it may move again", value: "" },
     ],
     submit: ({ by, reason }) => ({
       path: `/api/v1/${wing}/reset`, body: { by, reason, device }, line: labctl(wing, "reset", "--device", device, "--by", by, "--reason", reason), done: `${wing} ${device}: the stop is reset`,
-      then: () => { localStorage.setItem("labd-name", by); sent.clear(); reload(); draw(); },
+      then: () => { sent.clear(); reload(); draw(); },
     }),
   });
 }

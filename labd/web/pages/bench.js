@@ -113,8 +113,8 @@ function needItem({ kind, job, alert, item }) {
 }
 
 const acknowledge = (alert) => asking({ label: "Seen …", title: "Say that somebody has seen it", kind: "", fields: [
-  { name: "by", label: "Your name", value: localStorage.getItem("labd-name") ?? "" }, { name: "note", label: "Note", required: false }],
-  submit: ({ by, note }) => ({ path: `/api/v1/alerts/${encodeURIComponent(alert.key)}/ack`, body: { by, note }, line: labctl("alert", "ack", alert.key, "--by", by, note && ["--note", note]), done: "noted", then: () => localStorage.setItem("labd-name", by) }) });
+  { name: "by", label: "Your name" }, { name: "note", label: "Note", required: false }],
+  submit: ({ by, note }) => ({ path: `/api/v1/alerts/${encodeURIComponent(alert.key)}/ack`, body: { by, note }, line: labctl("alert", "ack", alert.key, "--by", by, note && ["--note", note]), done: "noted" }) });
 
 const COMMON = new Set(["name", "state", "since", "simulated", "problem", "stop_latched", "moving", "run"]);
 

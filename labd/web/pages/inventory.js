@@ -1,6 +1,6 @@
 // The inventory: how much of each reservoir is there, what of it is promised, when it runs out, and every act on it.
 
-import { action, labctl } from "../js/actions.js";
+import { action, labctl, ownName } from "../js/actions.js";
 import { get } from "../js/api.js";
 import { fill, h } from "../js/dom.js";
 import { ago, count, instant } from "../js/format.js";
@@ -9,7 +9,6 @@ import { needs } from "../js/needs.js";
 import { may } from "../js/store.js";
 import { steady } from "../js/steady.js";
 import { ROOT, adjust, initialize, measure, option, restock } from "../js/stock_acts.js";
-import { lastName } from "../js/stock_form.js";
 import { history } from "../js/stock_history.js";
 import { paint, standing, volume } from "../js/volumes.js";
 
@@ -92,7 +91,7 @@ function reservoirCard({ one, outlook }, again, show) {
     h("div", { class: "row foot-acts" },
       one.initialized ? [opener("Restock …", "restock", "tiny", () => restock([one], one.key, again)), opener("Measure …", "measure", "tiny", () => measure(one, again)), opener("Adjust …", "adjust", "tiny", () => adjust(one, again))]
         : opener("Initialize …", "init", "tiny", () => initialize([one], again)),
-      action({ label: `Lid now ${lid}`, kind: "tiny", path: `${ROOT}/lid`, body: () => ({ reservoir: one.key, lid, operator: lastName() }), line: () => labctl("inventory", "lid", one.key, lid, option("--operator", lastName())), done: `${one.key}: its lid is ${lid}`, then: again }),
+      action({ label: `Lid now ${lid}`, kind: "tiny", path: `${ROOT}/lid`, body: () => ({ reservoir: one.key, lid, operator: ownName() }), line: () => labctl("inventory", "lid", one.key, lid, option("--operator", ownName())), done: `${one.key}: its lid is ${lid}`, then: again }),
       h("button", { type: "button", class: "button tiny", data: { labctl: labctl("inventory", "history", "--reservoir", one.key) }, on: { click: () => show(one.key, true) } }, "History")));
 }
 
