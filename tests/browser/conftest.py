@@ -157,7 +157,7 @@ class Seen:
         page = self.context.new_page()
         page.on("console", self._console)
         page.on("pageerror", lambda fault: self.said.append(f"script: {fault} {fault.stack}"))
-        page.set_default_timeout(8000)
+        page.set_default_timeout(15_000)
         page.goto(f"/#{path}")
         page.locator("#nav a, #token").first.wait_for(state="attached")
         return page

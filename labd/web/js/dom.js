@@ -35,10 +35,19 @@ function add(node, children) {
   }
 }
 
-/** The node with these children instead of its own. */
+const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+
+/** The node with these children instead of its own; who had the focus in it has it again on what is alike, else on the page. */
 export function fill(node, ...children) {
+  const held = node !== document.activeElement && node.contains(document.activeElement) ? document.activeElement : null;
+  const place = held ? [...node.querySelectorAll(FOCUSABLE)].indexOf(held) : -1;
   node.replaceChildren();
   add(node, children);
+  if (held && !held.isConnected) {
+    const next = node.querySelectorAll(FOCUSABLE)[place];
+    const isAlike = next?.tagName === held.tagName && next.textContent === held.textContent && !next.disabled;
+    (isAlike ? next : find("#main"))?.focus({ preventScroll: true });
+  }
   return node;
 }
 

@@ -1,6 +1,7 @@
 // Rows of the list of jobs: all of them by number, or those that pass a filter by cursor; both follow the events.
 
 import { get } from "./api.js";
+import { ENDED, stateAfter } from "./job_states.js";
 
 const BLOCK = 128;
 const BLOCKS_KEPT = 48;
@@ -9,13 +10,6 @@ const PAGE = 200;
 const STEP = 20_000; // numbers that one search looks at; grows where that is quick
 const STEP_MOST = 400_000;
 const ROWS_MOST = 20_000; // what a page that stays open for days keeps
-
-const STATES = {
-  "job.submitted": "queued", "job.started": "running", "job.resumed": "running", "job.waiting": "waiting", "job.cancelling": "cancelling",
-  "job.succeeded": "succeeded", "job.failed": "failed", "job.cancelled": "cancelled", "job.interrupted": "interrupted",
-  "job.retrying": "queued", "job.requeued": "queued", "job.retried": "queued", "job.released": "queued", "job.held": "queued",
-};
-const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
 
 /** What a row keeps of a job. */
 const slim = ({ id, task, state, args, attempt, max_attempts, queue, progress, hold, submitted_by, created_at, started_at, finished_at, error, tags, simulated, schedule, parent_id }) => ({
@@ -26,7 +20,7 @@ const same = (old, fresh) => (old && JSON.stringify(old) === JSON.stringify(fres
 
 /** A row after an event of its job. */
 function after(row, event) {
-  const state = STATES[event.kind] ?? row.state;
+  const state = stateAfter(event.kind) ?? row.state;
   const next = { ...row, state, attempt: event.data.attempt ?? row.attempt };
   if (event.kind === "job.progress") next.progress = { done: event.data.done, total: event.data.total, text: event.data.text };
   if (event.kind === "job.held") next.hold = { code: event.data.code, reason: event.data.reason };
@@ -192,7 +186,7 @@ export class FilteredJobs {
     let stranger = false, gone = false;
     for (const event of events) {
       const place = places.get(event.job_id);
-      if (place === undefined) { stranger ||= event.kind !== "job.progress" && (!states || states.has(STATES[event.kind])); continue; }
+      if (place === undefined) { stranger ||= event.kind !== "job.progress" && (!states || states.has(stateAfter(event.kind))); continue; }
       this.rows[place] = after(this.rows[place], event);
       gone ||= states !== null && !states.has(this.rows[place].state);
     }

@@ -35,7 +35,8 @@ export function dialog(title, content, { kind = "" } = {}) {
     document.removeEventListener("keydown", escape);
     if (document.querySelector("dialog[open]")) return;
     for (const one of document.querySelectorAll(BEHIND)) one.inert = false;
-    if (before?.isConnected) before.focus();
+    // What opened it may have been drawn anew meanwhile; the focus is then on the page, not nowhere.
+    (before?.isConnected ? before : find("#main")).focus({ preventScroll: true });
   });
   fill(node, kind ? content(close) : h("div", { class: "inside" }, h("h2", {}, title), content(close)));
   document.body.append(veil, node);

@@ -120,6 +120,7 @@ export async function show(force = false) {
   try {
     const node = await page.load(ctx);
     if (stopper.signal.aborted) return;
+    if (main.contains(document.activeElement)) document.activeElement.blur(); // a link of the page before
     fill(main, node);
     main.scrollTop = 0;
     if (document.activeElement?.closest?.("nav") || document.activeElement === document.body) main.focus({ preventScroll: true });

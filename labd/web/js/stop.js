@@ -96,6 +96,12 @@ export async function reset(wing, device) {
   });
 }
 
+/** The button for that on the page of the device; `only` names it in the line where there are several. */
+export const resetButton = (wing, device, only) => h("button", { type: "button", class: "button main", disabled: !may("operate"), data: { labctl: labctl(wing, "reset", only, "--by", "NAME", "--reason", "TEXT") }, on: { click: () => reset(wing, device) } }, "Reset the stop …");
+
+/** Who stopped it, why and when, and whether that was read back; null where nothing is latched. */
+export const latchOf = ({ latch, stop_confirmed: isConfirmed }) => (latch ? [`by ${latch.by ?? "?"}${latch.reason ? `: ${latch.reason}` : ""} `, ago(latch.at), isConfirmed ? ", read back" : ", NOT CONFIRMED"] : null);
+
 /** Bind the button and the chord. */
 export function bindStop() {
   find("#stop").addEventListener("click", () => stopAll("button"));

@@ -4,6 +4,8 @@ import { action, ask, labctl } from "../js/actions.js";
 import { get } from "../js/api.js";
 import { fill, h, keyed } from "../js/dom.js";
 import { ago, between, instant, lasting, pretty, span } from "../js/format.js";
+import { jobLog } from "../js/job_log.js";
+import { ENDED, stateAfter } from "../js/job_states.js";
 import { lanes } from "../js/lanes.js";
 import { copyButton } from "../js/line.js";
 import { badge, card, facts, fault, head, jobLink, progress, simulatedMark, told as worded } from "../js/parts.js";
@@ -12,10 +14,7 @@ import { go } from "../js/router.js";
 
 export const page = { path: "/jobs/:id", title: "Job" };
 
-const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
-const STATES = { "job.submitted": "queued", "job.started": "running", "job.resumed": "running", "job.waiting": "waiting", "job.cancelling": "cancelling", "job.retrying": "queued", "job.requeued": "queued", "job.retried": "queued" };
 const CHILDREN_MOST = 60;
-const LINES_MOST = 5000;
 
 export function load(ctx) {
   const id = Number(ctx.params.id);
@@ -132,9 +131,8 @@ const codeOf = (code) => (code ? [h("code", {}, code.file ?? ""), code.commit ? 
 function blocksOf(events, job, to) {
   const blocks = [];
   for (const event of events) {
-    const state = STATES[event.kind];
     const at = Date.parse(event.at);
-    const isEnd = ENDED.has(event.kind.replace("job.", ""));
+    const after = stateAfter(event.kind), isEnd = ENDED.has(after), state = isEnd ? null : after;
     if (!state && !isEnd) continue;
     const last = blocks.at(-1);
     if (last && !last.to) last.to = at;
@@ -166,36 +164,16 @@ function extraOf(event) {
   return [attempt && event.kind === "job.started" ? `try ${attempt}` : "", ...words].filter(Boolean).join(" · ");
 }
 
-/** The log, asked for behind its last line whenever the job says something, and while it goes on. */
+/** The log, asked for whenever the job says something, and while it goes on. */
 function followLog(ctx, id, box, none) {
-  let after = 0, going = false, again = false, ended = false;
-  async function more() {
-    if (going) { again = true; return; }
-    going = true;
-    try {
-      for (let page = { next: 1 }; page.next !== null && !ctx.signal.aborted;) {
-        page = await get(`/api/v1/jobs/${id}/logs`, { after, limit: 500 }, { signal: ctx.signal });
-        if (!page.lines.length) break;
-        after = page.lines.at(-1).id;
-        const follow = box.scrollTop + box.clientHeight > box.scrollHeight - 30;
-        box.hidden = false;
-        none.hidden = true;
-        box.append(...page.lines.map((line) => h("div", { class: line.level }, h("span", { class: "line-at" }, instant(line.at), line.attempt > 1 ? ` [${line.attempt}]` : ""), line.text)));
-        while (box.children.length > LINES_MOST) box.firstChild.remove();
-        if (follow) box.scrollTop = box.scrollHeight;
-      }
-    } catch (problem) {
-      if (!ctx.signal.aborted && problem.status !== 404) none.textContent = problem.message;
-    } finally {
-      going = false;
-      if (again) { again = false; more(); }
-    }
-  }
-  ctx.on("job.", (events) => { for (const event of events) if (event.job_id === id) { ended = ENDED.has(event.kind.replace("job.", "")); more(); break; } });
-  const beat = setInterval(() => { if (!ended && !document.hidden) more(); }, 1000);
+  let ended = false;
+  const log = jobLog(ctx, box, { began() { box.hidden = false; none.hidden = true; }, failed(text) { none.textContent = text; } });
+  log.of(id);
+  ctx.on("job.", (events) => { for (const event of events) if (event.job_id === id) { ended = ENDED.has(stateAfter(event.kind)); log.more(); break; } });
+  const beat = setInterval(() => { if (!ended && !document.hidden) log.more(); }, 1000);
   ctx.live(`/api/v1/jobs/${id}`, {}, (job) => { if (job && ENDED.has(job.state)) ended = true; });
   ctx.end(() => clearInterval(beat));
-  more();
+  log.more();
 }
 
 /** What the palette offers from anywhere. */

@@ -6,15 +6,15 @@ import { drawDeck, fromPlan, fromRun, fromSettings } from "../js/deck.js";
 import { fill, h } from "../js/dom.js";
 import { ago, bytes, count, lasting, span, words } from "../js/format.js";
 import { against, attention, eventsOf, gated, part, refusals } from "../js/gates.js";
+import { jobLog } from "../js/job_log.js";
+import { ENDED } from "../js/job_states.js";
 import { badge, card, facts, fault, head, jobLink, progress, simulatedMark, told } from "../js/parts.js";
-import { reset } from "../js/stop.js";
+import { latchOf, resetButton } from "../js/stop.js";
 import { may } from "../js/store.js";
 
 export const page = { path: "/ot2", title: "OT-2", group: "Lab", order: 20, icon: "robot", key: "o", wing: "ot2" };
 
 const LABELS = { run: "run a protocol", home: "home", pause: "pause", resume: "resume", lights: "lights", reset: "reset" };
-const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
-const LINES_MOST = 300;
 const FILE_BYTES_MOST = 4e6;
 
 export function load(ctx) {
@@ -47,7 +47,8 @@ function robot(ctx, name, several, events) {
   const lines = h("div", { class: "log", tabindex: "0", role: "log", "aria-label": `Log of the run on ${name}` });
   const known = { status: null, deck: null, plan: null, stock: [], lights: null };
   const post1 = (verb, body = {}) => ({ path: `/api/v1/ot2/${verb}`, body: { device: name, ...body }, line: labctl("ot2", verb, only) });
-  const log = follow(ctx, lines);
+  const log = jobLog(ctx, lines);
+  fill(lines, h("div", { class: "quiet" }, "No run of this labd has been seen here yet."));
 
   const drawTop = part((state, link, door, simulated, since) => fill(top, several ? h("h2", {}, name) : null, badge(state), simulatedMark(simulated), door ? badge("door open", "wait") : null, h("span", { class: "quiet small" }, `${words(link)} for `, since ? lasting(since) : "an unknown time")));
   const drawActions = part((status, lights) => {
@@ -60,7 +61,7 @@ function robot(ctx, name, several, events) {
       h("span", { class: "grow" }), lights === null ? null : badge(lights ? "lights on" : "lights off"),
       [true, false].map((on) => gate("lights", light(on))),
       action({ label: several ? `Stop ${name}` : "Stop the run", kind: "danger", path: "/api/v1/ot2/stop", body: { device: name, reason: "dashboard" }, line: labctl("ot2", "stop", only), done: (answer) => (answer.confirmed ? `${name}: stopped, read back` : `${name}: NOT CONFIRMED: ${answer.note}`) }),
-      status.stop_latched ? gate("reset", h("button", { type: "button", class: "button main", disabled: !may("operate"), data: { labctl: labctl("ot2", "reset", only, "--by", "NAME", "--reason", "TEXT") }, on: { click: () => reset("ot2", name) } }, "Reset the stop …")) : null);
+      status.stop_latched ? gate("reset", resetButton("ot2", name, only)) : null);
     fill(why, refusals(status, status.stop_latched ? LABELS : { ...LABELS, reset: "" }));
   });
   const drawNotes = part((items) => fill(notes, attention(items)));
@@ -68,7 +69,7 @@ function robot(ctx, name, several, events) {
     ["Robot", status.robot ? `${status.robot.name}, ${status.robot.model}` : "unknown"], ["Serial", status.robot?.serial], ["Software", status.robot ? `${status.robot.software}, API ${status.robot.api_levels.join(" to ")}` : null],
     ["Reached by", [status.driver, status.url ? [" ", h("code", {}, status.url)] : null]], ["Door", status.door_open === null ? "unknown" : status.door_open ? "open" : "closed"], ["Busy with", status.busy_job ? jobLink(status.busy_job) : null],
     ["Maintenance", status.maintenance_run], ["Problem", status.problem], ["Pipettes", known.deck?.pipettes?.map((one) => `${one.mount}: ${one.name}`).join(", ")],
-    ["Stopped", status.latch ? [`by ${status.latch.by ?? "?"}${status.latch.reason ? `: ${status.latch.reason}` : ""} `, ago(status.latch.at), status.stop_confirmed ? ", read back" : ", NOT CONFIRMED"] : null],
+    ["Stopped", latchOf(status)],
   ])));
   const drawRun = part((own, foreign, deck, job) => {
     const one = own ?? foreign;
@@ -144,32 +145,6 @@ function robot(ctx, name, several, events) {
 }
 
 const RUN_TONES = { idle: "", running: "busy", finishing: "busy", "stop-requested": "wait", paused: "wait", "blocked-by-open-door": "wait", "awaiting-recovery": "bad", "awaiting-recovery-paused": "bad", "awaiting-recovery-blocked-by-open-door": "bad", stopped: "bad" };
-
-/** The log of one job after another: {of(id), more()}. */
-function follow(ctx, box) {
-  let id = 0, after = 0, going = false;
-  fill(box, h("div", { class: "quiet" }, "No run of this labd has been seen here yet."));
-  return {
-    of(next) { id = next; after = 0; fill(box); },
-    async more() {
-      if (going || !id) return;
-      going = true;
-      const mine = id;
-      try {
-        for (let next = 1; next !== null && mine === id;) {
-          const pages = await get(`/api/v1/jobs/${mine}/logs`, { after, limit: 500 }, { signal: ctx.signal });
-          if (mine !== id || !pages.lines.length) break;
-          after = pages.lines.at(-1).id;
-          next = pages.next;
-          const isAtEnd = box.scrollTop + box.clientHeight > box.scrollHeight - 30;
-          box.append(...pages.lines.slice(-LINES_MOST).map((line) => h("div", { class: line.level }, h("span", { class: "line-at" }, ago(line.at)), line.text)));
-          while (box.children.length > LINES_MOST) box.firstChild.remove();
-          if (isAtEnd) box.scrollTop = box.scrollHeight;
-        }
-      } catch { /* the next look asks again */ } finally { going = false; }
-    },
-  };
-}
 
 // -- a protocol file, from here to the robot
 

@@ -5,8 +5,9 @@ import { lineChart } from "../js/charts.js";
 import { fill, h, keyed } from "../js/dom.js";
 import { ago, brief, count, lasting, words } from "../js/format.js";
 import { against, attention, eventsOf, gated, part, refusals } from "../js/gates.js";
+import { ENDED } from "../js/job_states.js";
 import { badge, card, facts, fault, figure, head, jobLink, progress, simulatedMark } from "../js/parts.js";
-import { reset } from "../js/stop.js";
+import { latchOf, resetButton } from "../js/stop.js";
 import { may } from "../js/store.js";
 
 export const page = { path: "/resort", title: "Resort", group: "Lab", order: 10, icon: "turn", key: "r", wing: "resort" };
@@ -14,7 +15,6 @@ export const page = { path: "/resort", title: "Resort", group: "Lab", order: 10,
 const LABELS = { activate_hotel: "hotels", move_to_angle: "move", go_home: "home", set_speed: "speed", hold: "hold", connect: "connect", configure: "configure", disconnect: "disconnect", reset: "reset" };
 const MOVING_MS = 250;
 const GAP_MS = 35000; // longer without a reading is a gap in the line
-const ENDED = new Set(["succeeded", "failed", "cancelled", "interrupted"]);
 
 export function load(ctx) {
   const list = h("div", { class: "stack" });
@@ -72,7 +72,7 @@ function carousel(ctx, name, several, where) {
       gate("connect", action({ label: "Connect", ...submit("connect", {}, labctl("resort", "connect", only)) })),
       gate("configure", action({ label: "Configure", sure: true, ...submit("connect", { configure: true }, labctl("resort", "connect", "--configure", only)) })),
       gate("disconnect", action({ label: "Disconnect", sure: true, ...submit("disconnect", {}, labctl("resort", "disconnect", only)) })),
-      status.stop_latched ? gate("reset", h("button", { type: "button", class: "button main", disabled: !may("operate"), data: { labctl: labctl("resort", "reset", only, "--by", "NAME", "--reason", "TEXT") }, on: { click: () => reset("resort", name) } }, "Reset the stop …")) : null,
+      status.stop_latched ? gate("reset", resetButton("resort", name, only)) : null,
       several ? action({ label: `Stop ${name}`, kind: "danger", path: "/api/v1/resort/stop", body: { device: name, reason: "dashboard" }, line: labctl("resort", "stop", only), done: (answer) => (answer.confirmed ? `${name}: torque off, read back` : `${name}: NOT CONFIRMED: ${answer.note}`) }) : null);
     fill(why, refusals(status, status.stop_latched ? LABELS : { ...LABELS, reset: "" }));
   });
@@ -82,7 +82,7 @@ function carousel(ctx, name, several, where) {
     ["Hotels", Object.entries(status.hotels).map(([hotel, deg]) => `${hotel} ${count(deg)}°`).join(", ")],
     ["Watchdog", watchdogText(status.watchdog)], ["Motor", status.model ? `${status.model}, firmware ${status.firmware}` : "unknown"], ["Port", h("code", {}, `${status.port}, ${count(status.baud_rate)} baud, id ${status.servo_id}`)],
     ["Claimed by", status.claimed_by ? JSON.stringify(status.claimed_by) : null], ["Activity", [words(status.activity), " since ", ago(status.activity_since)]],
-    ["Stopped", status.latch ? [`by ${status.latch.by ?? "?"}${status.latch.reason ? `: ${status.latch.reason}` : ""} `, ago(status.latch.at), status.stop_confirmed ? ", read back" : ", NOT CONFIRMED"] : null],
+    ["Stopped", latchOf(status)],
     ["Problem", status.problem], ["Motor errors", status.hardware_errors.join(", ")], ["Warnings", status.warnings.join("; ")],
     ["Last error", status.last_error ? [badge(status.last_error.code, "bad"), ` ${status.last_error.message} `, ago(status.last_error.at)] : null],
   ])));
