@@ -2,6 +2,8 @@
 
 Why a call that is cancelled or too late kills the child: nobody can tell how far a commit in it has come, and a child
 that goes on could commit after the next one has looked. The next call finds out what is in the table by its token.
+Why one that lost its cluster is killed as well: a Spark client keeps sessions, channels and retries of the lost one in
+the whole process, and stumbles over them when it should begin anew.
 """
 
 from __future__ import annotations
@@ -136,7 +138,11 @@ class EngineChild:
                 what = f"{missing[1]} is not installed in environment {self._environment}"
                 raise EnvironmentOff(f"{self._name}: {what}; {hint}", package=missing[1])
             raise TaskFailed(f"{self._name}: {verb}: {text}", verb=verb)
-        return _answer(told.result, hide)
+        try:
+            return _answer(told.result, hide)
+        except ClusterUnreachable:
+            await self._kill(worker, call)
+            raise
 
     async def _session(self) -> Worker:
         """The worker; started where there is none."""

@@ -58,6 +58,12 @@ class SparkKills:
         finally:
             self.close()
 
+    def end(self) -> None:
+        """Kill the child."""
+        if self._child is not None:
+            self._child.process.kill()
+        self.close()
+
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None
@@ -102,6 +108,7 @@ class SparkKills:
         except Refused as refused:
             assert refused.code == "cluster_unreachable", refused
             self.states["cluster lost"] += 1
+            self.end()  # as the daemon does (`labd.ingest.engine_child`)
             return None
         self._took_s = (self._took_s + time.monotonic() - begun) / 2
         return report

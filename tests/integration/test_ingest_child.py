@@ -40,6 +40,8 @@ def ask(verb, args):
     if verb == "refuse":
         text = "no commit with " + args["secrets"]["key"]
         return {"refusal": "table_conflict", "text": text, "details": {"tries": 3}}
+    if verb == "lost":
+        return {"refusal": "cluster_unreachable", "text": "the cluster is gone", "details": {}}
     if verb == "raise":
         raise ValueError(args["secrets"]["key"])
     if verb == "late":
@@ -103,6 +105,15 @@ async def test_a_cancelled_call_ends_the_process_and_the_next_has_another(state_
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+        assert is_gone(before)
+        assert await one.pid() != before
+
+
+async def test_a_process_that_lost_its_cluster_is_ended_and_the_next_call_has_another(state_dir: Path) -> None:
+    async with rig(state_dir) as one:
+        before = await one.pid()
+        with pytest.raises(ClusterUnreachable, match="the cluster is gone"):
+            await one.child.ask("lost", {}, 10.0)
         assert is_gone(before)
         assert await one.pid() != before
 
