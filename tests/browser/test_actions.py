@@ -67,10 +67,12 @@ def test_what_needs_a_person_is_settled_on_the_bench(lab: Lab, seen: Seen) -> No
     page.get_by_role("button", name="Seen", exact=True).click()
     dry.get_by_text("seen by anna").wait_for()
     lab.client.initialize_inventory({"red": 9000}, "anna", True, "filled")
-    dry.wait_for(state="detached", timeout=15_000)
     page.keyboard.press("g")
     page.keyboard.press("h")
     page.get_by_role("region", name="Alerts", exact=True).get_by_text("seen by anna: a known one").first.wait_for()
+    page.keyboard.press("g")
+    page.keyboard.press("b")
+    dry.wait_for(state="detached", timeout=30_000)
 
 
 def test_the_doctor_tells_findings_with_remedies(lab: Lab, seen: Seen) -> None:

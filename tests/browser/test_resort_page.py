@@ -60,7 +60,7 @@ def test_a_hotel_that_is_clicked_turns_to_the_door_before_the_eyes(lab: Lab, see
     left.get_by_text("left rests at 180 degrees, hotel C").wait_for(state="attached")
     turned = left.locator("svg > .turning").evaluate("(node) => node.style.transform")
     assert abs(float(re.findall(r"-?[\d.]+", turned)[0])) == pytest.approx(180, abs=1.5)
-    assert left.locator(".list li", has_text="activate hotel hotel=C").get_by_text("succeeded").count() == 1
+    left.locator(".list li", has_text="activate hotel hotel=C").get_by_text("succeeded").wait_for()
     assert _carousel(page, "right").get_by_role("button", name="Hotel P1, at the door").count() == 1
 
 
