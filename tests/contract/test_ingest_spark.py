@@ -152,8 +152,15 @@ def test_what_cannot_be_connected_to_is_told_at_once(server: ConnectServer, tmp_
         child.close()
 
 
-def test_nothing_is_twice_or_missing_when_child_or_server_are_killed(server: ConnectServer, tmp_path: Path) -> None:
-    figures = SparkKills(tmp_path, Random(SEED), server).play(4, 3)
+@pytest.mark.timeout(420)
+def test_nothing_is_twice_or_missing_when_child_or_server_are_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    own = ConnectServer(folder, TOKEN)
+    try:
+        figures = SparkKills(tmp_path, Random(SEED), own.start()).play(4, 3)
+    finally:
+        own.kill()
     assert figures["kills"]["child"] and figures["kills"]["server"]
 
 

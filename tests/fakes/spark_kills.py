@@ -104,6 +104,7 @@ class SparkKills:
             report: dict[str, Any] = self.rig.ask("load", batch=batch)
         except (EOFError, BrokenPipeError):
             self.states["child lost"] += 1
+            self.end()  # it may not be known yet that it has ended
             return None
         except Refused as refused:
             assert refused.code == "cluster_unreachable", refused
