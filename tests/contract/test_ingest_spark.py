@@ -158,7 +158,7 @@ def test_nothing_is_twice_or_missing_when_child_or_server_are_killed(tmp_path: P
     folder.mkdir()
     own = ConnectServer(folder, TOKEN)
     try:
-        figures = SparkKills(tmp_path, Random(SEED), own.start()).play(4, 3)
+        figures = SparkKills(tmp_path, Random(SEED), own.start()).play(3, 2)
     finally:
         own.kill()
     assert figures["kills"]["child"] and figures["kills"]["server"]
