@@ -126,7 +126,7 @@ async def test_names_that_the_settings_lack_are_refused(state_dir: Path) -> None
 
 async def test_a_definition_that_could_not_be_read_back_is_refused(state_dir: Path) -> None:
     async with LedgerHouse(state_dir).open() as house:
-        with pytest.raises(BadRequest, match="destination.table: 'no-identifier'"):
+        with pytest.raises(BadRequest, match=r"destination\.table: 'no-identifier'"):
             house.book.create(definition(destination=Destination(table="no-identifier")), ANNA)
 
 
