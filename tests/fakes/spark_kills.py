@@ -125,7 +125,8 @@ class SparkKills:
 
     def _written(self, names: int) -> list[dict[str, Any]]:
         """Some files, new or written again, as they are listed now."""
-        paths = self._random.sample([f"f{number}.jsonl" for number in range(names)], self._random.randint(1, 3))
+        count = self._random.randint(1, min(3, names))
+        paths = self._random.sample([f"f{number}.jsonl" for number in range(names)], count)
         known = {path for path in paths if (self.rig.inbox / path).exists()}
         for path in paths:
             rows = [self._next_row() for _ in range(self._random.randint(0 if path in known else 1, 3))]
