@@ -1,0 +1,164 @@
+"""The daemon under test: `labd run` as a process of its own, with what it leaves behind when it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from tests.acceptance.processes import ROOT, environment, script
+from tests.acceptance.waiting import eventually
+from tests.bench.raw_http import Caller
+
+READY_S = 90.0
+END_S = 60.0
+ORPHANS_S = 20.0
+ANSWER_S = 5.0
+
+
+class ChaosDaemon:
+    """Satisfies `DaemonUnderTest`; may be killed and started as often as one likes.
+
+    Args:
+        folder: State, socket, settings and log.
+
+    Attributes:
+        breaches: Processes that outlived a daemon, and daemons that did not end or begin; read by the rounds.
+        ready_s: How long each start took, seconds.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.socket = folder / "labd.sock"
+        self.config = folder / "labd.toml"
+        self.log = folder / "labd.log"
+        self.environment: dict[str, str] = {}
+        self.breaches: list[str] = []
+        self.ready_s: list[float] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._known: dict[int, float] = {}
+
+    @property
+    def pid(self) -> int | None:
+        """Of the daemon that runs; None after it died, whoever ended it."""
+        if self._process is not None and self._process.poll() is not None:
+            self._gone()
+        return None if self._process is None else self._process.pid
+
+    def configure(self, settings: str) -> None:
+        """Write the settings file; its first lines say where things are."""
+        self.config.write_text(f'runtime_dir = "{self.folder}/run"\n{settings}')
+
+    def start(self) -> None:
+        """Begin and wait until it says that it is ready; nothing happens if it runs.
+
+        Raises:
+            RuntimeError: It ended, or did not come up; has the end of its log.
+        """
+        if self.pid is not None:
+            return
+        words = ["run", "--config", str(self.config), "--state", str(self.state), "--socket", str(self.socket)]
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*script("labd"), *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**environment(self.folder), **self.environment}, start_new_session=True,
+            )  # fmt: skip
+        eventually(self.answers, READY_S, "the daemon's readiness")
+        self.ready_s.append(time.monotonic() - began)
+
+    def answers(self) -> bool:
+        """Whether it serves.
+
+        Raises:
+            RuntimeError: It has ended.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            code = self._process.returncode
+            self._gone()
+            raise RuntimeError(f"the daemon ended with {code}; its log ends with\n{self.end_of_log()}")
+        with Caller(self.socket, ANSWER_S) as caller:
+            return caller.ask("GET", "/healthz")[0] == 200
+
+    def kill(self) -> None:
+        """SIGKILL to the daemon alone, and wait until it is gone; its workers are left to find out."""
+        self._note_children()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._gone()
+
+    def stop(self) -> None:
+        """SIGTERM, and wait until it has ended; one that does not is killed, and that is a breach."""
+        if self.pid is None or self._process is None:
+            return
+        self._note_children()
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            code = self._process.wait(END_S)
+            if code:
+                self.breaches.append(f"SIGTERM ended the daemon with {code}")
+        except subprocess.TimeoutExpired:
+            self.breaches.append(f"the daemon did not end within {END_S:g} s of SIGTERM")
+            self._process.kill()
+            self._process.wait()
+        self._gone()
+
+    def signal(self, number: int) -> None:
+        """Any other signal, without waiting."""
+        if self.pid is not None and self._process is not None:
+            self._process.send_signal(number)
+
+    def children(self) -> list[int]:
+        """Process ids below it, at any depth."""
+        try:
+            return [] if self.pid is None else [one.pid for one in psutil.Process(self.pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def orphans(self, within_s: float = ORPHANS_S) -> list[str]:
+        """Children of dead daemons that are still there after so long; each is told once and then killed."""
+        left = []
+        for pid, created in self._known.items():
+            try:
+                process = psutil.Process(pid)
+                if process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE:
+                    left.append(process)
+            except psutil.NoSuchProcess:
+                continue
+        self._known.clear()
+        _, alive = psutil.wait_procs(left, within_s)
+        told = []
+        for process in alive:
+            try:
+                told.append(f"{process.pid} {' '.join(process.cmdline()[:6])} outlives its daemon by {within_s:g} s")
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        return told
+
+    def usage(self) -> psutil.Process:
+        """The process, to be measured."""
+        return psutil.Process(self.pid)
+
+    def end_of_log(self, size: int = 3000) -> str:
+        """What it said last."""
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - size))
+            return log.read().decode(errors="replace")
+
+    def _note_children(self) -> None:
+        for pid in self.children():
+            try:
+                self._known[pid] = psutil.Process(pid).create_time()
+            except psutil.NoSuchProcess:
+                continue
+
+    def _gone(self) -> None:
+        self._process = None
