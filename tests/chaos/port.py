@@ -2,6 +2,12 @@
 
 A round is: the workload runs; one fault strikes; it is taken back; the daemon (restarted where it died) is asked again
 for what it never answered; when all is at rest, every witness holds the promises against what the workload knows.
+
+Where they come from: `parties.parties(folder, graph="neo4j")` -> dict[str, Party] by name (`graph="embedded"`: without
+the server), each with `settings()`; their texts together are all the tables of `labd.toml` that the five wings, MQTT
+and MongoDB need. `witnesses.witnesses()` -> list[Witness]. What the workload feeds goes through the parties, since they
+keep what was fed: `carousel.next_goal_deg()`, `robot.next_protocol()`, `objects.put()`, `neo4j.lay_down()`.
+The broker's requests come from a `Watching` witness of its own, with no help of the workload.
 """
 
 from __future__ import annotations
@@ -10,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 
 class Party(Protocol):
@@ -121,5 +127,17 @@ class Witness(Protocol):
         """Every breach, each a sentence with its numbers; empty if the promise holds.
 
         Args:
-            told: What the workload was answered so far, see `workload.Told`.
+            told: What the workload was answered so far, see `workload.Told`. `told["at_rest"]` is true where nothing
+                is under way or owed any more; only then what must arrive in the end is held to have arrived.
         """
+
+
+@runtime_checkable
+class Watching(Witness, Protocol):
+    """A witness that also looks, or asks, all the time between `begin` and `end`."""
+
+    def begin(self, world: World) -> None:
+        """After the daemon's first start."""
+
+    def end(self) -> None:
+        """Before the last look: no more requests from now on, those under way get their answers still."""
