@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from labd import mqtt_messages as messages
+from labd.api.access import grant
 from labd.clock import Clock, iso
 from labd.engine import admission
 from labd.engine.engine import Engine
@@ -144,11 +145,12 @@ class MqttDoor:
             raise NotAuthenticated(
                 f"mqtt user {user[:80]} has no scopes here; name the user under [mqtt.users]", user=user
             )
-        if "operate" not in scopes:
+        granted = grant(scopes)
+        if "operate" not in granted:
             raise ScopeMissing(
                 f"mqtt user {user} lacks the scope operate; see [mqtt.users]", scope="operate", user=user
             )
-        return Caller(f"mqtt:{user}", frozenset(scopes), "mqtt")
+        return Caller(f"mqtt:{user}", granted, "mqtt")
 
     async def _stop(self, spec: StopSpec, user: str, delivery: Delivery) -> None:
         """Stop first, whatever else is wrong with the request; the same press delivered twice is one stop."""
