@@ -21,7 +21,7 @@ class Told:
 
     Attributes:
         trace: JSON lines that task bodies wrote outside the state folder: `{"kind": "start" | "drew" | "end", "key",
-            "attempt", "pid", "mono", ...}`; a `drew` line has `reservoir` and `volume_ul`, and stands for liquid that
+            "job", "pid", "mono", ...}`; a `drew` line has `reservoir` and `volume_ul`, and stands for liquid that
             has moved. It is written after `consume` returned and before anything else.
         asked: Submissions by idempotency key: `{"task", "args"}`.
         acknowledged: Job ids by key, each of an answer that came whole.
@@ -35,6 +35,8 @@ class Told:
         answers: Questions by the job that asked: the answer that was acknowledged.
         latched: Whether a stop is latched, as last acknowledged; None while a request about it is unanswered.
         latch_spans: [moment of an acknowledged stop, moment before its reset was asked], seconds of CLOCK_MONOTONIC.
+        refused: Keys that were asked once and refused: nothing of them may exist.
+        at_rest: Nothing is under way or owed any more.
         broken: Answers that no fault explains, each a sentence: a 500, a refusal that must not be.
         counts: Requests by what came of them.
     """
@@ -51,6 +53,8 @@ class Told:
     answers: dict[int, Any] = field(default_factory=dict)
     latched: bool | None = False
     latch_spans: list[list[float]] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    at_rest: bool = False
     broken: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -77,9 +81,11 @@ class Told:
             if before != job_id:
                 self.broken.append(f"{key}: acknowledged as job {before}, and asked again as job {job_id}")
 
-    def refuse(self, key: str) -> None:
-        """It was refused: nothing of it may exist."""
+    def refuse(self, key: str, asked_once: bool) -> None:
+        """It was refused; what was asked before and not answered may exist all the same."""
         with self.lock:
+            if asked_once:
+                self.refused.add(key)
             self.asked.pop(key, None)
             self.draws.pop(key, None)
             self.runs.pop(key, None)
