@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from labd.engine import rows, store
+from labd.engine import rows, storable, store
 from labd.engine.job import Job
 from labd.engine.store import RowWriter
 
@@ -40,8 +40,8 @@ class Group:
     """What one transaction will hold."""
 
     __slots__ = (
-        "admitted", "admitted_starts", "dirty", "events", "landed", "refusal", "rows", "started", "starts",
-        "statements",
+        "admitted", "admitted_starts", "dirty", "events", "landed", "refusal", "rows", "salvaged", "started",
+        "starts", "statements",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,6 +51,7 @@ class Group:
         self.starts: list[Callable[[bool], None]] = []
         self.admitted_starts: list[Callable[[bool], None]] = []
         self.events: list[Event] = []
+        self.salvaged: list[Event] = []  # on disk already, one by one
         self.rows: dict[str, list[tuple[Any, ...]]] = {}
         self.statements: list[Statement] = []
         self.landed: asyncio.Future[None] = loop.create_future()
@@ -67,12 +68,12 @@ _start_jobs = store.row_writer(rows.START, 4, rows.OF_JOB)
 _start_jobs_of_code = store.row_writer(rows.START_OF_CODE, 5, rows.OF_JOB)
 _succeed_jobs = store.row_writer(rows.SUCCEED, 4, rows.OF_JOB)
 _write_events = store.insert_writer("events", ("seq", "at", "kind", "job_id", "data"))
-_encode = msgspec.json.Encoder().encode
+_encode = storable.encoded
 
 
 def single(
     loop: asyncio.AbstractEventLoop, job: Job | None = None, statement: Statement | None = None,
-    row: tuple[str, tuple[Any, ...]] | None = None,
+    row: tuple[str, tuple[Any, ...]] | None = None, event: Event | None = None,
 ) -> Group:  # fmt: skip
     """A group of one row."""
     group = Group(loop)
@@ -82,6 +83,8 @@ def single(
         group.dirty[job.id] = job
     if statement is not None:
         group.statements.append(statement)
+    if event is not None:
+        group.events.append(event)
     return group
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from labd.engine import storable
 from labd.engine.job import Caller, Job, JobError
 from labd.engine.registry import TaskSpec
 from labd.engine.steps import Step, Suspended
@@ -93,7 +94,11 @@ async def attempt(spec: TaskSpec, context: InlineContext) -> Outcome:
                 result = await spec.function(context, **job.args)
         if result is None:
             return DONE
-        _encode(result)
+        problem = storable.fault_of(result)
+        if problem is not None:
+            _encode(result)  # raises what is wrong with it, save where it is only nested too deep
+            message = f"{job.task} (job {job.id}) returned what cannot be kept: {problem}"
+            return Outcome(error=JobError("task_failed", message, "NotJson"))
         return Outcome(result=result)
     except asyncio.CancelledError:
         return Outcome(cancelled=True)

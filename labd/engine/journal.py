@@ -28,6 +28,9 @@ log = structlog.get_logger()
 RETRY_S = 0.5
 PROBE_SIZE_BYTES = 65_536
 PATIENCE_S = 0.004
+# Rows that no second try makes writable. Why more than what the database refuses: a text or a number that cannot be
+# bound or encoded fails before it gets there, and must not take the writer, and with it every promise, along.
+UNWRITABLE = (sqlite3.IntegrityError, sqlite3.DataError, ArithmeticError, RecursionError, TypeError, ValueError)
 
 
 class Journal:
@@ -238,9 +241,12 @@ class Journal:
         self._busy = True
         self._idle.clear()
         started = self._pushed_at = self._clock.monotonic()
-        writer.start(
-            Batch(group, self._queries, self._writers).write, lambda fault: self._written(group, fault, started)
-        )
+        try:
+            batch = Batch(group, self._queries, self._writers)
+        except UNWRITABLE as fault:
+            self._written(group, fault, started)
+            return
+        writer.start(batch.write, lambda fault: self._written(group, fault, started))
 
     def _written(self, group: Group, fault: BaseException | None, started: float) -> None:
         if fault is not None:
@@ -263,11 +269,12 @@ class Journal:
         self.commits += 1
 
     def _landed(self, group: Group) -> None:
-        if group.events:
-            self.durable_seq = max(self.durable_seq, group.events[-1].seq)
+        events = [*group.salvaged, *group.events] if group.salvaged else group.events
+        if events:
+            self.durable_seq = max(self.durable_seq, events[-1].seq)
         for launch in group.starts:
             launch(True)
-        self.on_committed(group.events)
+        self.on_committed(events)
         self._land(group)
 
     @staticmethod
@@ -303,10 +310,14 @@ class Journal:
         writer = self._writer
         assert writer is not None
         while True:
-            if isinstance(fault, sqlite3.IntegrityError):
+            if isinstance(fault, UNWRITABLE):
                 log.critical("journal.failed", problem=str(fault), exc_info=fault)
                 self._refuse(group, Conflict(f"the database refused a row: {fault}; this is a defect of labd"))
-                await self._salvage(group)
+                try:
+                    await self._salvage(group)
+                except (sqlite3.Error, OSError) as again:
+                    fault = again
+                    continue
             elif isinstance(fault, sqlite3.Error | OSError):
                 self._became_full(fault)
                 self._refuse(group, self._store_full())
@@ -324,7 +335,7 @@ class Journal:
             started = self._clock.monotonic()
             try:
                 await writer.run(Batch(group, self._queries, self._writers).write)
-            except (sqlite3.Error, OSError) as again:
+            except (sqlite3.Error, OSError, *UNWRITABLE) as again:
                 fault = again
                 continue
             self._measure(started)
@@ -370,27 +381,37 @@ class Journal:
             group.statements.append(Statement("delete_fact", ("probe",)))
 
     async def _salvage(self, group: Group) -> None:
-        """After a refused row: write each row alone and drop, loudly, what the database will not have."""
-        writer, loop = self._writer, self._loop
-        assert writer is not None and loop is not None
-        for job in list(group.dirty.values()):
-            try:
-                await writer.run(Batch(single(loop, job=job), self._queries, self._writers).write)
-            except sqlite3.IntegrityError as fault:
-                log.critical("journal.failed", job_id=job.id, state=job.state, problem=str(fault))
+        """After a refused row: write each row alone and drop, loudly, what cannot be written.
+
+        What is written leaves the group, so a disk that fills up meanwhile loses and doubles nothing.
+        """
+        loop = self._loop
+        assert loop is not None
+        while group.dirty:
+            job = next(iter(group.dirty.values()))
+            await self._write_alone(single(loop, job=job), job_id=job.id, state=job.state)
             del group.dirty[job.id]
-        for table, row in [(table, row) for table, found in group.rows.items() for row in found]:
-            try:
-                await writer.run(Batch(single(loop, row=(table, row)), self._queries, self._writers).write)
-            except sqlite3.IntegrityError as fault:
-                log.critical("journal.failed", table=table, problem=str(fault))
-        group.rows.clear()
-        for statement in list(group.statements):
-            try:
-                await writer.run(Batch(single(loop, statement=statement), self._queries, self._writers).write)
-            except sqlite3.IntegrityError as fault:
-                log.critical("journal.failed", statement=statement.name, problem=str(fault))
-            group.statements.remove(statement)
+        while group.rows:
+            table, rows_of_table = next(iter(group.rows.items()))
+            while rows_of_table:
+                await self._write_alone(single(loop, row=(table, rows_of_table[0])), table=table)
+                del rows_of_table[0]
+            del group.rows[table]
+        while group.statements:
+            statement = group.statements[0]
+            await self._write_alone(single(loop, statement=statement), statement=statement.name)
+            del group.statements[0]
+        while group.events:
+            event = group.events[0]
+            await self._write_alone(single(loop, event=event), kind=event.kind, seq=event.seq)
+            group.salvaged.append(group.events.pop(0))
+
+    async def _write_alone(self, group: Group, **facts: Any) -> None:
+        assert self._writer is not None
+        try:
+            await self._writer.run(Batch(group, self._queries, self._writers).write)
+        except UNWRITABLE as fault:
+            log.critical("journal.failed", problem=str(fault), **facts)
 
     async def _pause(self) -> None:
         """Wait out the retry time; staged work does not shorten it."""

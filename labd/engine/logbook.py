@@ -7,6 +7,7 @@ killed daemon loses what came within `FLUSH_S`. On a full disk lines are dropped
 from __future__ import annotations
 
 import asyncio
+import math
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 import structlog
 
 from labd.engine import sql, store
+from labd.engine.storable import mended
 from labd.engine.views import LogLine
 
 log = structlog.get_logger()
@@ -57,10 +59,12 @@ class Logbook:
 
     def add_line(self, job_id: int, at: float, attempt: int, level: str, text: str) -> None:
         """One line of a job's log; longer ones are cut at 8,192 characters."""
-        self._add(self._lines, (job_id, at, attempt, level, text[:LINE_LIMIT]))
+        self._add(self._lines, (job_id, at, attempt, mended(level), mended(text[:LINE_LIMIT])))
 
     def add_reading(self, at: float, subject: str, name: str, value: float) -> None:
-        """One measured value, such as a motor's temperature."""
+        """One measured value, such as a motor's temperature; what is no number is left out."""
+        if not math.isfinite(value):
+            return  # SQLite takes it for NULL, and the row would take all that are written with it along
         self._add(self._readings, (at, subject, name, value))
 
     def _add(self, buffer: list[tuple[Any, ...]], row: tuple[Any, ...]) -> None:

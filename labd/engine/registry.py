@@ -14,6 +14,7 @@ from typing import Any, Protocol, get_type_hints
 
 import msgspec
 
+from labd.engine import storable
 from labd.engine.job import Caller, Effect, Job
 from labd.engine.steps import Step
 from labd.errors import InvalidArguments, UnknownTask
@@ -205,6 +206,11 @@ class Registry:
         Raises:
             InvalidArguments: Names the argument and the limit it breaks.
         """
+        problem = storable.fault_of(args) if args else None
+        if problem is not None:
+            raise InvalidArguments(
+                f"{spec.name}: its arguments cannot be kept: {problem}", task=spec.name, problem=problem
+            )
         try:
             msgspec.convert(args, self._schemas[spec.name], strict=True)
         except msgspec.ValidationError as fault:

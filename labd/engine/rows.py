@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from labd.engine import storable
 from labd.engine.job import Hold, Job, JobError, JobState, Progress
 
-_encode = msgspec.json.Encoder().encode
+_encode = storable.encoded
 _error = msgspec.json.Decoder(JobError).decode
 _hold = msgspec.json.Decoder(Hold).decode
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -83,8 +82,5 @@ def decode(line: bytes) -> Message:
     """
     try:
         return _decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        try:
-            return msgspec.convert(json.loads(line), Message)  # lone surrogates and the like
-        except (ValueError, msgspec.MsgspecError) as fault:
-            raise ValueError(str(fault)) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as fault:
+        raise ValueError(str(fault)) from None
