@@ -9,7 +9,7 @@ not all rounds of one: what else the machine does comes and goes, and hits all o
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import tempfile
 import time
@@ -43,9 +43,8 @@ def run(peers: list[Peer], sizes: measure.Sizes, rounds: int, folder: Path | Non
                     rows[peer.key] = {"failed": str(fault).splitlines()[0]}
                     continue
             one = found[peer.key][-1]
-            say(
-                f"{number + 1}/{rounds} {peer.title}: {one['end_to_end_per_s']:.0f}/s, {time.monotonic() - begin:.0f} s"
-            )
+            took_s = time.monotonic() - begin
+            say(f"{number + 1}/{rounds} {peer.title}: {one['end_to_end_per_s']:.0f}/s, {took_s:.0f} s")
     for peer in peers:
         look = install.look(peer, pythons[peer.key])
         facts = {
@@ -55,7 +54,7 @@ def run(peers: list[Peer], sizes: measure.Sizes, rounds: int, folder: Path | Non
         measured = measure.summary(found[peer.key]) if found[peer.key] else {}
         rows[peer.key] = {**facts, **rows.get(peer.key, {}), **measured}
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": machine(), "jobs": sizes.jobs, "peers": rows,
     }  # fmt: skip
 

@@ -26,7 +26,8 @@ import importlib.metadata as m, json, os
 dists = [d for d in m.distributions() if d.metadata["Name"].lower() not in ("pip", "setuptools", "wheel")]
 size = sum(os.path.getsize(p) for d in dists for f in d.files or () if (p := str(f.locate())) and os.path.isfile(p)
            and not p.endswith(".pyc"))
-print(json.dumps({"packages": len(dists), "megabytes": size / 1e6, "versions": {d.metadata["Name"]: d.version for d in dists}}))
+versions = {d.metadata["Name"]: d.version for d in dists}
+print(json.dumps({"packages": len(dists), "megabytes": size / 1e6, "versions": versions}))
 """
 
 

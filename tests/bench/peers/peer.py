@@ -87,7 +87,7 @@ class Peer:
         dropped = ("LABD_", "PREFECT_", "VIRTUAL_ENV", "PYTHON")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         ours = {
-            "PYTHONPATH": str(APPS), "PYTHONDONTWRITEBYTECODE": "", "PEERS_FOLDER": str(place.folder), "PEERS_APPS": str(APPS),
+            "PYTHONPATH": str(APPS), "PEERS_FOLDER": str(place.folder), "PEERS_APPS": str(APPS),
             "PEERS_STAMPS": str(place.stamps), "HOME": str(place.folder), "DO_NOT_TRACK": "1",
         }  # fmt: skip
         path = f"{place.python.parent}{os.pathsep}{kept.get('PATH', '')}"

@@ -18,18 +18,19 @@ import random
 import socket
 import sys
 import time
+from pathlib import Path
 
 LOOK_S = 0.004
 LIMIT_S = 300.0
 
 
 class Stamps:
-    """What the bodies tell: one datagram each with a word and the nanoseconds of CLOCK_MONOTONIC of their first line."""
+    """What the bodies tell: a datagram each, a word and the nanoseconds of CLOCK_MONOTONIC of their first line."""
 
     def __init__(self, path: str) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(path)
-        os.chmod(path, 0o666)
+        Path(path).chmod(0o666)
 
     def next(self, word: str, limit_s: float) -> int | None:
         """When the next body of this word began; None where none begins in time."""
@@ -64,7 +65,7 @@ class Driver:
                     raise
                 time.sleep(LOOK_S)
         began = self._began(handle)
-        self._until(lambda: self._app.state(handle) in self._app.ENDED)
+        self._until_ended(handle)
         return {"body_at": began / 1e9, "result_at": time.monotonic()}
 
     def _began(self, handle) -> int:
@@ -74,6 +75,9 @@ class Driver:
         if at is None:
             raise RuntimeError(f"no body began within {LIMIT_S:.0f} s")
         return at
+
+    def _until_ended(self, handle) -> None:
+        self._until(lambda: self._app.state(handle) in self._app.ENDED)
 
     def _until(self, holds) -> None:
         deadline = time.monotonic() + LIMIT_S
@@ -116,7 +120,7 @@ class Driver:
             begin = time.monotonic_ns()
             handle = self._app.submit_stamp()
             found.append((self._began(handle) - begin) / 1e9)
-            self._until(lambda: self._app.state(handle) in self._app.ENDED)
+            self._until_ended(handle)
         return {"starts_s": found}
 
     def hold(self, seconds: float) -> dict:

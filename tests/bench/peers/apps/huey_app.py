@@ -8,7 +8,7 @@ import sqlite3
 import bodies
 from huey import SqliteHuey
 
-PATH = os.path.join(os.environ["PEERS_FOLDER"], "huey.db")
+PATH = f"{os.environ['PEERS_FOLDER']}/huey.db"
 ENDED = ("done",)
 huey = SqliteHuey("peers", filename=PATH, fsync=True, journal_mode="wal", store_none=True)
 _reader = sqlite3.connect(PATH, isolation_level=None)

@@ -11,7 +11,7 @@ ENDED = ("succeeded", "failed", "interrupted", "cancelled")
 PREFIX = os.environ.get("PEERS_TASKS", "")
 LIST = 500
 _client = Client(f"unix:{os.environ['PEERS_SOCKET']}")
-_database = os.path.join(os.environ["PEERS_FOLDER"], "state", "labd.db")
+_database = f"{os.environ['PEERS_FOLDER']}/state/labd.db"
 _reader = None
 
 
