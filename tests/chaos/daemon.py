@@ -13,6 +13,7 @@ import psutil
 from tests.acceptance.processes import ROOT, environment, script
 from tests.acceptance.waiting import eventually
 from tests.bench.raw_http import Caller
+from tests.chaos.pause import pause
 
 READY_S = 90.0
 END_S = 60.0
@@ -62,15 +63,25 @@ class ChaosDaemon:
         """
         if self.pid is not None:
             return
-        words = ["run", "--config", str(self.config), "--state", str(self.state), "--socket", str(self.socket)]
         began = time.monotonic()
+        self._spawn()
+        eventually(self.answers, READY_S, "the daemon's readiness")
+        self.ready_s.append(time.monotonic() - began)
+
+    def begin(self, after_s: float) -> None:
+        """Begin, and be killed after so long, ready or not."""
+        if self.pid is None:
+            self._spawn()
+        pause(after_s)
+        self.kill()
+
+    def _spawn(self) -> None:
+        words = ["run", "--config", str(self.config), "--state", str(self.state), "--socket", str(self.socket)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*script("labd"), *words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**environment(self.folder), **self.environment}, start_new_session=True,
             )  # fmt: skip
-        eventually(self.answers, READY_S, "the daemon's readiness")
-        self.ready_s.append(time.monotonic() - began)
 
     def answers(self) -> bool:
         """Whether it serves.

@@ -11,9 +11,10 @@ from tests.bench.raw_http import Caller
 from tests.chaos.hands import Hand, Person, Submitter
 from tests.chaos.hands_data import Filer, Librarian
 from tests.chaos.hands_devices import Pipettor, Turner
+from tests.chaos.pause import pause
 from tests.chaos.port import World
 from tests.chaos.told import Told
-from tests.chaos.world import STOCK_UL, TRACE, pause
+from tests.chaos.world import STOCK_UL, TRACE
 
 ANSWER_S = 15.0
 AGAIN_S = 0.05

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -20,12 +19,6 @@ SCHEDULE = "beat"
 SCHEDULE_S = 2.0
 STOCK_UL = 10_000_000.0
 WELL_KNOWN = ("carousel", "robot", "broker", "mongodb", "neo4j", "objects")
-_never = threading.Event()
-
-
-def pause(seconds: float) -> None:
-    """Let time pass: a fault that lasts, a life that is lived for a while."""
-    _never.wait(seconds)
 
 
 def build(folder: Path, parties: Mapping[str, Party], seed: int) -> World:
@@ -48,7 +41,7 @@ def settings(folder: Path, parties: Mapping[str, Party]) -> str:
     text += toml("tasks", folders=[str(PANTRY)], poll_s=0)
     text += toml("env.default", simulated=True, size=4, warm=2, grace_s=1.0)
     text += toml("env.default.variables", CHAOS_TRACE=str(folder / TRACE))
-    text += toml("inventory", simulated=True, threshold_ul=0, capacity_ul=STOCK_UL, tick_s=5, low_ul=1)
+    text += toml("inventory", simulated=True, threshold_ul=0, capacity_ul=10 * STOCK_UL, tick_s=5, low_ul=1)
     text += "".join(toml(f"inventory.reservoir.{name}", evaporation_rate_ul_per_hour=0) for name in ("red", "yellow"))
     text += toml(f"schedule.{SCHEDULE}", task="echo", args={}, interval_s=SCHEDULE_S).replace(
         "args = {}", f'args = {{ key = "{SCHEDULE}" }}'

@@ -1,0 +1,95 @@
+"""A thousand rounds of harm, or half an hour of work without any; the seed is printed, 1 is the code of a broken promise.
+
+python -m tests.chaos --rounds 1000 --seed 7
+python -m tests.chaos --rounds 20 --seed 7 --fault power_loss --fault kill_daemon
+python -m tests.chaos --soak 30
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from tests.chaos import cast
+from tests.chaos.rounds import Lab
+
+ROUNDS_A_LAB = 100
+BEGAN = time.monotonic()
+
+
+def main() -> int:
+    """Play and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(2**31))
+    parser.add_argument("--fault", action="append", default=[], help="only this one; may be said several times")
+    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="no faults; memory and files stay flat")
+    parser.add_argument("--keep", action="store_true", help="leave the folders where no promise was broken, too")
+    given = parser.parse_args()
+    say(f"seed {given.seed}")
+    problems: list[str] = []
+    labs: list[dict[str, Any]] = []
+    for number, rounds in enumerate(portions(given.rounds)):
+        found, figures = one_lab(rounds, given.seed + number, given.fault, given.keep)
+        problems += found
+        labs.append(figures)
+    print(json.dumps({"bench": "chaos", "seed": given.seed, "rounds": given.rounds, **summed(labs)}, indent=1))
+    for each in problems:
+        print(f"BROKEN {each}")
+    print(f"{len(problems)} promises broken in {given.rounds} rounds, {time.monotonic() - BEGAN:.0f} s")
+    return 1 if problems else 0
+
+
+def one_lab(rounds: int, seed: int, chosen: list[str], keep: bool) -> tuple[list[str], dict[str, Any]]:
+    """So many rounds in a folder of their own, which stays where a promise was broken."""
+    folder = Path(tempfile.mkdtemp(prefix="labd-"))
+    lab = Lab(folder, seed, chosen, cast.parties(folder), say)
+    lab.play(rounds)
+    for name, why in lab.unable.items():
+        say(f"{name}: not on this host: {why}")
+    if lab.problems or keep:
+        say(f"seed {seed}: everything is left in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    say(f"seed {seed}: {rounds} rounds, {len(lab.problems)} promises broken")
+    return lab.problems, {**lab.figures(), "unable": lab.unable}
+
+
+def portions(rounds: int) -> list[int]:
+    """How many rounds each lab lasts."""
+    whole, rest = divmod(rounds, ROUNDS_A_LAB)
+    return [ROUNDS_A_LAB] * whole + ([rest] if rest else [])
+
+
+def summed(labs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of all labs together."""
+    total: dict[str, Any] = {}
+    for figures in labs:
+        for name, value in figures.items():
+            if isinstance(value, dict) and name in ("struck", "requests"):
+                total[name] = dict(Counter(total.get(name, {})) + Counter(value))
+            elif isinstance(value, dict):
+                before = total.get(name, {})
+                total[name] = {**before, **{k: max(v, before.get(k, v)) for k, v in value.items()}}
+            elif name.endswith("_s"):
+                total[name] = max(total.get(name, 0.0), value)
+            else:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def say(text: str) -> None:
+    """One line at once, with the seconds since the beginning."""
+    print(f"[{time.monotonic() - BEGAN:7.1f}] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

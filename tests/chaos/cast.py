@@ -1,0 +1,42 @@
+"""Who takes part: all faults, all witnesses and all parties, found in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.chaos.checker_files import Audit, Latch, WholeDatabase
+from tests.chaos.checker_jobs import Jobs, Schedule
+from tests.chaos.checker_leaks import Leaks, Litter, Orphans
+from tests.chaos.checker_stock import Stock
+from tests.chaos.faults import plain_faults
+from tests.chaos.port import Fault, Party, Witness, World
+from tests.chaos.world import TRACE
+
+
+def parties(folder: Path) -> dict[str, Party]:
+    """Not started yet."""
+    return {}
+
+
+def faults(world: World, chosen: Sequence[str] = ()) -> list[Fault]:
+    """All, or those of these names.
+
+    Raises:
+        SystemExit: There is none of a name; says which there are.
+    """
+    every = {fault.name: fault for fault in plain_faults(world)}
+    strange = [name for name in chosen if name not in every]
+    if strange:
+        raise SystemExit(f"there is no fault {', '.join(strange)}; there are {', '.join(sorted(every))}")
+    return [fault for name, fault in every.items() if not chosen or name in chosen]
+
+
+def witnesses(world: World) -> tuple[list[Witness], list[Witness]]:
+    """Those that look after every round, and those that look when all is at rest."""
+    trace = world.folder / TRACE
+    carousel = world.parties.get("carousel")
+    record: Path = getattr(carousel, "record", world.folder / "bus.jsonl")
+    cheap: list[Witness] = [Jobs(trace), Latch(record), Audit(), Orphans()]
+    thorough: list[Witness] = [Schedule(), Stock(trace), WholeDatabase(), Leaks(), Litter()]
+    return cheap, thorough

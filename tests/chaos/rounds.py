@@ -1,0 +1,162 @@
+"""Rounds of harm: the work goes on, a fault strikes and is taken back, and every promise is held against the witnesses.
+
+After each round the cheap looks, beside the work; after every twenty and at the end everything comes to rest and all
+witnesses look. A lab lasts a hundred rounds, then a new one begins with the next seed, so that a broken promise of
+round 730 is found again by the thirty rounds before it and not by all seven hundred.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import cast
+from tests.chaos.pause import pause
+from tests.chaos.port import Fault, Party, Unable, Watching, Witness, World
+from tests.chaos.workload import Workload
+from tests.chaos.world import build
+
+LIFE_S = (0.1, 0.7)
+FULL_EVERY = 20
+SHOWN = 6
+
+Say = Callable[[str], None]
+
+
+class Lab:
+    """One world, from its first start to its last.
+
+    Args:
+        folder: Of its own, empty.
+        chosen: Names of faults; empty for all.
+        parties: Not started yet.
+        say: Gets a line for what a person wants to see.
+
+    Attributes:
+        problems: Broken promises, each with its round.
+        unable: Faults that this host cannot do, and why.
+        struck: How often which fault did strike.
+    """
+
+    def __init__(self, folder: Path, seed: int, chosen: Sequence[str], parties: dict[str, Party], say: Say) -> None:
+        self._say = say
+        self._seed = seed
+        self.problems: list[str] = []
+        self.unable: dict[str, str] = {}
+        self.struck: Counter[str] = Counter()
+        self.slowest: dict[str, float] = {}
+        self.world: World = build(folder, parties, seed)
+        self.work = Workload(self.world, seed)
+        self._cheap, self._thorough = cast.witnesses(self.world)
+        self._faults = self._prepared(cast.faults(self.world, chosen))
+        self._order: list[Fault] = []
+
+    def _prepared(self, wanted: Sequence[Fault]) -> list[Fault]:
+        able = []
+        for fault in wanted:
+            try:
+                fault.prepare(self.world)
+                able.append(fault)
+            except Unable as why:
+                self.unable[fault.name] = str(why)
+        return able
+
+    def play(self, rounds: int) -> None:
+        """So many rounds, then rest; whatever happens, everything that was started is ended."""
+        try:
+            self.world.daemon.start()
+            self.work.fill()
+            self._watch("begin")
+            self.work.start()
+            for number in range(1, rounds + 1):
+                self._round(number)
+                if number % FULL_EVERY == 0 and number < rounds:
+                    self._rest(number)
+                    self.work.start()
+            self.work.halt()
+            self._watch("end")
+            self._rest(rounds)
+        except (RuntimeError, AssertionError) as fault:
+            self._breach("the lab", str(fault))
+        finally:
+            self._end()
+
+    def _round(self, number: int) -> None:
+        fault = self._next()
+        where = f"seed {self._seed} round {number} {fault.name}"
+        began = time.monotonic()
+        pause(self.world.dice.uniform(*LIFE_S))
+        done = fault.strike(self.world)
+        fault.mend(self.world)
+        self.struck[fault.name] += 1
+        where += f" ({done})"
+        self._look(self._cheap, where)
+        self._broken_answers(where)
+        self.slowest[fault.name] = max(self.slowest.get(fault.name, 0.0), time.monotonic() - began)
+
+    def _next(self) -> Fault:
+        """All of them in turn, in an order of chance."""
+        if not self._order:
+            self._order = list(self._faults)
+            self.world.dice.shuffle(self._order)
+        return self._order.pop()
+
+    def _rest(self, number: int) -> None:
+        where = f"seed {self._seed} rest after round {number}"
+        self.work.halt()
+        began = time.monotonic()
+        for left in self.work.settle():
+            self._breach(where, left)
+        settled_s = time.monotonic() - began
+        self._look([*self._cheap, *self._thorough], where)
+        self._broken_answers(where)
+        self.slowest["rest"] = max(self.slowest.get("rest", 0.0), settled_s)
+
+    def _look(self, witnesses: Sequence[Witness], where: str) -> None:
+        told = self.work.told.view()
+        for witness in witnesses:
+            try:
+                found = witness.look(self.world, told)
+            except Exception as fault:  # a witness that breaks has not seen that the promise holds
+                found = [f"could not look: {type(fault).__name__}: {fault}"]
+            for each in found[:SHOWN]:
+                self._breach(f"{where}: {witness.name}", each)
+
+    def _broken_answers(self, where: str) -> None:
+        with self.work.told.lock:
+            broken = list(self.work.told.broken)
+            self.work.told.broken.clear()
+        for each in broken[:SHOWN]:
+            self._breach(where, each)
+
+    def _watch(self, verb: str) -> None:
+        for witness in self._thorough:
+            if isinstance(witness, Watching):
+                witness.begin(self.world) if verb == "begin" else witness.end()
+
+    def _breach(self, where: str, what: str) -> None:
+        self.problems.append(f"{where}: {what}")
+        self._say(f"BROKEN {where}: {what}")
+
+    def _end(self) -> None:
+        self.work.halt()
+        self.world.daemon.signal(18)
+        self.world.daemon.stop()
+        for party in self.world.parties.values():
+            party.end()
+        self._look([witness for witness in self._cheap if witness.name == "no orphan process"], "at the end")
+
+    def figures(self) -> dict[str, Any]:
+        """For the report."""
+        told = self.work.told
+        ready = sorted(getattr(self.world.daemon, "ready_s", [])) or [0.0]
+        return {
+            "struck": dict(self.struck), "requests": dict(told.counts), "acknowledged": len(told.acknowledged),
+            "moves": len(told.moves), "runs": len(told.runs), "draws": len(told.draws),
+            "stops": len(told.latch_spans), "answers": len(told.answers),
+            "snapshots": sum(map(len, told.snapshots.values())), "ready_p50_s": round(ready[len(ready) // 2], 2),
+            "longest_round_s": {name: round(took, 1) for name, took in self.slowest.items()},
+        }  # fmt: skip
