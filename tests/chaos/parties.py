@@ -7,7 +7,10 @@ from typing import Literal
 
 from tests.chaos.party_broker import BrokerParty
 from tests.chaos.party_carousel import Carousel
+from tests.chaos.party_mongodb import MongoParty
+from tests.chaos.party_neo4j import Neo4j, Share
 from tests.chaos.party_objects import Objects
+from tests.chaos.party_robot import Robot
 from tests.chaos.port import Party
 
 
@@ -15,7 +18,12 @@ def parties(folder: Path, graph: Literal["neo4j", "embedded"] = "neo4j") -> dict
     """Not started yet; each keeps its files in a folder of its own below `folder`.
 
     Args:
-        graph: `embedded` leaves the server out: its settings are then labd's own graph store.
+        graph: `embedded` for labd's own graph store: there is then the party `share`, the folder of snapshots, in the
+            place of `neo4j`, which has that folder too.
     """
-    made: list[Party] = [Carousel(folder / "carousel"), BrokerParty(folder / "broker"), Objects(folder / "objects")]
+    share = Neo4j(folder / "neo4j") if graph == "neo4j" else Share(folder / "share")
+    made: list[Party] = [
+        Carousel(folder / "carousel"), Robot(folder / "robot"), BrokerParty(folder / "broker"),
+        MongoParty(folder / "mongodb"), share, Objects(folder / "objects"),
+    ]  # fmt: skip
     return {one.name: one for one in made}
