@@ -160,6 +160,8 @@ EVENTS: dict[str, str] = {
     # stock
     "stock.opened": "the ledger was read, evaporation of the time away is written",
     "stock.forecast_failed": "what runs out soon could not be worked out; it is tried again within a minute",
+    "stock.moved": "levels are different: filled, taken, corrected or evaporated",
+    "stock.changed": "a reservoir was made, changed or removed, or its level was read and found right",
     "stock.clock_stepped": "the wall clock jumped; the ledger's own time goes on",
 }
 

@@ -7,7 +7,7 @@ before it; so a write that memory did not see, or the other way round, cannot st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -69,9 +69,13 @@ class Book:
 
     Args:
         simulated: This stock is a simulator's.
+
+    Attributes:
+        tell: Puts an event into the feed, of this kind, with these facts, for this job; nobody hears it before it is set.
     """
 
     def __init__(self, journal: Statements, clock: Clock, *, simulated: bool) -> None:
+        self.tell: Callable[[str, dict[str, Any], int | None], None] = lambda kind, facts, job_id: None
         self.journal = journal
         self.simulated = simulated
         self.clock = LedgerClock(clock)
@@ -182,11 +186,20 @@ class Act:
             self.post(shelf, "evaporation", -gone_pl, cause="evaporation", details=details)
 
     def stage(self) -> list[tuple[Any, ...]]:
-        """Hand everything posted to the journal.
+        """Hand everything posted to the journal; one event, in the same commit, tells which levels are different.
+
+        Why none for what is only reserved or released: the event of the job, in that commit too, tells it already.
 
         Returns:
             The movements, each in the order of `Entry`.
         """
         if self._rows:
             self._book.journal.insert("inventory.movement", *self._rows)
+            moved = [row for row in self._rows if row[6]]
+            if moved:
+                facts = {
+                    "reservoirs": sorted({row[1] for row in moved}), "kinds": sorted({row[3] for row in moved}),
+                    "operation": self._operation, "by": self._actor, "simulated": self._book.simulated,
+                }  # fmt: skip
+                self._book.tell("stock.moved", facts, self._job_id)
         return self._rows

@@ -39,6 +39,7 @@ class InventoryService:
         self._ticker: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
         self.ledger = StockLedger(settings, host.engine.journal, host.clock)
+        self.ledger.book.tell = host.engine.publish
         self.reservations = Reservations(self.ledger, host.engine.wake)
         self.desk = StockDesk(self.ledger, host)
         self.started_at: float | None = None

@@ -16,6 +16,7 @@ from labd.inventory.reservoir import MovementFilter, MovementView, ReservoirSpec
 from labd.inventory.transfer import Transfer
 
 NAME_AT_MOST = 200
+OF_RESERVOIRS = frozenset({"import", "reservoir.add", "reservoir.edit", "reservoir.remove"})
 
 
 class InventoryVerbs:
@@ -167,9 +168,12 @@ class InventoryVerbs:
                 return {"movements": done[::-1], "reservoirs": self._ledger.views()}
         self._engine.journal.refuse_if_full()
         movements = act()
-        if verb in ("import", "reservoir.add", "reservoir.edit", "reservoir.remove"):
+        if verb in OF_RESERVOIRS:
             self._reservoirs_changed()
         keys = sorted({one.reservoir for one in movements}) or sorted(volumes_ul)
+        if not movements or verb == "lid" or verb in OF_RESERVOIRS:  # a level that moved has told of itself
+            told = {"verb": verb, "reservoirs": keys, "by": facts["by"], "simulated": self._ledger.simulated}
+            self._engine.publish("stock.changed", told, job_id)
         self._engine.audit(caller, f"inventory.{verb}", ", ".join(keys), {**facts, "volumes_ul": dict(volumes_ul)})
         await self._engine.journal.commit()
         self._engine.wake()

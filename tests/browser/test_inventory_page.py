@@ -50,6 +50,20 @@ def test_several_reservoirs_are_restocked_at_once(stock: Any, seen: Seen) -> Non
     page.locator("#history td", has_text="lot L 9").first.wait_for()
 
 
+def test_what_others_do_is_seen_without_asking_again_and_again(stock: Any, seen: Seen) -> None:
+    seen.context.add_init_script("window.setInterval = () => 0")  # the page has nothing but the events
+    page = seen.open("/inventory?reservoir=red")
+    card = _card(page, "red")
+    card.locator(".level", has_text="9.00 ml").wait_for()
+    page.locator("#history tbody tr").first.wait_for()
+    stock.restock_inventory({"red": 500}, "Bo", "", "L 7")
+    card.locator(".level", has_text="9.50 ml").wait_for()
+    page.locator("#history td", has_text="lot L 7").first.wait_for()
+    stock.edit_reservoir("red", {"low_ul": 9900})
+    card.get_by_text("low", exact=True).wait_for()
+    stock.edit_reservoir("red", {"low_ul": None})
+
+
 def test_a_slip_is_told_before_it_is_sent(stock: Any, seen: Seen) -> None:
     page = seen.open("/inventory")
     _card(page, "blue").get_by_role("button", name="Restock …").click()

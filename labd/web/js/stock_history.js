@@ -25,7 +25,7 @@ export function history(ctx, known) {
   const node = h("section", { class: "card", id: "history", "aria-label": "History" }, h("header", {}, h("h2", {}, "History"), which, h("span", { class: "grow" }), ranges),
     h("div", { class: "body" }, plot, tells), h("header", {}, h("h2", {}, "Movements"), kind), h("div", { class: "body flush" }, rows, more));
   const query = () => ({ reservoir: known.shown, kind: state.kind, limit: PAGE });
-  const page = ctx.live(`${ROOT}/history`, { query, on: ["job.succeeded", "job.failed", "job.cancelled", "job.submitted"], every_s: 5, gap_ms: 1000 }, (value, problem) => {
+  const page = ctx.live(`${ROOT}/history`, { query, on: ["stock.", "job.succeeded", "job.failed", "job.cancelled", "job.submitted"], every_s: 60, gap_ms: 1000 }, (value, problem) => {
     if (!value) { fill(rows, problem && fault(problem)); return; }
     const isOthers = value.movements.some((move) => (known.shown && move.reservoir !== known.shown) || (state.kind && move.kind !== state.kind));
     if (isOthers) return; // asked before another reservoir was chosen; the answer to that is on its way

@@ -34,7 +34,7 @@ export function load(ctx) {
     steady(shelf, kept.slice(0, MOST).map((one) => itemOf(one, known.outlooks.get(one.key))), (item) => item.one.key, (item) => reservoirCard(item, all, past.show));
     if (!shelf.children.length) fill(shelf, nothing(known.match ? "No reservoir fits." : ["There is no reservoir; ", h("code", {}, "labctl inventory reservoir add"), " makes one."]));
   }
-  const overview = ctx.live(ROOT, { on: ["job.", "alert", "stock", "inventory"], every_s: 3 }, (value, problem) => {
+  const overview = ctx.live(ROOT, { on: ["job.", "stock.", "settings."], every_s: 20 }, (value, problem) => {
     fill(problems, problem && fault(problem));
     shelf.classList.toggle("unsure", Boolean(problem));
     if (!value) return;
@@ -44,7 +44,7 @@ export function load(ctx) {
     draw();
     past.stock();
   });
-  const outlook = ctx.live(`${ROOT}/forecast`, { on: ["job.submitted", "job.succeeded", "job.failed", "job.cancelled"], every_s: 20, gap_ms: 2000 }, (value) => {
+  const outlook = ctx.live(`${ROOT}/forecast`, { on: ["stock.", "job.submitted", "settings."], every_s: 20, gap_ms: 2000 }, (value) => {
     known.outlooks = new Map(value?.reservoirs.map((one) => [one.reservoir, one]) ?? []);
     draw();
     past.stock();
