@@ -7,6 +7,7 @@ Where they come from: `parties.parties(folder, graph="neo4j")` -> dict[str, Part
 the server), each with `settings()`; their texts together are all the tables of `labd.toml` that the five wings, MQTT
 and MongoDB need. `witnesses.witnesses()` -> list[Witness]. What the workload feeds goes through the parties, since they
 keep what was fed: `carousel.next_goal_deg()`, `robot.next_protocol()`, `objects.put()`, `neo4j.lay_down()`.
+`disk_faults.faults()` -> list[Fault], new ones for one world, each `prepare`d before the daemon's first start.
 The broker's requests come from a `Watching` witness of its own, with no help of the workload.
 """
 

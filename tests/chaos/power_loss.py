@@ -1,0 +1,63 @@
+"""The power goes: all that runs below the daemon is gone at once, and the disk has what was synced, and chance."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.acceptance.waiting import eventually
+from tests.chaos.port import World
+from tests.chaos.power_model import Power
+from tests.chaos.shim import Shim
+
+GONE_S = 20.0
+
+
+class PowerLoss:
+    """Satisfies `Fault`; the parties have a power supply of their own."""
+
+    name = "power_loss"
+    ends_daemon = True
+
+    def __init__(self) -> None:
+        self._power: dict[Path, Power] = {}
+
+    def prepare(self, world: World) -> None:
+        """Have the daemon's disk watched from its first start on."""
+        shim = Shim(world.folder / "shim", world.daemon.state)
+        shim.record(True)
+        world.daemon.environment.update(shim.environment)
+        self._power[world.folder] = power = Power(shim)
+        power.take_base()
+
+    def strike(self, world: World) -> str:
+        """Cut it."""
+        kill_all(world)
+        told, unseen = self._power[world.folder].cut(world.dice)
+        world.notes += [f"power_loss: {path} was written past the shim and kept as it was" for path in unseen]
+        return told
+
+    def mend(self, world: World) -> None:
+        """Power is back, and so is the daemon."""
+        world.daemon.start()
+
+
+def kill_all(world: World) -> None:
+    """SIGKILL to the daemon and everything below it; returns when none of them runs."""
+    world.daemon.signal(signal.SIGSTOP)  # nothing new below it while it is counted
+    below = world.daemon.children()
+    for pid in below:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    world.daemon.kill()
+    eventually(lambda: not any(_runs(pid) for pid in below), GONE_S, "the end of everything below the daemon")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
