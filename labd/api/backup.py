@@ -69,6 +69,7 @@ def endpoints(engine: Engine, options: ApiOptions, clock: Clock) -> list[Endpoin
             "Both databases and the files of tasks as a tar stream",
             tags=("daemon",),
             errors=("store_full",),
+            streams=True,
         )
     ]
 

@@ -36,8 +36,8 @@ RENEWED_AFTER = (
 
 
 def hash_of(secret: str) -> str:
-    """What is stored of a token."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    """What is stored of a token; bytes of a header that are no text are bytes like others."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from labd.api.connection import connection_of
+from labd.api.answer import ENCODER
+from labd.api.connection import ClientGone, connection_of
 from labd.api.endpoint import Endpoint
 from labd.errors import BadRequest, BodyTooLarge, LengthRequired, RequestTimeout
 
+HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")  # msgspec lets the half of a surrogate pair through
+HEAVY_BYTES = 16 * 1024  # decoding it, and doing what it says, is the work of many others
 NO_BODY = frozenset({b"", b"{}", b"null"})
 
 
@@ -34,6 +38,8 @@ class BodyReader:
             BadRequest: No JSON, or not of the type; names the field.
         """
         raw = await self._bytes(request)
+        if len(raw) > HEAVY_BYTES:
+            await connection_of(request).door.turnstile.wait_heavy()
         if self._decoder is None:
             if raw.strip() not in NO_BODY:
                 raise BadRequest(f"{request.method} {request.path} takes no body; {len(raw)} bytes were sent")
@@ -43,7 +49,9 @@ class BodyReader:
         elif not raw:
             raise BadRequest(f"{request.method} {request.path} needs a JSON body; it was empty")
         try:
-            return self._decoder.decode(raw)
+            value = self._decoder.decode(raw)
+            if HALF_OF_A_PAIR.search(raw):
+                ENCODER.encode(value)
         except msgspec.ValidationError as fault:
             problem, _, path = str(fault).partition(" - at `$")
             field = path.strip("`.")
@@ -52,6 +60,11 @@ class BodyReader:
             ) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as fault:
             raise BadRequest(f"body is no JSON: {fault}") from None
+        except UnicodeEncodeError:
+            raise BadRequest("body: a text in it is no Unicode, it has half of a surrogate pair") from None
+        except RecursionError:
+            raise BadRequest("body: it is nested deeper than labd reads") from None
+        return value
 
     async def _bytes(self, request: web.BaseRequest) -> bytes:
         content = request.content
@@ -77,14 +90,18 @@ class BodyReader:
         except TimeoutError:
             connection_of(request).linger_no_more()
             raise RequestTimeout(f"the body did not arrive within {self._timeout_s:g} s") from None
+        except (ConnectionError, web.RequestPayloadError):
+            raise ClientGone("the client hung up before its body was whole") from None
 
     async def _stream(self, request: web.BaseRequest) -> bytes:
+        connection = connection_of(request)
         chunks: list[bytes] = []
         size = 0
         async for chunk in request.content.iter_any():
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._too_large(f"more than {self._max_bytes}")
+            connection.door.hold_body(connection, len(chunk))
             chunks.append(chunk)
         return b"".join(chunks)
 

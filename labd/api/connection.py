@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
@@ -17,10 +17,14 @@ from aiohttp.web_protocol import RequestHandler
 
 from labd.api.errors import answer_error, answer_unexpected
 from labd.engine.job import Caller
-from labd.errors import BadRequest, Draining, HeaderTooLarge, LabdError, Overloaded, RequestTimeout
+from labd.errors import BadRequest, Draining, HeaderTooLarge, LabdError, RequestTimeout
+
+if TYPE_CHECKING:
+    from labd.api.door import Door
 
 T = TypeVar("T")
-LINGER_S = 1.0  # how long the rest of a refused body is read, so that the client gets to see the answer
+LATE_S = 1.0  # how long who came too late has for its one request
+LEAST_TAKEN_BYTES = 16 * 1024  # of an answer, within the time for writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,54 +45,99 @@ class ClientGone(ConnectionResetError):
 
 
 class Connection(RequestHandler):
-    """aiohttp's protocol, with what labd remembers of a connection."""
+    """aiohttp's protocol, with what labd remembers of a connection.
+
+    Args:
+        is_late: It came when there was no room; it may say one thing, which is heard if it is a stop.
+    """
 
     def __init__(
-        self, door: Door, listener: Listener, loop: asyncio.AbstractEventLoop, header_timeout_s: float, **limits: Any
+        self, door: Door, listener: Listener, loop: asyncio.AbstractEventLoop, is_late: bool, **arguments: Any
     ) -> None:
-        super().__init__(door, loop=loop, **limits)
+        super().__init__(door, loop=loop, **arguments)
         self.door = door
         self.listener = listener
+        self.is_late = is_late
+        self.is_counted = not is_late
+        self.is_stream = False
+        self.held_bytes = 0
         self.caller: Caller | None = None
         self.caller_stamp: Any = None
         self.caller_until = 0.0
         self.good_host: str | None = None
         self.good_origin: tuple[str, str | None] | None = None
+        self.coming: asyncio.Task[None] | None = None
+        self.when_writable: Callable[[], None] | None = None
         self._gone: asyncio.Future[None] | None = None
-        self._header_timeout_s = header_timeout_s
         self._header_deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there; its first request has its time."""
         super().connection_made(transport)
-        open_now = self.door.open_now
-        open_now[self.listener.kind] = open_now.get(self.listener.kind, 0) + 1
-        if open_now[self.listener.kind] > self.door.connections_at_most:
-            self._refuse(Overloaded(f"labd serves {self.door.connections_at_most} connections at once; try again"))
-            return
-        self._header_deadline = self._loop.call_later(self._header_timeout_s, self._headers_late)
+        limit_s = min(LATE_S, self.door.limits.header_timeout_s) if self.is_late else self.door.limits.header_timeout_s
+        self._header_deadline = self._loop.call_later(limit_s, self._headers_late)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: either a request is complete, or its headers are under way and have a deadline."""
         super().data_received(data)
         deadline = self._header_deadline
         if self._messages or self._request_in_progress:
+            self.door.spoke(self)
             if deadline is not None:
                 deadline.cancel()
                 self._header_deadline = None
         elif deadline is None and self._current_request is None:
-            self._header_deadline = self._loop.call_later(self._header_timeout_s, self._headers_late)
+            self._header_deadline = self._loop.call_later(self.door.limits.header_timeout_s, self._headers_late)
+
+    def pause_writing(self) -> None:
+        """The client takes nothing of what it was sent: it has its time as well."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._write_deadline = self._loop.call_later(self.door.limits.write_timeout_s, self._writing_late)
+
+    def resume_writing(self) -> None:
+        """It took it."""
+        super().resume_writing()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+        if self.when_writable is not None:
+            self.when_writable()
+
+    def _writing_late(self) -> None:
+        """Cut off who took next to nothing; who takes a long answer slowly goes on."""
+        self._write_deadline = None
+        transport = self.transport
+        if transport is None:
+            return
+        unsent_bytes = transport.get_write_buffer_size()
+        if self._unsent_bytes - unsent_bytes >= LEAST_TAKEN_BYTES:
+            self._unsent_bytes = unsent_bytes
+            self._write_deadline = self._loop.call_later(self.door.limits.write_timeout_s, self._writing_late)
+            return
+        transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The client is gone; whoever waits for that learns it."""
-        if self._header_deadline is not None:
-            self._header_deadline.cancel()
-            self._header_deadline = None
-        if self._manager is not None:
-            self.door.open_now[self.listener.kind] -= 1
+        for deadline in (self._header_deadline, self._write_deadline):
+            if deadline is not None:
+                deadline.cancel()
+        self._header_deadline = self._write_deadline = None
+        self.door.left(self)
         super().connection_lost(exc)
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
+
+    def ask_to_leave(self, error: LabdError) -> None:
+        """Close a connection that has no request under way."""
+        self.door.left(self)
+        if self.transport is not None:
+            self._refuse(error)
+        elif self.coming is not None:
+            self.coming.cancel()
 
     def gone(self) -> asyncio.Future[None]:
         """Done when the connection has ended."""
@@ -101,7 +150,13 @@ class Connection(RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """What aiohttp itself found wrong (malformed or too large requests), in labd's own form."""
+        """What aiohttp itself found wrong (malformed or too large requests), in labd's own form.
+
+        Raises:
+            ConnectionResetError: Another answer has begun; only the end of the connection can tell the client.
+        """
+        if request.writer.output_size > 0:
+            raise ConnectionResetError("the answer had begun")
         if isinstance(exc, LineTooLong):
             answer = answer_error(HeaderTooLarge(f"a header or the request line is too long: {exc.message}"))
         elif status < 500:
@@ -119,7 +174,11 @@ class Connection(RequestHandler):
         self._header_deadline = None
         if self._messages or self._request_in_progress or self.transport is None:
             return
-        self._refuse(RequestTimeout(f"no complete request headers within {self._header_timeout_s:g} s"))
+        if self.is_late:
+            self.ask_to_leave(self.door.full("connections"))
+            return
+        limit_s = self.door.limits.header_timeout_s
+        self._refuse(RequestTimeout(f"no complete request headers within {limit_s:g} s"))
 
     def _refuse(self, error: LabdError) -> None:
         """Answer without a request, and close."""
@@ -130,45 +189,6 @@ class Connection(RequestHandler):
         body = cast("bytes", answer.body)
         self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         self.force_close()
-
-
-class Door(web.Server):
-    """All connections of all listeners, one handler behind them.
-
-    `closing` is done when streams and long polls must end; ordinary requests are still answered then.
-
-    Why a limit for each kind of listener: a host lets a process have some 1024 files open. Whoever floods TCP must not
-    keep a stop from the socket, nor the journal from its files.
-    """
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        *,
-        header_timeout_s: float,
-        keepalive_s: float,
-        connections_at_most: int,
-    ) -> None:
-        super().__init__(handler)
-        self.connections_at_most = connections_at_most
-        self.open_now: dict[str, int] = {}
-        self.closing: asyncio.Future[None] = self._loop.create_future()
-        self._header_timeout_s = header_timeout_s
-        self._limits = {
-            "keepalive_timeout": keepalive_s,
-            "access_log": None,
-            "lingering_time": LINGER_S,
-            "auto_decompress": False,  # a small body must not become a large one
-        }
-
-    def protocol_for(self, listener: Listener) -> Callable[[], Connection]:
-        """What asyncio calls for each accepted connection of a listener."""
-        return lambda: Connection(self, listener, self._loop, self._header_timeout_s, **self._limits)
-
-    def end_streams(self) -> None:
-        """Event streams and long polls end now; a second call does nothing."""
-        if not self.closing.done():
-            self.closing.set_result(None)
 
 
 def connection_of(request: Any) -> Connection:

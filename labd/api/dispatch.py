@@ -17,7 +17,7 @@ from aiohttp import web
 
 from labd.api.answer import json_answer
 from labd.api.body import BodyReader
-from labd.api.connection import ClientGone, connection_of
+from labd.api.connection import ClientGone, Connection, connection_of
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import answer_error, answer_unexpected
 from labd.api.gate import ANONYMOUS, SAFE_METHODS, Gate, check_scope
@@ -27,6 +27,7 @@ from labd.settings import KNOWN_WINGS
 
 log = structlog.get_logger()
 V1 = "/api/v1/"
+OPEN_BODY_BYTES = 4096  # where anybody may send one, or none belongs: a login needs some hundred
 SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
 
 
@@ -37,7 +38,10 @@ class Route:
         self.endpoint = endpoint
         self._gate = gate
         self._query = QueryReader(endpoint.query)
-        self._body = BodyReader(endpoint, max_body_bytes, body_timeout_s)
+        is_small = endpoint.scope == "none" or endpoint.body is None
+        self._body = BodyReader(
+            endpoint, min(max_body_bytes, OPEN_BODY_BYTES) if is_small else max_body_bytes, body_timeout_s
+        )
         self._reads_body = endpoint.method not in SAFE_METHODS
 
     async def answer(self, request: web.BaseRequest, path: dict[str, str], query: str) -> web.StreamResponse:
@@ -86,30 +90,34 @@ class Dispatcher:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; the last place where exceptions of any kind end."""
+        connection = connection_of(request)
         try:
             path, _, query = request.raw_path.partition("?")
-            self._gate.check_origin(connection_of(request), request)
+            self._gate.check_origin(connection, request)
             methods = self._fixed.get(path)
             arguments: dict[str, str] = {}
             if methods is None:
                 methods, arguments = self._find(path)
             method = request.method
-            route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
-            if route is None:
+            route = methods.get("GET" if method == "HEAD" else method)
+            if route is None or (method == "HEAD" and route.endpoint.streams):
                 raise MethodNotAllowed(
                     f"{path} does not take {method}; it takes {', '.join(sorted(methods))}", allowed=sorted(methods)
                 )
+            await _take_turn(connection, route.endpoint, arguments)
             return await route.answer(request, arguments, query)
         except LabdError as error:
             if isinstance(error, (NotAuthenticated, OriginRefused)):
                 log.warning("access.refused", code=error.code, remote=request.remote, path=request.raw_path[:200])
-            return answer_error(error)
+            return _unless_begun(request, answer_error(error))
         except asyncio.CancelledError:
             raise
         except ClientGone:
-            return web.Response(status=499)
+            return _unless_begun(request, web.Response(status=499))
         except Exception as fault:  # noqa: BLE001 one of the three places: becomes a 500 with an id and a traceback in the log
-            return answer_unexpected(fault, request.method, request.path)
+            return _unless_begun(request, answer_unexpected(fault, request.method, request.path))
+        finally:
+            connection.door.answered(connection)
 
     def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
         for pattern, methods in self._open:
@@ -120,6 +128,37 @@ class Dispatcher:
         if wing in self._off and path.startswith(V1):
             raise WingOff(f"wing {wing} is off: `labctl status` says why; [{wing}] in labd.toml turns it on", wing=wing)
         raise NotFound(f"no route {path[:200]}; GET /api/v1/openapi.json lists all", path=path[:200])
+
+
+async def _take_turn(connection: Connection, endpoint: Endpoint, path: dict[str, str]) -> None:
+    """Let a request begin when it is its turn; one that is urgent begins at once.
+
+    Raises:
+        Overloaded: It came on a connection that came when there was no room.
+        ClientGone: Its client left the line; nothing was begun.
+    """
+    urgent = endpoint.urgent
+    if urgent is True or (urgent and urgent(path)):
+        return
+    door = connection.door
+    if connection.is_late:
+        raise door.full("connections")
+    if not door.turnstile.lets_in():
+        await door.turnstile.wait()
+        if connection.transport is None:
+            raise ClientGone("the client left the line")
+
+
+def _unless_begun(request: web.BaseRequest, answer: web.Response) -> web.Response:
+    """The answer to a fault, where nothing else has been sent.
+
+    Raises:
+        ConnectionResetError: Another answer has begun. A second one would be read as its body, so the connection ends
+            and the client sees that the first was cut short.
+    """
+    if request.writer.output_size > 0:
+        raise ConnectionResetError("the answer had begun")
+    return answer
 
 
 def _plain(text: str) -> str:

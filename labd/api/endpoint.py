@@ -38,6 +38,9 @@ class Endpoint:
         body, query, answer: msgspec types (a Struct for `query`), None where there is none.
         status: Status of a normal answer.
         errors: Codes of `labd.errors` that callers should expect.
+        streams: The handler writes its answer by itself, piece by piece; HEAD is then refused, for a body would follow.
+        urgent: A stop, or what says whether labd is there: it passes the line, and is heard where all room is taken.
+            A rule over the parts of the route where only some are.
     """
 
     method: str
@@ -51,3 +54,5 @@ class Endpoint:
     status: int = 200
     tags: tuple[str, ...] = ()
     errors: tuple[str, ...] = field(default=())
+    streams: bool = False
+    urgent: bool | Callable[[dict[str, str]], bool] = False

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from labd.engine.storable import mended
 from labd.errors import LabdError
 
 log = structlog.get_logger()
@@ -120,7 +121,7 @@ def status_of(error: LabdError) -> int:
 def answer_error(error: LabdError) -> web.Response:
     """The error as a response."""
     status = status_of(error)
-    headers = {"Content-Type": JSON, "Cache-Control": "no-store"}
+    headers = {"Content-Type": JSON, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="labd"'
     if status == 405 and "allowed" in error.details:
@@ -130,7 +131,14 @@ def answer_error(error: LabdError) -> web.Response:
         headers["Retry-After"] = str(max(1, -int(-float(retry_after_s) // 1)))
     elif status == 503:
         headers["Retry-After"] = RETRY_AFTER_S
-    return web.Response(status=status, body=msgspec.json.encode(error.to_wire(), enc_hook=str), headers=headers)
+    return web.Response(status=status, body=_encoded(error.to_wire()), headers=headers)
+
+
+def _encoded(told: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(told, enc_hook=str)
+    except UnicodeEncodeError:  # it quotes bytes of a header, or of a vendor's answer, that are no text
+        return msgspec.json.encode(mended(told), enc_hook=str)
 
 
 def answer_unexpected(fault: BaseException, method: str, path: str) -> web.Response:

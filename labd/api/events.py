@@ -108,6 +108,7 @@ def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
             query=EventsQuery,
             tags=("events",),
             errors=("draining",),
+            streams=True,
         )
     ]
 

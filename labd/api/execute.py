@@ -15,6 +15,7 @@ from labd.api.connection import while_connected
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, status_of
 from labd.engine.job import ENDED, Job, Submission
+from labd.engine.registry import StopSpec
 from labd.engine.outcome import failure, outcome
 from labd.errors import Draining, LabdError
 
@@ -51,6 +52,12 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             return _failed(status_of(error), failure(error, job.id if job else None))
         return answer(job)
 
+    def is_stop(path: dict[str, str]) -> bool:
+        try:
+            return isinstance(engine.registry.find(path["task"]), StopSpec)
+        except LabdError:
+            return False
+
     return [
         Endpoint(
             "POST",
@@ -61,6 +68,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             body=dict[str, Any],
             answer=Executed,
             tags=("execute",),
+            urgent=is_stop,
             errors=("unknown_task", "invalid_arguments", "refused", "task_failed", "job_cancelled", "job_interrupted"),
         )
     ]

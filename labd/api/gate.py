@@ -7,6 +7,7 @@ Host; neither says anything about the user, so both are refused before any crede
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import structlog
@@ -18,11 +19,13 @@ from labd.api.connection import Connection
 from labd.api.options import ApiOptions
 from labd.clock import Clock
 from labd.engine.job import Caller
-from labd.errors import NotAuthenticated, OriginRefused, ScopeMissing
+from labd.errors import BadRequest, NotAuthenticated, OriginRefused, ScopeMissing
 
 log = structlog.get_logger()
 
 COOKIE = "labd_session"
+OWN_SITES = ("same-origin", "none")  # none: typed, or a bookmark
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]/@?#]*))(?::[0-9]*)?")
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 ANONYMOUS = Caller("anonymous", frozenset(), "anonymous")
 
@@ -61,13 +64,15 @@ class Gate:
             return
         if connection.listener.kind == "tcp" and _name_of(host) not in self._hosts:
             raise OriginRefused(
-                f"Host {host[:200]!r} is no name of this daemon; if it should be, add it to api.allowed_hosts",
-                host=host[:200],
+                f"Host '{_shown(host)}' is no name of this daemon; if it should be, add it to api.allowed_hosts",
+                host=_shown(host),
             )
+        if origin is not None:
+            _once(request, "Origin")
         if origin is not None and not self._is_own(connection, host, origin):
             raise OriginRefused(
-                f"Origin {origin[:200]!r} may not use this daemon; if it should, add it to api.allowed_origins",
-                origin=origin[:200],
+                f"Origin '{_shown(origin)}' may not use this daemon; if it should, add it to api.allowed_origins",
+                origin=_shown(origin),
             )
         connection.good_origin = (host, origin)
 
@@ -88,10 +93,12 @@ class Gate:
         """
         bearer = request.headers.get("Authorization")
         cookie = None
-        if bearer is None and connection.listener.kind == "tcp":
+        if bearer is not None:
+            _once(request, "Authorization")
+        elif connection.listener.kind == "tcp":
             cookie = request.cookies.get(COOKIE)
-            if cookie is not None and request.method not in SAFE_METHODS and "Origin" not in request.headers:
-                raise OriginRefused("a browser session may change something only with an Origin header")
+            if cookie is not None:
+                _check_session_use(request)
         stamp: Any = (bearer or cookie, self._generation, self._tokens.version)
         known, until = connection.caller, connection.caller_until
         if known is not None and connection.caller_stamp == stamp and (until == 0.0 or self._clock.wall() < until):
@@ -124,6 +131,22 @@ class Gate:
         return login
 
 
+def _check_session_use(request: web.BaseRequest) -> None:
+    """Refuse the use of a browser's session by a page that is not labd's own.
+
+    Why also by `Sec-Fetch-Site`: to a browser, every port of this host is the same site, so it sends the cookie with
+    what a page of another program here asks for, and without an Origin where that only reads.
+
+    Raises:
+        OriginRefused: Something is to change and no Origin is named, or another page has the browser ask.
+    """
+    if request.method not in SAFE_METHODS and "Origin" not in request.headers:
+        raise OriginRefused("a browser session may change something only with an Origin header")
+    site = request.headers.get("Sec-Fetch-Site", "none")
+    if site not in OWN_SITES and "Origin" not in request.headers:
+        raise OriginRefused(f"a page of another origin (Sec-Fetch-Site: {_shown(site)}) may not use a browser session")
+
+
 def check_scope(caller: Caller, scope: str, method: str, path: str) -> None:
     """Refuse a caller that lacks the scope.
 
@@ -142,8 +165,21 @@ def check_scope(caller: Caller, scope: str, method: str, path: str) -> None:
 
 
 def _name_of(host: str) -> str:
-    """`lab.example:8780` -> `lab.example`, `[::1]:8780` -> `::1`."""
-    host = host.lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    """`lab.example:8780` -> `lab.example`, `[::1]:8780` -> `::1`; empty for what is neither."""
+    match = HOST.fullmatch(host.lower())
+    return "" if match is None else match[1] or match[2]
+
+
+def _once(request: web.BaseRequest, header: str) -> None:
+    """Refuse a header that is there twice: a proxy before labd may have looked at the other one.
+
+    Raises:
+        BadRequest: Names the header.
+    """
+    if len(request.headers.getall(header)) > 1:
+        raise BadRequest(f"header {header} is given twice; give it once", header=header)
+
+
+def _shown(text: str) -> str:
+    """What a header holds, for a message: it may be long, and bytes that are no text."""
+    return text[:200].encode("ascii", "backslashreplace").decode()

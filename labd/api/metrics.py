@@ -79,7 +79,7 @@ def endpoints(engine: Engine, source: StatusSource, clock: Clock) -> list[Endpoi
     async def metrics(call: Call) -> web.Response:
         return web.Response(
             body=render(engine, source, clock).encode(),
-            headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"},
+            headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
         )
 
     return [Endpoint("GET", "/metrics", metrics, "read", "Numbers for Prometheus (text)", tags=("daemon",))]

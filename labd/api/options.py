@@ -28,11 +28,14 @@ class ApiOptions:
         request_timeout_s: How long the headers of a request, and again its body, may take.
         keepalive_s: How long an idle connection is kept.
         event_keepalive_s: Pause after which an event stream sends a comment, so that proxies keep it.
-        event_write_timeout_s: How long a reader of events may take nothing before it is cut off; it may resume.
+        event_write_timeout_s: How long a client may take nothing of an answer, or of its events, before it is cut off;
+            a reader of events may resume.
         session_s: How long a browser stays logged in without use.
         session_most_s: How long a browser that is used stays logged in.
         stop_grace_s: How long requests may still run when the server stops.
-        connections_at_most: Connections at once, counted for the socket and for TCP apart.
+        connections_at_most: Connections at once, counted for the socket and for TCP apart; event streams not counted.
+        event_streams_at_most: Event streams at once, of both listeners together.
+        bodies_at_most_bytes: What the bodies of all requests that are being read may hold together.
     """
 
     socket: Path
@@ -55,6 +58,8 @@ class ApiOptions:
     session_most_s: float = 30 * 86400.0
     stop_grace_s: float = 5.0
     connections_at_most: int = 400
+    event_streams_at_most: int = 1200
+    bodies_at_most_bytes: int = 32 * 1024 * 1024
 
     def address(self) -> tuple[str, int] | None:
         """Host and port of the TCP listener.

@@ -6,20 +6,23 @@ only knows which of the two it came in by.
 
 from __future__ import annotations
 
-import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
 
 from labd.api.bearer import BrowserSessions, TokenBook
-from labd.api.connection import Door, Listener
+from labd.api.connection import Listener
 from labd.api.dispatch import Dispatcher
+from labd.api.door import Door, Limits, allow_files, files_for
 from labd.api.endpoint import Endpoint
 from labd.api.gate import Gate
 from labd.api.listeners import BACKLOG, bind_tcp, bind_unix, inode_of, tls_context
 from labd.api.options import ApiOptions, is_loopback
+from labd.api.porch import Porch
 from labd.api.routes import Parts, all_endpoints
 from labd.api.status import StatusSource
 from labd.clock import Clock, SystemClock
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from labd.engine.engine import Engine
 
 log = structlog.get_logger()
+LEAST_CONNECTIONS = 16
 
 
 class ApiServer:
@@ -51,7 +55,7 @@ class ApiServer:
         self._tokens = tokens
         self._inherited = inherited
         self._door: Door | None = None
-        self._servers: list[asyncio.Server] = []
+        self._porches: list[Porch] = []
         self._inode: tuple[int, int] | None = None
         self.tcp_address: tuple[str, int] | None = None
 
@@ -74,17 +78,12 @@ class ApiServer:
         """
         self._options.check()
         self._tokens.load()
-        self._door = Door(
-            self._dispatcher.handle,
-            header_timeout_s=self._options.request_timeout_s,
-            keepalive_s=self._options.keepalive_s,
-            connections_at_most=self._options.connections_at_most,
-        )
+        self._door = Door(self._dispatcher.handle, self._limits())
         unix = self._inherited or bind_unix(self._options.socket)
         try:
             self._inode = None if self._inherited else inode_of(self._options.socket)
             unix.setblocking(False)
-            await self._listen(unix, Listener("unix"))
+            self._listen(unix, Listener("unix"))
             log.info("api.listening", socket=str(self._options.socket), inherited=self._inherited is not None)
             await self.open_tcp()
         except BaseException:
@@ -108,22 +107,48 @@ class ApiServer:
             tls = tls_context(self._options.tls_cert, self._options.tls_key)
         door = bind_tcp(*address)
         self.tcp_address = (address[0], door.getsockname()[1])
-        server = await asyncio.get_running_loop().create_server(
-            self._door.protocol_for(Listener("tcp", tls is not None)),
-            sock=door,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=None if tls is None else self._options.request_timeout_s,
-        )
-        self._servers.append(server)
+        self._listen(door, Listener("tcp", tls is not None), tls)
         log.info("api.listening", address=self.tcp_address[0], port=self.tcp_address[1], tls=tls is not None)
 
-    async def _listen(self, door: socket.socket, listener: Listener) -> None:
+    def _listen(self, sock: socket.socket, listener: Listener, tls: ssl.SSLContext | None = None) -> None:
         assert self._door is not None
-        loop = asyncio.get_running_loop()
-        self._servers.append(
-            await loop.create_unix_server(self._door.protocol_for(listener), sock=door, backlog=BACKLOG)
+        sock.listen(BACKLOG)
+        porch = Porch(self._door, listener, sock, tls)
+        porch.open()
+        self._porches.append(porch)
+
+    def _limits(self) -> Limits:
+        """What the settings say, less where the system does not let the process have so many files open."""
+        options = self._options
+        limits = Limits(
+            connections_at_most=options.connections_at_most,
+            streams_at_most=options.event_streams_at_most,
+            bodies_at_most_bytes=max(options.bodies_at_most_bytes, options.max_body_bytes),
+            header_timeout_s=options.request_timeout_s,
+            write_timeout_s=options.event_write_timeout_s,
+            keepalive_s=options.keepalive_s,
         )
+        needed = files_for(limits)
+        allowed = allow_files(needed)
+        if allowed >= needed:
+            return limits
+        share = max(0.0, (allowed - files_for(replace(limits, connections_at_most=0, streams_at_most=0)))) / (
+            2 * limits.connections_at_most + limits.streams_at_most
+        )
+        fewer = replace(
+            limits,
+            connections_at_most=max(LEAST_CONNECTIONS, int(limits.connections_at_most * share)),
+            streams_at_most=max(LEAST_CONNECTIONS, int(limits.streams_at_most * share)),
+        )
+        log.warning(
+            "api.limits_lowered",
+            files=allowed,
+            needed=needed,
+            connections_at_most=fewer.connections_at_most,
+            event_streams_at_most=fewer.streams_at_most,
+            next="LimitNOFILE= of the unit, or ulimit -n",
+        )
+        return fewer
 
     def change_access(self, options: ApiOptions) -> None:
         """Put the users and groups of changed settings in force, for open connections too."""
@@ -137,19 +162,17 @@ class ApiServer:
     async def stop(self) -> None:
         """Take no more connections, give running requests their grace, close; a second call does nothing."""
         self.drain()
-        servers, self._servers = self._servers, []
-        if not servers:
+        porches, self._porches = self._porches, []
+        if not porches:
             return
-        for server in servers:
-            server.close()
+        for porch in porches:
+            await porch.close()
         if self._inode is not None and inode_of(self._options.socket) == self._inode:
             self._options.socket.unlink(missing_ok=True)
         self._inode = None
         if self._door is not None:
             self._door.pre_shutdown()
             await self._door.shutdown(self._options.stop_grace_s)
-        for server in servers:
-            await server.wait_closed()
         log.info("api.closed")
 
 

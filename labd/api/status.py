@@ -131,7 +131,7 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
         return web.Response(text="ok")
 
     return [
-        Endpoint("GET", "/healthz", healthz, "none", "The daemon answers", tags=("daemon",)),
+        Endpoint("GET", "/healthz", healthz, "none", "The daemon answers", tags=("daemon",), urgent=True),
         Endpoint("GET", "/api/v1/status", status, "read", "State of the daemon", answer=Status, tags=("daemon",)),
     ]
 

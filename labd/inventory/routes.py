@@ -170,7 +170,7 @@ def _looks(desk: StockDesk) -> list[Endpoint]:
         Endpoint("GET", f"{ROOT}/verify", verify, "read", "Replay all movements and compare with the balances",
                  answer=anything, tags=tags),
         Endpoint("GET", f"{ROOT}/export", export, "read", "All reservoirs and movements as one document",
-                 answer=anything, tags=tags),
+                 answer=anything, tags=tags, streams=True),
     ]  # fmt: skip
 
 
@@ -263,7 +263,9 @@ async def _export(desk: StockDesk, call: Call) -> web.StreamResponse:
     head, last_id = msgspec.json.encode(desk.export_head()), desk.ledger.book.last_id
     await desk.engine.journal.settle()
     found = await desk.ledger.history(filter_of(page, None, before=last_id + 1))
-    answer = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-store"})
+    answer = web.StreamResponse(
+        headers={"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    )
     await answer.prepare(call.request)
     await answer.write(head[:-1] + b',"movements":[')
     first = True
