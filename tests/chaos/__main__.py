@@ -31,7 +31,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(2**31))
     parser.add_argument("--fault", action="append", default=[], help="only this one; may be said several times")
-    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="no faults; memory and files stay flat")
+    parser.add_argument(
+        "--soak", type=float, default=0.0, metavar="MINUTES", help="no faults; memory and files stay flat"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the folders where no promise was broken, too")
     given = parser.parse_args()
     say(f"seed {given.seed}")
@@ -51,7 +53,7 @@ def main() -> int:
 def one_lab(rounds: int, seed: int, chosen: list[str], keep: bool) -> tuple[list[str], dict[str, Any]]:
     """So many rounds in a folder of their own, which stays where a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="labd-"))
-    lab = Lab(folder, seed, chosen, cast.parties(folder), say)
+    lab = Lab(folder, seed, chosen, cast.parties_of(folder, seed), say)
     lab.play(rounds)
     for name, why in lab.unable.items():
         say(f"{name}: not on this host: {why}")

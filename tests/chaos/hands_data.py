@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from labd.snapshots.demo_data import write_snapshot
 from tests.bench.raw_http import Caller
@@ -31,7 +32,7 @@ class Filer(Hand):
         super().__init__(name, world, told, dice)
         self._row = 0
         self._inbox = world.folder / INBOX
-        self._store = world.parties.get("objects")
+        self._store: Any = world.parties.get("objects")
         self._last: dict[str, str] = {}
         told.lakes[LAKE] = {"folder": str(self._inbox), "table": LAKE}
         if self._store is not None:
@@ -42,7 +43,7 @@ class Filer(Hand):
         for _ in range(self.dice.randint(1, 3)):
             self._write()
         if self._store is not None:
-            self._store.put(f"o{self.dice.randrange(NAMES)}.jsonl", self.dice.randint(0, 4))  # type: ignore[attr-defined]
+            self._store.put(f"o{self.dice.randrange(NAMES)}.jsonl", self.dice.randint(0, 4))
         lake = self.dice.choice(list(self.told.lakes))
         if self._ended(caller, lake) is not None:
             self._run(caller, lake)
@@ -53,7 +54,9 @@ class Filer(Hand):
         for lake in self.told.lakes:
             ended = self._ended(caller, lake)
             result = (ended or {}).get("result") or {}
-            calm = ended is not None and ended.get("state") == "succeeded" and self._last.get(lake, "").startswith("calm")
+            calm = (
+                ended is not None and ended.get("state") == "succeeded" and self._last.get(lake, "").startswith("calm")
+            )
             if calm and result.get("state") == "succeeded" and not result["files_discovered"] and not result["batches"]:
                 continue
             rest = False
@@ -98,18 +101,24 @@ class Librarian(Hand):
     def __init__(self, name: str, world: World, told: Told, dice: Random) -> None:
         super().__init__(name, world, told, dice)
         self._base = world.folder / SNAPSHOTS
+        self._share: Any = world.parties.get("neo4j") or world.parties.get("share")
         self._timestamp = FIRST_TIMESTAMP
 
     def work(self, caller: Caller) -> None:
         """Now and then one more."""
         if self.told.snapshots and self.dice.random() > self.often:
             return
-        self._timestamp += 1
         customer, rows = self.dice.choice(CUSTOMERS), self.dice.randint(ROWS_AT_MOST - 4, ROWS_AT_MOST)
-        folder = write_snapshot(self._base, customer, str(self._timestamp), rows, self.dice)
-        laid = {"timestamp": str(self._timestamp), "rows": rows, "folder": str(folder)}
+        laid = {"timestamp": self._lay_down(customer, rows), "rows": rows}
         with self.told.lock:
             self.told.snapshots.setdefault(customer, []).append(laid)
+
+    def _lay_down(self, customer: str, rows: int) -> str:
+        if self._share is not None:
+            return str(self._share.lay_down(customer, rows))
+        self._timestamp += 1
+        write_snapshot(self._base, customer, str(self._timestamp), rows, self.dice)
+        return str(self._timestamp)
 
     def wind_up(self, caller: Caller) -> bool:
         """The newest of each customer serves."""

@@ -11,7 +11,8 @@ from tests.chaos.hands import OPERATOR, Hand
 STEPS = 4096
 APART = 8  # so that a goal is found in the bus' record, and what a halted motor is told to keep seldom looks like one
 SCATTER = 7
-STOPPED = 0.12
+STOPPED = 0.04
+DRAWN = ((), ("red",), ("red", "yellow"))
 RESET = 0.5
 PROTOCOL = """metadata = {{"apiLevel": "2.15"}}
 
@@ -109,4 +110,8 @@ class Pipettor(Hand):
 
     def _protocol(self, key: str) -> dict[str, Any]:
         seconds = self.dice.choice((1, 20, 100))  # the virtual robot is two hundred times quicker
+        if (robot := self.world.parties.get("robot")) is not None:
+            draws = {name: 16.0 * self.dice.randint(1, 4) for name in self.dice.choice(DRAWN)}
+            made = robot.next_protocol(draws, self.dice.choice((1, 2, 4)), seconds)  # type: ignore[attr-defined]
+            return {"name": made.name, "text": made.text, "labware": []}
         return {"name": f"{key}.py", "text": PROTOCOL.format(key=key, seconds=seconds), "labware": []}

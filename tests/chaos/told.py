@@ -30,7 +30,7 @@ class Told:
         draws: Keys of jobs that draw liquid: `{"reservoir", "volume_ul", "pieces"}`.
         restocks: By their cause, a word that is used once: `{"reservoir", "volume_ul", "told": bool}`. They have no key
             and are not asked again: one that was not told is in the ledger once or not at all.
-        snapshots: By customer, in the order of their laying down: `{"timestamp", "rows", "folder"}`.
+        snapshots: By customer, in the order of their laying down: `{"timestamp", "rows"}`.
         lakes: Sources by the ingestion's name: `{"folder" | "bucket", "table"}`; their files say what must be in it.
         answers: Questions by the job that asked: the answer that was acknowledged.
         latched: Whether a stop is latched, as last acknowledged; None while a request about it is unanswered.

@@ -43,7 +43,8 @@ class Workload:
     def fill(self) -> None:
         """The first filling of the stock, which everything later is counted from."""
         with Caller(self._world.daemon.socket, ANSWER_S) as caller:
-            caller.post("/api/v1/inventory/initialize", {"volumes_ul": {"red": STOCK_UL, "yellow": STOCK_UL}})
+            names = [one["key"] for one in caller.get("/api/v1/inventory")["reservoirs"]]
+            caller.post("/api/v1/inventory/initialize", {"volumes_ul": dict.fromkeys(names, STOCK_UL)})
 
     def start(self) -> None:
         """Begin, or go on after a rest."""

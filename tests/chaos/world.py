@@ -35,21 +35,21 @@ def build(folder: Path, parties: Mapping[str, Party], seed: int) -> World:
 def settings(folder: Path, parties: Mapping[str, Party]) -> str:
     """All five wings; what no party stands for is simulated inside the daemon."""
     text = 'log_level = "info"\n'
-    text += toml("engine", drain_s=5.0)
+    text += toml("engine", drain_s=2.0)
     text += toml("queue.standard", concurrency=6)
     text += toml("queue.monitoring", concurrency=2)
     text += toml("tasks", folders=[str(PANTRY)], poll_s=0)
     text += toml("env.default", simulated=True, size=4, warm=2, grace_s=1.0)
     text += toml("env.default.variables", CHAOS_TRACE=str(folder / TRACE))
-    text += toml("inventory", simulated=True, threshold_ul=0, capacity_ul=10 * STOCK_UL, tick_s=5, low_ul=1)
-    text += "".join(toml(f"inventory.reservoir.{name}", evaporation_rate_ul_per_hour=0) for name in ("red", "yellow"))
+    if "mongodb" not in parties:
+        text += toml("inventory", simulated=True, threshold_ul=0, low_ul=0, evaporation_rate_ul_per_hour=0)
+        text += "".join(toml(f"inventory.reservoir.{name}", capacity_ul=10 * STOCK_UL) for name in ("red", "yellow"))
     text += toml(f"schedule.{SCHEDULE}", task="echo", args={}, interval_s=SCHEDULE_S).replace(
         "args = {}", f'args = {{ key = "{SCHEDULE}" }}'
     )
-    if "neo4j" not in parties:
-        text += toml("snapshots")
-    text += toml("snapshots.dataset", base_path=str(folder / SNAPSHOTS), settle_s=0, file_events=True)
-    text += toml("snapshots.orchestrator", scan_interval=1, retry_backoff_base=0.2, keep=2, health_interval_s=1)
+    if not {"neo4j", "share"} & parties.keys():
+        text += toml("snapshots") + toml("snapshots.dataset", base_path=str(folder / SNAPSHOTS), settle_s=0)
+        text += toml("snapshots.orchestrator", scan_interval=1, retry_backoff_base=0.2, health_interval_s=1)
     if "objects" not in parties:
         text += toml("ingest", task_retry_delay_seconds=0.2)
     text += toml(f"ingest.definition.{LAKE}", name=LAKE, changed="replace-rows")
