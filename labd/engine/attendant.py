@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from labd.engine.job import Cause, Job, JobState
+from labd.engine.job import FINAL, Cause, Job, JobState
 from labd.engine.registry import Registry, TaskSpec
 
 
 class Attendant(Protocol):
     """Who keeps account of what jobs need.
 
-    Every method is called on the loop, in the very turn in which the job's change is staged, and only for jobs with
-    `needs`; none may await.
+    Every method but `recall` is called on the loop, in the very turn in which the job's change is staged, and only for
+    jobs with `needs`; none may await.
     """
 
     def admit(self, jobs: list[Job]) -> None:
@@ -54,6 +54,10 @@ class Attendant(Protocol):
         Raises:
             LabdError: A name or a volume is wrong; nothing was staged.
         """
+        ...
+
+    async def recall(self, job: Job) -> None:
+        """Before `consume` for a job that has ended: what it took already counts as taken, whoever was there then."""
         ...
 
 
@@ -111,6 +115,11 @@ class Attendance:
         """As `Attendant.consume`; without an attendant nobody keeps account."""
         if self.attendant is not None:
             self.attendant.consume(job, step, volumes_ul)
+
+    async def recall(self, job: Job) -> None:
+        """As `Attendant.recall`."""
+        if self.attendant is not None and job.state in FINAL:
+            await self.attendant.recall(job)
 
 
 def declared(spec: TaskSpec, values: dict[str, Any]) -> dict[str, float] | None:

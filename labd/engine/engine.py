@@ -399,6 +399,7 @@ class Engine:
 
     async def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
         """Debit what a job took that does not run any more; on disk when it returns, the same step counts once."""
+        await self.attendance.recall(job)
         self.attendance.consume(job, step, volumes_ul)
         await self.journal.commit()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from labd.engine.job import ENDED, GOING, Cause, Job, JobState
+from labd.engine.job import ENDED, FINAL, GOING, Cause, Job, JobState
 from labd.errors import BadVolume, LabdError, UnknownReservoir, WingOff
 from labd.inventory import names
 from labd.inventory.book import Act, Book
@@ -21,6 +21,7 @@ from labd.inventory.shelf import Shelf
 from labd.inventory.volumes import LARGEST_UL, PL_PER_UL, all_to_pl, to_ul
 
 END = "end"
+LATE_JOBS = 32  # whose steps stay in memory after their end; the disk knows those of the others
 
 
 class Reservations:
@@ -35,6 +36,7 @@ class Reservations:
         self._ledger = ledger
         self._book: Book = ledger.book
         self._freed = freed
+        self._taken: dict[int, set[str]] = {}  # by jobs that have ended, each step without its life
 
     def admit(self, jobs: list[Job]) -> None:
         """As `Attendant.admit`."""
@@ -143,7 +145,8 @@ class Reservations:
             shelf = self._book.shelves[key]
             if not shelf.initialized and job.override is None:
                 raise names.not_initialized(names.label(shelf, self._book.shelves.values()))
-        owner = self._owner_of(job)
+        is_late = job.id not in self._book.claims and job.state in FINAL
+        owner = self._late_owner(job) if is_late else self._owner_of(job)
         kept = owner.step_name(step)
         if kept in owner.steps or not volumes:
             return
@@ -154,9 +157,31 @@ class Reservations:
             claim = owner.claims.setdefault(key, Claim(key, 0, 0))
             self._take(act, owner, claim, pl, kept)
         act.stage()
-        self._book.put_claims([owner])
+        if not is_late:
+            self._book.put_claims([owner])
         if any(pl < 0 for pl in volumes.values()):
             self._freed()
+
+    async def recall(self, job: Job) -> None:
+        """As `Attendant.recall`.
+
+        Why the disk is asked only for jobs that are not in memory: those ended long ago or under an earlier daemon, so
+        that all they took has landed.
+        """
+        if job.id not in self._book.claims and job.id not in self._taken:
+            rows = await self._book.journal.read("inventory.steps_of_job", job.id)
+            self._remember(job.id, {step for (step,) in rows})
+
+    def _late_owner(self, job: Job) -> JobClaims:
+        """Of a job that has ended: it claims nothing and nobody will tell of its end, so it is not kept."""
+        steps = self._taken.setdefault(job.id, set())
+        return JobClaims(job.id, {}, is_overridden=job.override is not None, steps=steps)
+
+    def _remember(self, job_id: int, steps: set[str]) -> None:
+        """What a job took, for a robot may be asked once more about a run whose job has ended meanwhile."""
+        self._taken[job_id] = self._taken.pop(job_id, set()) | {_without_life(step) for step in steps}
+        while len(self._taken) > LATE_JOBS:
+            del self._taken[next(iter(self._taken))]
 
     def _owner_of(self, job: Job) -> JobClaims:
         """The claims of a job; one that never asked for anything gets empty ones, and the engine tells of its end."""
@@ -239,7 +264,7 @@ class Reservations:
             if claim.remaining_pl:
                 act.post(self._book.shelves[claim.reservoir], "release", reserve_pl=-claim.remaining_pl)
         released = act.stage()
-        self._book.drop_claims(owner.job_id)
+        self._part(owner)
         if released:
             self._freed()
 
@@ -253,7 +278,12 @@ class Reservations:
             if claim.remaining_pl:
                 self._take(act, owner, claim, claim.remaining_pl, owner.step_name(END))
         act.stage()
-        self._book.drop_claims(job.id)
+        self._part(owner)
+
+    def _part(self, owner: JobClaims) -> None:
+        if owner.steps:
+            self._remember(owner.job_id, owner.steps)
+        self._book.drop_claims(owner.job_id)
 
     def _queue_again(self, job: Job, owner: JobClaims | None, *, by_person: bool) -> None:
         """An attempt follows: the whole need is reserved again. After a person's retry the same steps are new acts."""
@@ -287,6 +317,12 @@ class Reservations:
         owner.is_going = going
         for claim in owner.claims.values():
             self._book.shelves[claim.reservoir].going_pl += claim.remaining_pl if going else -claim.remaining_pl
+
+
+def _without_life(step: str) -> str:
+    """The step as the job called it, whichever of its lives it was in; see `JobClaims.step_name`."""
+    life, slash, name = step.partition("/")
+    return name if slash and life.isdecimal() else step
 
 
 def _promised(wanted: list[tuple[Job, dict[str, int]]]) -> dict[str, int]:

@@ -132,7 +132,9 @@ class OT2Device:
         record = self.own.record
         if record is not None and record.run_id is not None:
             view = await self.robot.run(record.run_id)
-            if self.busy_job is None:
+            if self.own.record is not record:
+                pass  # its job has read its end while the robot was asked here, and let the record go
+            elif self.busy_job is None:
                 await self._take_left(record, view)
             elif view is not None and view.ended:
                 self.own_view = view  # its job reads what it took, then lets the record go

@@ -37,6 +37,9 @@ class TaskStore:
     def cause(self, job: Job) -> Cause | None:
         return None
 
+    async def recall(self, job: Job) -> None:
+        pass
+
     def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
         if self.refuse in volumes_ul:
             raise InsufficientStock(f"Insufficient stock for: {self.refuse} (available: 1.0 ul, required: 9.0 ul).")

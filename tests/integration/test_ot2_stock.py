@@ -74,6 +74,9 @@ class Books:
     def cause(self, job: Job) -> Cause | None:
         return None
 
+    async def recall(self, job: Job) -> None:
+        pass
+
     def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
         if self.full:
             raise StoreFull("the disk is full")

@@ -12,6 +12,9 @@ DELETE FROM inventory_claim WHERE job_id = ?;
 SELECT claim.job_id, claim.reservoir, claim.needed_pl, claim.remaining_pl, claim.overridden, claim.told, claim.life,
 jobs.state FROM inventory_claim AS claim LEFT JOIN jobs ON jobs.id = claim.job_id ORDER BY claim.job_id, claim.reservoir;
 
+-- name: steps_of_job
+SELECT DISTINCT step FROM inventory_movement WHERE job_id = ? AND step IS NOT NULL;
+
 -- name: steps_of_claims
 -- Steps that jobs with open claims have told.
 SELECT DISTINCT job_id, step FROM inventory_movement WHERE step IS NOT NULL

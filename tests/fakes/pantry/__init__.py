@@ -41,6 +41,9 @@ class Pantry:
     def cause(self, job: Job) -> Cause | None:
         return Cause("stock_short", "red is short") if self.is_short else None
 
+    async def recall(self, job: Job) -> None:
+        pass
+
     def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
         self._note(f"consume {step} {volumes_ul}", job)
 
