@@ -1,4 +1,4 @@
-"""A thousand rounds of harm, or half an hour of work without any; the seed is printed, 1 is the code of a broken promise.
+"""A thousand rounds of harm, or half an hour of work without any; ends with 1 where a promise was broken.
 
 python -m tests.chaos --rounds 1000 --seed 7
 python -m tests.chaos --rounds 20 --seed 7 --fault power_loss --fault kill_daemon
@@ -31,9 +31,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(2**31))
     parser.add_argument("--fault", action="append", default=[], help="only this one; may be said several times")
-    parser.add_argument(
-        "--soak", type=float, default=0.0, metavar="MINUTES", help="no faults; memory and files stay flat"
-    )
+    parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="no faults; nothing grows")
     parser.add_argument("--keep", action="store_true", help="leave the folders where no promise was broken, too")
     given = parser.parse_args()
     say(f"seed {given.seed}")

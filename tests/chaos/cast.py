@@ -9,6 +9,7 @@ from tests.chaos.checker_files import Audit, Latch, WholeDatabase
 from tests.chaos.checker_jobs import Jobs, Schedule
 from tests.chaos.checker_leaks import Leaks, Litter, Orphans
 from tests.chaos.checker_stock import Stock
+from tests.chaos.disk_faults import faults as faults_below
 from tests.chaos.faults import plain_faults
 from tests.chaos.parties import parties
 from tests.chaos.port import Fault, Party, Witness, World
@@ -26,7 +27,7 @@ def faults(world: World, chosen: Sequence[str] = ()) -> list[Fault]:
     Raises:
         SystemExit: There is none of a name; says which there are.
     """
-    every = {fault.name: fault for fault in plain_faults(world)}
+    every = {fault.name: fault for fault in (*plain_faults(world), *faults_below())}
     strange = [name for name in chosen if name not in every]
     if strange:
         raise SystemExit(f"there is no fault {', '.join(strange)}; there are {', '.join(sorted(every))}")

@@ -63,9 +63,8 @@ class Jobs:
             if row is None:
                 found.append(f"job {job_id} ({key}): acknowledged, and not in the database")
             elif asked is None or (row.key, row.task, json.loads(row.args)) != (key, asked["task"], asked["args"]):
-                found.append(
-                    f"job {job_id} ({key}): the database has {row.key} {row.task} {row.args}, asked was {asked}"
-                )
+                there = f"{row.key} {row.task} {row.args}"
+                found.append(f"job {job_id} ({key}): the database has {there}, asked was {asked}")
         return found
 
     def _unmade(self, rows: Mapping[int, Row], refused: set[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Time that passes: a fault that lasts, a life that is lived for a while. The one place of the chaos test that waits."""
+"""Time that passes: a fault that lasts, a life that is lived for a while; the one place of the chaos test to wait."""
 
 from __future__ import annotations
 
