@@ -7,7 +7,8 @@ Where they come from: `parties.parties(folder, graph="neo4j")` -> dict[str, Part
 the server), each with `settings()`; their texts together are all the tables of `labd.toml` that the five wings, MQTT
 and MongoDB need. `witnesses.witnesses()` -> list[Witness]. What the workload feeds goes through the parties, since they
 keep what was fed: `carousel.next_goal_deg()`, `robot.next_protocol()`, `objects.put()`, `neo4j.lay_down()`.
-`disk_faults.faults()` -> list[Fault], new ones for one world, each `prepare`d before the daemon's first start.
+`disk_faults.faults()` -> list[Fault], new ones for one world, each `prepare`d in this order before the daemon's first
+start; those that are `Ending` (mounts) get an `end` after its last, before the folder is removed.
 The broker's requests come from a `Watching` witness of its own, with no help of the workload.
 """
 
@@ -109,6 +110,14 @@ class Fault(Protocol):
 
     def mend(self, world: World) -> None:
         """Take it back; the daemon is up and answers afterwards."""
+
+
+@runtime_checkable
+class Ending(Fault, Protocol):
+    """A fault that leaves something behind, such as a mount."""
+
+    def end(self, world: World) -> None:
+        """After the daemon's last end and before the folder is removed; a second call does nothing."""
 
 
 class Unable(Exception):

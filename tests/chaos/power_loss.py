@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
 from tests.acceptance.waiting import eventually
 from tests.chaos.port import World
-from tests.chaos.power_model import Power
-from tests.chaos.shim import Shim
+from tests.chaos.supply import forget, power_of
 
 GONE_S = 20.0
 
@@ -20,27 +20,34 @@ class PowerLoss:
     name = "power_loss"
     ends_daemon = True
 
-    def __init__(self) -> None:
-        self._power: dict[Path, Power] = {}
-
     def prepare(self, world: World) -> None:
         """Have the daemon's disk watched from its first start on."""
-        shim = Shim(world.folder / "shim", world.daemon.state)
-        shim.record(True)
-        world.daemon.environment.update(shim.environment)
-        self._power[world.folder] = power = Power(shim)
-        power.take_base()
+        power_of(world)
 
     def strike(self, world: World) -> str:
         """Cut it."""
-        kill_all(world)
-        told, unseen = self._power[world.folder].cut(world.dice)
-        world.notes += [f"power_loss: {path} was written past the shim and kept as it was" for path in unseen]
-        return told
+        return cut(world)
 
     def mend(self, world: World) -> None:
         """Power is back, and so is the daemon."""
         world.daemon.start()
+
+    def end(self, world: World) -> None:
+        """Nothing is left of it."""
+        forget(world)
+
+
+def cut(world: World) -> str:
+    """Kill everything and leave the disk as it may be then; the runtime folder is in memory on a real host, and gone.
+
+    Returns:
+        A few words on what was lost.
+    """
+    kill_all(world)
+    shutil.rmtree(world.folder / "run", ignore_errors=True)
+    told, unseen = power_of(world).cut(world.dice)
+    world.notes += [f"power_loss: {path} was written past the shim and kept as it was" for path in unseen]
+    return told
 
 
 def kill_all(world: World) -> None:
