@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.chaos import cast
 from tests.chaos.pause import pause
-from tests.chaos.port import Fault, Party, Unable, Watching, Witness, World
+from tests.chaos.port import Ending, Fault, Party, Unable, Watching, Witness, World
 from tests.chaos.workload import Workload
 from tests.chaos.world import build
 
@@ -31,7 +31,7 @@ class Lab:
 
     Args:
         folder: Of its own, empty.
-        chosen: Names of faults; empty for all.
+        chosen: Names of faults; empty for all, None for none.
         parties: Not started yet.
         say: Gets a line for what a person wants to see.
 
@@ -41,7 +41,9 @@ class Lab:
         struck: How often which fault did strike.
     """
 
-    def __init__(self, folder: Path, seed: int, chosen: Sequence[str], parties: dict[str, Party], say: Say) -> None:
+    def __init__(
+        self, folder: Path, seed: int, chosen: Sequence[str] | None, parties: dict[str, Party], say: Say
+    ) -> None:
         self._say = say
         self._seed = seed
         self.problems: list[str] = []
@@ -51,7 +53,7 @@ class Lab:
         self.world: World = build(folder, parties, seed)
         self.work = Workload(self.world, seed)
         self._cheap, self._thorough = cast.witnesses(self.world)
-        self._faults = self._prepared(cast.faults(self.world, chosen))
+        self._faults = self._prepared([] if chosen is None else cast.faults(self.world, chosen))
         self._order: list[Fault] = []
 
     def _prepared(self, wanted: Sequence[Fault]) -> list[Fault]:
@@ -65,24 +67,31 @@ class Lab:
         return able
 
     def play(self, rounds: int) -> None:
-        """So many rounds, then rest; whatever happens, everything that was started is ended."""
+        """So many rounds, then rest."""
+        self.live(lambda: self._rounds(rounds))
+
+    def live(self, life: Callable[[], None]) -> None:
+        """Begin, live, come to rest; whatever happens, everything that was started is ended."""
         try:
             self.world.daemon.start()
             self.work.fill()
             self._watch("begin")
             self.work.start()
-            for number in range(1, rounds + 1):
-                self._round(number)
-                if number % FULL_EVERY == 0 and number < rounds:
-                    self._rest(number)
-                    self.work.start()
+            life()
             self.work.halt()
             self._watch("end")
-            self._rest(rounds)
+            self.rest("the end")
         except (RuntimeError, AssertionError) as fault:
-            self._breach("the lab", str(fault))
+            self.breach("the lab", str(fault))
         finally:
             self._end()
+
+    def _rounds(self, rounds: int) -> None:
+        for number in range(1, rounds + 1):
+            self._round(number)
+            if number % FULL_EVERY == 0 and number < rounds:
+                self.rest(f"round {number}")
+                self.work.start()
 
     def _round(self, number: int) -> None:
         fault = self._next()
@@ -104,12 +113,13 @@ class Lab:
             self.world.dice.shuffle(self._order)
         return self._order.pop()
 
-    def _rest(self, number: int) -> None:
-        where = f"seed {self._seed} rest after round {number}"
+    def rest(self, after: str) -> None:
+        """Everything that can end ends, then all witnesses look."""
+        where = f"seed {self._seed} rest after {after}"
         self.work.halt()
         began = time.monotonic()
         for left in self.work.settle():
-            self._breach(where, left)
+            self.breach(where, left)
         settled_s = time.monotonic() - began
         self._look([*self._cheap, *self._thorough], where)
         self._broken_answers(where)
@@ -123,21 +133,22 @@ class Lab:
             except Exception as fault:  # a witness that breaks has not seen that the promise holds
                 found = [f"could not look: {type(fault).__name__}: {fault}"]
             for each in found[:SHOWN]:
-                self._breach(f"{where}: {witness.name}", each)
+                self.breach(f"{where}: {witness.name}", each)
 
     def _broken_answers(self, where: str) -> None:
         with self.work.told.lock:
             broken = list(self.work.told.broken)
             self.work.told.broken.clear()
         for each in broken[:SHOWN]:
-            self._breach(where, each)
+            self.breach(where, each)
 
     def _watch(self, verb: str) -> None:
         for witness in self._thorough:
             if isinstance(witness, Watching):
                 witness.begin(self.world) if verb == "begin" else witness.end()
 
-    def _breach(self, where: str, what: str) -> None:
+    def breach(self, where: str, what: str) -> None:
+        """A promise was broken."""
         self.problems.append(f"{where}: {what}")
         self._say(f"BROKEN {where}: {what}")
 
@@ -147,6 +158,9 @@ class Lab:
         self.world.daemon.stop()
         for party in self.world.parties.values():
             party.end()
+        for fault in self._faults:
+            if isinstance(fault, Ending):
+                fault.end(self.world)
         self._look([witness for witness in self._cheap if witness.name == "no orphan process"], "at the end")
 
     def figures(self) -> dict[str, Any]:
