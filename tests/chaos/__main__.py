@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.chaos import cast
 from tests.chaos.rounds import Lab
+from tests.chaos.soak import Soak
 
 ROUNDS_A_LAB = 100
 BEGAN = time.monotonic()
@@ -37,22 +38,35 @@ def main() -> int:
     say(f"seed {given.seed}")
     problems: list[str] = []
     labs: list[dict[str, Any]] = []
-    for number, rounds in enumerate(portions(given.rounds)):
-        found, figures = one_lab(rounds, given.seed + number, given.fault, given.keep)
-        problems += found
-        labs.append(figures)
-    print(json.dumps({"bench": "chaos", "seed": given.seed, "rounds": given.rounds, **summed(labs)}, indent=1))
+    if given.soak:
+        found, figures = one_lab(given.seed, None, given.keep, soak_minutes=given.soak)
+        problems, labs = found, [figures]
+    else:
+        for number, rounds in enumerate(portions(given.rounds)):
+            found, figures = one_lab(given.seed + number, given.fault, given.keep, rounds)
+            problems += found
+            labs.append(figures)
+    what = f"{given.soak:g} minutes" if given.soak else f"{given.rounds} rounds"
+    print(json.dumps({"bench": "chaos", "seed": given.seed, "what": what, **summed(labs)}, indent=1))
     for each in problems:
         print(f"BROKEN {each}")
-    print(f"{len(problems)} promises broken in {given.rounds} rounds, {time.monotonic() - BEGAN:.0f} s")
+    print(f"{len(problems)} promises broken in {what}, {time.monotonic() - BEGAN:.0f} s")
     return 1 if problems else 0
 
 
-def one_lab(rounds: int, seed: int, chosen: list[str], keep: bool) -> tuple[list[str], dict[str, Any]]:
-    """So many rounds in a folder of their own, which stays where a promise was broken."""
+def one_lab(
+    seed: int, chosen: list[str] | None, keep: bool, rounds: int = 0, soak_minutes: float = 0.0
+) -> tuple[list[str], dict[str, Any]]:
+    """One lab in a folder of its own, which stays where a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="labd-"))
     lab = Lab(folder, seed, chosen, cast.parties_of(folder, seed), say)
-    lab.play(rounds)
+    more: dict[str, Any] = {}
+    if soak_minutes:
+        soak = Soak(lab, say)
+        soak.play(soak_minutes)
+        more = soak.figures()
+    else:
+        lab.play(rounds)
     for name, why in lab.unable.items():
         say(f"{name}: not on this host: {why}")
     if lab.problems or keep:
@@ -60,7 +74,7 @@ def one_lab(rounds: int, seed: int, chosen: list[str], keep: bool) -> tuple[list
     else:
         shutil.rmtree(folder, ignore_errors=True)
     say(f"seed {seed}: {rounds} rounds, {len(lab.problems)} promises broken")
-    return lab.problems, {**lab.figures(), "unable": lab.unable}
+    return lab.problems, {**lab.figures(), "unable": lab.unable, **more}
 
 
 def portions(rounds: int) -> list[int]:
@@ -76,11 +90,15 @@ def summed(labs: list[dict[str, Any]]) -> dict[str, Any]:
         for name, value in figures.items():
             if isinstance(value, dict) and name in ("struck", "requests"):
                 total[name] = dict(Counter(total.get(name, {})) + Counter(value))
+            elif name == "unable":
+                total.setdefault(name, {}).update(value)
             elif isinstance(value, dict):
                 before = total.get(name, {})
                 total[name] = {**before, **{k: max(v, before.get(k, v)) for k, v in value.items()}}
             elif name.endswith("_s"):
                 total[name] = max(total.get(name, 0.0), value)
+            elif isinstance(value, list):
+                total[name] = [*total.get(name, []), *value]
             else:
                 total[name] = total.get(name, 0) + value
     return total

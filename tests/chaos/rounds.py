@@ -91,6 +91,8 @@ class Lab:
             self._round(number)
             if number % FULL_EVERY == 0 and number < rounds:
                 self.rest(f"round {number}")
+                done = f"{number} rounds, {len(self.work.told.acknowledged)} jobs acknowledged"
+                self._say(f"seed {self._seed}: {done}, {len(self.problems)} promises broken")
                 self.work.start()
 
     def _round(self, number: int) -> None:
