@@ -423,6 +423,10 @@ def _api_options(settings: Settings) -> ApiOptions:
         groups=settings.access.groups,
         max_body_bytes=api.max_body_bytes,
         request_timeout_s=api.request_timeout_s,
+        connections_at_most=api.connections_at_most,
+        event_streams_at_most=api.event_streams_at_most,
+        bodies_at_most_bytes=api.bodies_at_most_bytes,
+        event_write_timeout_s=api.write_timeout_s,
     )
 
 

@@ -56,6 +56,10 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     behind_proxy: bool = False
     max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4 * 1024 * 1024
     request_timeout_s: PositiveSeconds = 20.0
+    connections_at_most: Annotated[int, Meta(ge=16, le=20_000)] = 400
+    event_streams_at_most: Annotated[int, Meta(ge=16, le=20_000)] = 1200
+    bodies_at_most_bytes: Annotated[int, Meta(ge=1024, le=1 << 32)] = 32 * 1024 * 1024
+    write_timeout_s: PositiveSeconds = 60.0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
 

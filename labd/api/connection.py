@@ -7,6 +7,7 @@ plain text, and cancels a handler whose client left only for all routes or for n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -106,6 +107,11 @@ class Connection(RequestHandler):
             self._write_deadline = None
         if self.when_writable is not None:
             self.when_writable()
+
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what it was sent, or is gone."""
+        with contextlib.suppress(ConnectionError):
+            await self._drain_helper()
 
     def _writing_late(self) -> None:
         """Cut off who took next to nothing; who takes a long answer slowly goes on."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 from msgspec import Meta
 
 from labd.api.connection import connection_of
 from labd.api.endpoint import Call, Endpoint
+from labd.api.fan import Fan, Stream
 from labd.api.options import ApiOptions
 from labd.clock import iso
 from labd.errors import BadRequest, Draining
@@ -59,14 +61,16 @@ def frame(event: Event) -> bytes:
 
 def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
     """The route of the event stream."""
+    fan = Fan(lambda: engine.events, frame)
 
     async def stream(call: Call) -> web.StreamResponse:
         after = _cursor(call, engine)
         prefixes = tuple(prefix.strip() for prefix in call.query.kind.split(",") if prefix.strip())
         connection = connection_of(call.request)
-        gone, closing = connection.gone(), connection.door.closing
-        if closing.done():
+        if connection.door.closing.done():
             raise Draining("labd is ending and opens no event stream; ask again when it is back")
+        connection.door.begin_stream(connection)
+        chunked = call.request.version >= HttpVersion11
         answer = web.StreamResponse(
             headers={
                 "Content-Type": "text/event-stream",
@@ -75,27 +79,13 @@ def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
                 "X-Content-Type-Options": "nosniff",
             }
         )
+        if chunked:
+            answer.enable_chunked_encoding()
         await answer.prepare(call.request)
-        sender = _Sender(answer, options.event_write_timeout_s)
-        await sender.send(b"retry: %d\n: from %d\n\n" % (RECONNECT_MS, after))
+        await answer.write(b"retry: %d\n: from %d\n\n" % (RECONNECT_MS, after))
         keepalive_s = min(call.query.keepalive_s or options.event_keepalive_s, options.event_keepalive_s)
-        pump = asyncio.ensure_future(_pump(engine, after, prefixes, sender))
-        ends: set[asyncio.Future[None]] = {pump, gone, closing}
-        try:
-            while True:
-                sender.quiet = True
-                done, _ = await asyncio.wait(ends, timeout=keepalive_s, return_when=asyncio.FIRST_COMPLETED)
-                if done:
-                    break
-                if sender.quiet:
-                    await sender.send(b": keepalive\n\n")
-        except (ConnectionError, TimeoutError):
-            pass
-        finally:
-            await _end(pump)
+        await _listen(engine, fan, Stream(connection, after, prefixes, chunked), keepalive_s)
         answer.force_close()
-        if sender.is_stuck and call.request.transport is not None:
-            call.request.transport.abort()
         return answer
 
     return [
@@ -107,7 +97,7 @@ def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
             "Live stream of events (text/event-stream), resumed by Last-Event-ID",
             query=EventsQuery,
             tags=("events",),
-            errors=("draining",),
+            errors=("draining", "overloaded"),
             streams=True,
         )
     ]
@@ -128,35 +118,39 @@ def _cursor(call: Call, engine: Engine) -> int:
     return last if after is None else min(after, last)
 
 
-class _Sender:
-    """Writes to one stream with a limit in time, and knows whether it was used."""
-
-    def __init__(self, answer: web.StreamResponse, timeout_s: float) -> None:
-        self._answer = answer
-        self._timeout_s = timeout_s
-        self.quiet = True
-        self.is_stuck = False
-
-    async def send(self, text: bytes) -> None:
-        self.quiet = False
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._answer.write(text)
-        except TimeoutError:
-            self.is_stuck = True
-            raise
-
-
-async def _pump(engine: Engine, after: int, prefixes: tuple[str, ...], sender: _Sender) -> None:
-    async for event in engine.events.subscribe(after):
-        if not prefixes or event.kind.startswith(prefixes):
-            await sender.send(frame(event))
+async def _listen(engine: Engine, fan: Fan, stream: Stream, keepalive_s: float) -> None:
+    """Until the client leaves or labd ends: catch up from disk where that is needed, then take part in the fan."""
+    connection = stream.connection
+    gone, closing = connection.gone(), connection.door.closing
+    try:
+        while not gone.done() and not closing.done():
+            await _catch_up(engine, fan, stream)
+            if connection.transport is None:
+                return
+            fan.join(stream)
+            behind = stream.is_behind
+            assert behind is not None
+            while not (gone.done() or closing.done() or behind.done()):
+                stream.is_quiet = True
+                await asyncio.wait({gone, closing, behind}, timeout=keepalive_s, return_when=asyncio.FIRST_COMPLETED)
+                if stream.is_quiet:
+                    stream.say(b": keepalive\n\n")
+    finally:
+        fan.leave(stream)
 
 
-async def _end(pump: asyncio.Future[None]) -> None:
-    pump.cancel()
-    await asyncio.wait({pump})
-    if not pump.cancelled():
-        fault = pump.exception()
-        if fault is not None and not isinstance(fault, (ConnectionError, TimeoutError)):
-            raise fault
+async def _catch_up(engine: Engine, fan: Fan, stream: Stream) -> None:
+    """Send what lies too far back for the memory of the feed, page by page, as fast as the client takes it."""
+    connection = stream.connection
+    while connection.transport is not None and not connection.door.closing.done():
+        if engine.events.recent(stream.cursor) is not None:
+            return
+        events = await engine.events.page(stream.cursor)
+        last = events[-1].seq if events else engine.events.last_seq
+        while events and connection.transport is not None:
+            text, stream.cursor = fan.batch(events, stream.prefixes, stream.chunked, last)
+            stream.write(text)
+            events = [event for event in events if event.seq > stream.cursor]
+            if connection.writing_paused:
+                await connection.drained()
+        stream.cursor = max(stream.cursor, last) if not events else stream.cursor

@@ -15,8 +15,8 @@ from labd.api.connection import while_connected
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, status_of
 from labd.engine.job import ENDED, Job, Submission
-from labd.engine.registry import StopSpec
 from labd.engine.outcome import failure, outcome
+from labd.engine.registry import StopSpec
 from labd.errors import Draining, LabdError
 
 if TYPE_CHECKING:

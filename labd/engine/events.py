@@ -45,6 +45,27 @@ class EventFeed:
         fresh, self._fresh = self._fresh, asyncio.Event()
         fresh.set()
 
+    @property
+    def fresh(self) -> asyncio.Event:
+        """Set by the next publication, or by the end; to be taken before one looks what there is."""
+        return self._fresh
+
+    def recent(self, after: int) -> list[Event] | None:
+        """Events behind number `after`, from memory; None where memory does not reach so far back."""
+        if after < self._ring_from:
+            return None
+        newer: list[Event] = []
+        for event in reversed(self._ring):
+            if event.seq <= after:
+                break
+            newer.append(event)
+        newer.reverse()
+        return newer
+
+    async def page(self, after: int) -> list[Event]:
+        """The next events behind number `after`, from memory or from disk; none where there are none."""
+        return await self._next(after) if after < self.last_seq else []
+
     def close(self) -> None:
         """End every subscription after what it has still to read."""
         self.closed = True
@@ -70,10 +91,4 @@ class EventFeed:
             if found:
                 return found
             cursor = self._ring_from  # what lay between has passed its retention
-        newer: list[Event] = []
-        for event in reversed(self._ring):
-            if event.seq <= cursor or len(newer) > RING:
-                break
-            newer.append(event)
-        newer.reverse()
-        return newer
+        return self.recent(cursor) or []

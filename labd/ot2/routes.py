@@ -113,7 +113,7 @@ def ot2_endpoints(service: OT2Service) -> list[Endpoint]:
         Endpoint("POST", f"{root}/protocols", keep, "operate", "Keep a protocol; jobs name it by its hash",
                  body=ProtocolBody, answer=anything, status=201, tags=tags, errors=("invalid_arguments",)),
         Endpoint("POST", f"{root}/stop", stop, "operate", "Stop labd's own run at once, latched until reset",
-                 body=StopBody, answer=anything, tags=tags, errors=unknown),
+                 body=StopBody, answer=anything, tags=tags, errors=unknown, urgent=True),
         Endpoint("POST", f"{root}/reset", reset, "operate", "End a stop, by name and with a reason",
                  body=ResetBody, answer=anything, tags=tags, errors=(*unknown, "refused", "invalid_arguments")),
         Endpoint("POST", f"{root}/pause", pause, "operate", "Pause labd's own run after the command under way",

@@ -132,9 +132,9 @@ def _own_endpoints(service: ResortService) -> list[Endpoint]:
         Endpoint("GET", f"{root}/readings", readings, "read", "A motor's readings of the last hour; since labd started",
                  query=DeviceQuery, answer=dict[str, Any], tags=tags, errors=unknown),
         Endpoint("POST", f"{root}/stop", stop, "operate", "Torque off at once, latched until reset; never queued",
-                 body=StopBody, answer=dict[str, Any], tags=tags, errors=unknown),
+                 body=StopBody, answer=dict[str, Any], tags=tags, errors=unknown, urgent=True),
         Endpoint("POST", f"{root}/hold", hold, "operate", "Stop where it is; torque stays",
-                 body=HoldBody, answer=dict[str, Any], tags=tags, errors=(*unknown, *REFUSALS)),
+                 body=HoldBody, answer=dict[str, Any], tags=tags, errors=(*unknown, *REFUSALS), urgent=True),
         Endpoint("POST", f"{root}/reset", reset, "operate", "End a stop, by name and with a reason",
                  body=ResetBody, answer=dict[str, Any], tags=tags, errors=(*unknown, "refused", "invalid_arguments")),
     ]  # fmt: skip
@@ -189,7 +189,8 @@ def _contract_endpoints(contract: DeviceContract) -> list[Endpoint]:
         errors = () if action == "stop" else (*REFUSALS, "device_claimed")
         path = f"{root}/control/{action}"
         found.append(
-            Endpoint("POST", path, control(action), "operate", summary, ControlBody, None, anything, 200, tags, errors)
+            Endpoint("POST", path, control(action), "operate", summary, ControlBody, None, anything, 200, tags, errors,
+                     urgent=action == "stop")
         )
     return found
 

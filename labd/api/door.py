@@ -1,0 +1,181 @@
+"""The door: who is inside, who is quiet, who came too late, and what all of them may hold together.
+
+Why a limit for each kind of listener: a host lets a process have so many files open. Whoever floods TCP must not keep
+people from the socket, nor the journal from its files.
+
+Why somebody is still let in where it is full: a stop must get through a crowd. Who comes then may say one thing; if it
+is a stop it is done, anything else is answered 503. And who has had a connection for long without a word makes room
+for who has something to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import resource
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from labd.api.connection import Connection, Listener
+from labd.api.turnstile import Turnstile
+from labd.errors import Overloaded
+
+log = structlog.get_logger()
+LINGER_S = 1.0  # how long the rest of a refused body is read, so that the client gets to see the answer
+QUIET_S = 1.0  # who has said nothing for so long may be asked to leave
+LATE_AT_MOST = 64
+TELL_EVERY_S = 10.0
+FILES_BESIDE = 512  # databases, workers, devices
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What all clients together may hold; see `ApiOptions`."""
+
+    connections_at_most: int
+    streams_at_most: int
+    bodies_at_most_bytes: int
+    header_timeout_s: float
+    write_timeout_s: float
+    keepalive_s: float
+
+
+class Door(web.Server):
+    """All connections of all listeners, one handler behind them.
+
+    `closing` is done when streams and long polls must end; ordinary requests are still answered then.
+    """
+
+    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
+        super().__init__(handler)
+        self.limits = limits
+        self.turnstile = Turnstile(self._loop)
+        self.closing: asyncio.Future[None] = self._loop.create_future()
+        self.inside: dict[str, int] = {"unix": 0, "tcp": 0}
+        self.streams = 0
+        self.bodies_bytes = 0
+        self.refusals: dict[str, int] = {}
+        self._quiet: dict[Connection, float] = {}
+        self._late: dict[Connection, None] = {}
+        self._told_at = float("-inf")
+        self._arguments: dict[str, Any] = {
+            "keepalive_timeout": limits.keepalive_s,
+            "access_log": None,
+            "lingering_time": LINGER_S,
+            "auto_decompress": False,  # a small body must not become a large one
+        }
+
+    def admit(self, listener: Listener) -> Connection:
+        """A connection for who has just come, counted until it `left`."""
+        kind = listener.kind
+        if self.inside[kind] >= self.limits.connections_at_most:
+            self._make_room(kind)
+        is_late = self.inside[kind] >= self.limits.connections_at_most
+        connection = Connection(self, listener, self._loop, is_late, **self._arguments)
+        if is_late:
+            if len(self._late) >= LATE_AT_MOST:
+                next(iter(self._late)).ask_to_leave(self.full("connections"))
+            self._late[connection] = None
+        else:
+            self.inside[kind] += 1
+            self._quiet[connection] = self._loop.time()
+        return connection
+
+    def _make_room(self, kind: str) -> None:
+        """Send away who has been without a request for longest, if that is long enough."""
+        before = self._loop.time() - QUIET_S
+        for connection, since in self._quiet.items():
+            if since > before:
+                return
+            if connection.listener.kind == kind:
+                connection.ask_to_leave(self.full("connections"))
+                return
+
+    def spoke(self, connection: Connection) -> None:
+        """A whole request has come."""
+        self._quiet.pop(connection, None)
+        self._late.pop(connection, None)
+
+    def answered(self, connection: Connection) -> None:
+        """Its request is over: it holds no body any more, and is quiet until the next."""
+        if connection.held_bytes:
+            self.bodies_bytes -= connection.held_bytes
+            connection.held_bytes = 0
+        if connection.is_late:
+            connection.close()  # after the answer that is to be sent
+        elif connection.is_counted and not connection.is_stream:
+            self._quiet[connection] = self._loop.time()
+
+    def left(self, connection: Connection) -> None:
+        """It is gone, or was sent away; a second call does nothing."""
+        self._quiet.pop(connection, None)
+        self._late.pop(connection, None)
+        if connection.is_stream:
+            connection.is_stream = False
+            self.streams -= 1
+        elif connection.is_counted:
+            self.inside[connection.listener.kind] -= 1
+        connection.is_counted = False
+
+    def begin_stream(self, connection: Connection) -> None:
+        """Count a connection with the event streams from now on, and no longer with the others.
+
+        Raises:
+            Overloaded: There are as many streams as there may be.
+        """
+        if self.streams >= self.limits.streams_at_most:
+            raise self.full("event streams")
+        if connection.is_counted and not connection.is_stream:
+            self.inside[connection.listener.kind] -= 1
+            connection.is_stream = True
+            self.streams += 1
+
+    def hold_body(self, connection: Connection, size_bytes: int) -> None:
+        """Count bytes of a body that is being read, until its request is answered.
+
+        Raises:
+            Overloaded: All bodies together would be more than there may be; nothing was counted.
+        """
+        if self.bodies_bytes + size_bytes > self.limits.bodies_at_most_bytes:
+            raise self.full("bodies")
+        self.bodies_bytes += size_bytes
+        connection.held_bytes += size_bytes
+
+    def full(self, what: str) -> Overloaded:
+        """The refusal of one more, counted, and told in the log now and then."""
+        key, most = {
+            "connections": ("connections_at_most", f"{self.limits.connections_at_most} connections"),
+            "event streams": ("event_streams_at_most", f"{self.limits.streams_at_most} event streams"),
+            "bodies": ("bodies_at_most_bytes", f"{self.limits.bodies_at_most_bytes} bytes of request bodies"),
+        }[what]
+        self.refusals[what] = self.refusals.get(what, 0) + 1
+        now = self._loop.time()
+        if now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            log.warning("api.overloaded", limit=f"api.{key}", refused=dict(self.refusals))
+        return Overloaded(f"labd bears {most} at once; try again in a moment, or raise api.{key}", limit=f"api.{key}")
+
+    def end_streams(self) -> None:
+        """Event streams and long polls end now; a second call does nothing."""
+        if not self.closing.done():
+            self.closing.set_result(None)
+
+
+def files_for(limits: Limits) -> int:
+    """How many files the process may have to keep open at these limits."""
+    return 2 * (limits.connections_at_most + LATE_AT_MOST) + limits.streams_at_most + FILES_BESIDE
+
+
+def allow_files(count: int) -> int:
+    """Raise the soft limit of open files to `count`, or as far as the hard one lets us; how many there may be then."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= count:
+        return count
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,0 +1,102 @@
+"""The porch: takes connections from one listening socket, and does the TLS handshake before they come in.
+
+Why not asyncio's own server: it takes hundreds of connections in one turn of the loop, tells nobody of those that are
+still at their handshake, which then count for no limit, and looks at a socket again only after a second when the
+process has no more files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import ssl
+from asyncio import sslproto
+
+import structlog
+
+from labd.api.connection import Connection, Listener
+from labd.api.door import Door
+
+log = structlog.get_logger()
+sslproto.SSLProtocol.max_size = 32 * 1024
+# Why: asyncio gives each TLS connection a read buffer of 256 KiB and fills it with zeros, so that a thousand of them
+# would hold 256 MiB and say nothing. A TLS record has 16 KiB at most (RFC 8446, section 5.1). Seen in Python 3.11.
+AT_ONCE = 32
+HANDSHAKES_AT_ONCE = 8  # each costs a millisecond or two of the loop
+NO_FILES_PAUSE_S = 0.1
+NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+DEAD_PEER_MS = 60_000  # how long TCP sends into the void before it gives up; Linux, tcp(7)
+
+
+class Porch:
+    """One listener.
+
+    Args:
+        sock: Bound and listening.
+        tls: Where connections begin with a handshake; it may take as long as the headers of a request.
+    """
+
+    def __init__(self, door: Door, listener: Listener, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        self._door = door
+        self._listener = listener
+        self._socket = sock
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._coming: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        self._is_open = False
+
+    def open(self) -> None:
+        """Take connections from now on."""
+        self._is_open = True
+        self._loop.add_reader(self._socket.fileno(), self._take)
+
+    async def close(self) -> None:
+        """Take no more; who is at the handshake is sent away. A second call does nothing."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        for task in self._coming:
+            task.cancel()
+        if self._coming:
+            await asyncio.wait(set(self._coming))
+
+    def _take(self) -> None:
+        for _ in range(AT_ONCE if self._tls is None else HANDSHAKES_AT_ONCE):
+            try:
+                taken, _ = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as fault:
+                if fault.errno not in NO_FILES:
+                    log.error("api.accept_failed", listener=self._listener.kind, problem=str(fault))
+                self._loop.remove_reader(self._socket.fileno())
+                self._pause = self._loop.call_later(NO_FILES_PAUSE_S, self.open)
+                return
+            taken.setblocking(False)
+            if self._listener.kind == "tcp" and hasattr(socket, "TCP_USER_TIMEOUT"):
+                taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+            connection = self._door.admit(self._listener)
+            task = self._loop.create_task(self._let_in(connection, taken))
+            connection.coming = task
+            self._coming.add(task)
+            task.add_done_callback(self._coming.discard)
+
+    async def _let_in(self, connection: Connection, taken: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection,
+                taken,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else self._door.limits.header_timeout_s,
+            )
+        except (OSError, asyncio.CancelledError):  # no handshake, or somebody who left before it was over
+            taken.close()
+            self._door.left(connection)
+        finally:
+            connection.coming = None
