@@ -147,7 +147,7 @@ class Watching(Witness, Protocol):
     """A witness that also looks, or asks, all the time between `begin` and `end`."""
 
     def begin(self, world: World) -> None:
-        """After the daemon's first start."""
+        """After the daemon's first start, and again when work goes on after a rest."""
 
     def end(self) -> None:
-        """Before the last look: no more requests from now on, those under way get their answers still."""
+        """Before each rest, with the daemon and all parties up: nothing new is asked; returns when all is answered."""
