@@ -71,7 +71,7 @@ class Book:
         simulated: This stock is a simulator's.
 
     Attributes:
-        tell: Puts an event into the feed, of this kind, with these facts, for this job; nobody hears it before it is set.
+        tell: Puts an event into the feed (kind, facts, job); before it is set, nobody hears it.
     """
 
     def __init__(self, journal: Statements, clock: Clock, *, simulated: bool) -> None:

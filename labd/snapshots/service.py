@@ -51,6 +51,7 @@ class SnapshotService:
         self.pipeline = Pipeline(self.store, self.book, settings, host.clock)
         self.desk = SnapshotDesk(self, host)
         self.health: Health | None = None
+        self.health_since: float | None = None
         self.oddities: list[Oddity] = []
         self.unsettled: dict[SnapshotKey, float] = {}
         self.scan_problem = ""
@@ -120,7 +121,7 @@ class SnapshotService:
         health = self.health
         state = "unknown" if health is None else "reachable" if health.reachable else "away"
         device = {
-            "name": self.settings.engine, "state": state, "since": iso(self.scanned_at),
+            "name": self.settings.engine, "state": state, "since": iso(self.health_since),
             "simulated": self.store.simulated, "customers": len(self.book.customers),
             "problem": "" if health is None else health.problem,
         }  # fmt: skip
@@ -193,6 +194,7 @@ class SnapshotService:
         self.health = await self.store.health()
         self._seen_changes = max(self._seen_changes, changes)
         if before is None or before.reachable != self.health.reachable:
+            self.health_since = self._host.clock.wall()
             state = "reachable" if self.health.reachable else "away"
             self.engine.publish("graph.changed", {"state": state, "problem": self.health.problem})
             log.info("graph.changed", state=state, problem=self.health.problem)

@@ -50,8 +50,18 @@ def test_a_job_is_cancelled_retried_and_run_again(lab: Lab, seen: Seen) -> None:
 def test_what_needs_a_person_is_settled_on_the_bench(lab: Lab, seen: Seen) -> None:
     broken = lab.submit("broken", text="look at me")
     lab.daemon.ended(broken)
+    asked = lab.submit("wonder", question="Well?", choice="yes")
     page = seen.open()
     item = page.locator("#needs li", has_text="look at me")
+    page.locator("#needs li", has_text="Well?").wait_for()
+    item.wait_for()
+    counted = (
+        "() => +document.querySelector('#nav .count').textContent === document.querySelectorAll('#needs li').length"
+    )
+    page.wait_for_function(counted)
+    lab.client.answer(asked, "yes")
+    page.locator("#needs li", has_text="Well?").wait_for(state="detached")
+    page.wait_for_function(counted)
     runbook = item.get_by_role("link", name="job failed")
     assert runbook.get_attribute("href").startswith("/")
     text = seen.context.request.get(runbook.get_attribute("href"))

@@ -63,6 +63,23 @@ def test_a_job_shows_its_log_steps_result_and_error(lab: Lab, seen: Seen) -> Non
     page.get_by_text("raise ValueError(text)").wait_for()
 
 
+def test_a_job_is_seen_among_those_above_and_below_it(lab: Lab, seen: Seen) -> None:
+    outer = lab.submit("outer")
+    lab.daemon.ended(outer)
+    middle, talk = outer + 1, outer + 2
+    page = seen.open(f"/jobs/{middle}")
+    rows = page.get_by_role("region", name="Over time").locator(".kin")
+    rows.nth(2).wait_for()
+    assert rows.all_inner_texts() == [f"#{outer} outer", f"└ #{middle}", f"└ #{talk} talk"]
+    rows.nth(0).click()
+    page.locator("main h1", has_text=f"Job {outer}").wait_for()
+    rows.nth(2).wait_for()
+    assert rows.all_inner_texts() == [f"#{outer}", f"└ #{middle} middle", f"└ #{talk} talk"]
+    depths = rows.evaluate_all("(all) => all.map((one) => one.style.getPropertyValue('--depth'))")
+    assert depths == ["0", "1", "2"]
+    assert page.locator(".track i.succeeded").count() == 3
+
+
 def test_two_people_answer_and_the_second_learns_who_was_first(lab: Lab, browsers: Callable[..., Seen]) -> None:
     job = lab.submit("load_plate", hotel="C")
     anna, ben = browsers().log_in("operate"), browsers("phone").log_in("admin")

@@ -40,6 +40,7 @@ PAGES = {
     "ingest": ("/ingest", "Ingest"),
     "ingestion": ("/ingest/readings", "readings"),
 }
+AWAY = toml("mqtt", broker="127.0.0.1", port=9, plaintext=True) + toml("mqtt.users", ada=["operate"])  # nobody is there
 FITS = """() => {
     const main = document.querySelector("main");
     const edge = main.getBoundingClientRect().right + 1, box = (node) => node.getBoundingClientRect();
@@ -55,7 +56,8 @@ def lab() -> Iterator[Lab]:
     """A daemon with all five wings."""
     folder, port = Path(tempfile.mkdtemp(prefix="labd-")), free_port()
     lab = Lab(
-        Daemon(folder, settings(port) + toml("ingest", simulated=True), test_wing=True), f"http://127.0.0.1:{port}"
+        Daemon(folder, settings(port) + toml("ingest", simulated=True) + AWAY, test_wing=True),
+        f"http://127.0.0.1:{port}",
     )
     try:
         lab.daemon.start().ready()
@@ -158,6 +160,17 @@ def test_dialogs_can_be_used(lab: Lab, browsers: Callable[..., Seen]) -> None:
         page.keyboard.press("Escape")
         page.locator("dialog").wait_for(state="detached")
     assert not found, "\n".join(found)
+
+
+def test_a_connection_is_shown_with_its_state_and_since_when(lab: Lab, seen: Seen) -> None:
+    page = seen.open()
+    card = page.locator(".devices .card", has_text="MQTT")
+    card.locator(".badge.bad", has_text="away").wait_for()
+    told = card.inner_text()
+    assert "127.0.0.1:9" in told
+    assert lab.client.status()["mqtt"]["last_error"] in told
+    assert "away for " in told and "unknown" not in told
+    assert card.locator(".badge.ok").count() == 0
 
 
 def test_every_page_of_the_menu_has_its_key(lab: Lab, seen: Seen) -> None:

@@ -272,3 +272,17 @@ async def test_a_death_at_any_point_ends_as_if_there_had_been_none(
         ours = {r.database for r in yard.service.book.live.values() if r.database is not None}
         assert {d.name for d in await yard.graph.databases()} == ours
         assert (await yard.engine.audit_verify()).ok
+
+
+async def test_the_store_tells_since_when_it_is_as_it_is_and_not_when_it_was_asked(yard: Yard) -> None:
+    async with yard.open():
+        await yard.service.ask_health()
+        first = yard.service.status()["devices"][0]
+        await yard.service.scan()
+        await yard.service.ask_health()
+        assert yard.service.status()["devices"][0] == first
+        assert first["state"] == "reachable" and first["since"] is not None
+        yard.graph.is_away = True
+        await yard.service.ask_health()
+        away = yard.service.status()["devices"][0]
+        assert away["state"] == "away" and away["since"] > first["since"]

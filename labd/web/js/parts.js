@@ -6,7 +6,7 @@ const TONES = {
   succeeded: "ok", ready: "ok", open: "ok", on: "ok", reachable: "ok", active: "ok", serving: "ok", connected: "ok", idle: "ok", loaded: "ok",
   running: "busy", moving: "busy", loading: "busy", turning: "busy",
   queued: "off", waiting: "wait", cancelling: "wait", held: "wait", paused: "wait", connecting: "wait", draining: "wait", warning: "wait", acknowledged: "wait", low: "wait",
-  failed: "bad", interrupted: "bad", lost: "bad", faulty: "bad", stopped: "bad", error: "bad", critical: "bad", store_full: "bad", unreachable: "bad", quarantined: "bad",
+  failed: "bad", interrupted: "bad", lost: "bad", away: "bad", refused: "bad", faulty: "bad", stopped: "bad", error: "bad", critical: "bad", store_full: "bad", unreachable: "bad", quarantined: "bad",
 };
 
 /** A state as a word on its colour; what is not known has none. */

@@ -6,6 +6,7 @@ import { icon } from "./icons.js";
 import { bind, bindHere, help } from "./keys.js";
 import { loginPage } from "./login.js";
 import { tell } from "./notices.js";
+import { needsCount } from "./needs.js";
 import { isOffered, pages } from "./pages.js";
 import { openPalette } from "./palette.js";
 import { fault as faultText } from "./parts.js";
@@ -47,13 +48,13 @@ function drawFrame() {
   drawLink();
   const offered = pages.filter((page) => page.group && isOffered(page, store));
   const current = here().path;
-  const text = JSON.stringify([offered.map((page) => page.name), current, status?.attention.length, store.link === "out"]);
+  const text = JSON.stringify([offered.map((page) => page.name), current, needsCount(store), store.link === "out"]);
   if (text === menuText) return;
   menuText = text;
   const groups = [...new Set(offered.map((page) => page.group))];
   const is = (page) => page.path === current || (page.path !== "/" && current.startsWith(`${page.path}/`));
   fill(find("#nav"), store.link === "out" ? null : groups.map((group) => [h("h2", {}, group), h("ul", {}, offered.filter((page) => page.group === group).map((page) => h("li", {},
-    h("a", { href: `#${page.path}`, "aria-current": is(page) ? "page" : null }, icon(page.icon ?? "table"), page.title, page.path === "/" && status?.attention.length ? h("span", { class: "count bad", title: "need a person" }, status.attention.length) : null))))]));
+    h("a", { href: `#${page.path}`, "aria-current": is(page) ? "page" : null }, icon(page.icon ?? "table"), page.title, page.path === "/" && needsCount(store) ? h("span", { class: "count bad", title: "need a person" }, needsCount(store)) : null))))]));
 }
 
 function drawLink() {

@@ -11,6 +11,7 @@ const GAP_MS = 400;
 
 export const store = {
   status: null,
+  alerts: [],
   me: null,
   link: "connecting", // live, late (nothing heard for a while), lost (no stream), out (not logged in)
   heard_at: 0,
@@ -212,6 +213,11 @@ document.addEventListener("visibilitychange", () => {
   else stream.start();
 });
 window.addEventListener("online", () => stream.hurry());
+live("/api/v1/alerts", { on: ["alert"], every_s: 30 }, (value) => {
+  if (!value) return;
+  store.alerts = value.alerts;
+  changed();
+});
 live("/api/v1/status", { on: ["job.", "queue.", "device.", "alert", "graph.", "snapshot.", "settings.", "environment", "daemon.", "stock", "inventory", "run.", "ingest"], every_s: 10, gap_ms: 500 }, (value, fault) => {
   if (value) store.status = value;
   store.status_fault = fault;

@@ -7,6 +7,7 @@ import { ago, brief, bytes, count, lasting, words } from "../js/format.js";
 import { icon } from "../js/icons.js";
 import { badge, card, facts, fault, figure, head, jobLink, progress, simulatedMark, told } from "../js/parts.js";
 import { answerForm } from "../js/question.js";
+import { standing } from "../js/needs.js";
 import { pages } from "../js/pages.js";
 
 export const page = { path: "/", title: "Bench", group: "Lab", order: 0, icon: "bench", key: "b" };
@@ -33,9 +34,9 @@ export function load(ctx) {
     keyed(needs, items.length ? items : [{ kind: "none" }], (item) => `${item.kind}:${item.key ?? ""}`, needItem);
   };
 
-  ctx.watch(({ status }) => {
+  ctx.watch(({ status, alerts }) => {
     if (!status) return;
-    known.status = status;
+    Object.assign(known, { status, alerts });
     fill(sub, `labd ${status.version}, up `, lasting(status.started_at), status.simulated ? " · with simulators" : "");
     const jobs = status.jobs;
     fill(figures,
@@ -44,10 +45,11 @@ export function load(ctx) {
       figure(count(jobs.waiting), "waiting", { href: "#/jobs?state=waiting", tone: jobs.waiting ? "wait" : "" }),
       figure(count(jobs.failed), "failed", { href: "#/jobs?state=failed", tone: jobs.failed ? "bad" : "" }),
       figure(count(jobs.interrupted), "interrupted", { href: "#/jobs?state=interrupted", tone: jobs.interrupted ? "bad" : "" }),
-      figure(count(jobs.succeeded), "succeeded", { href: "#/jobs?state=succeeded" }),
+      figure(count(jobs.succeeded), "succeeded since start", { href: "#/jobs?state=succeeded" }),
       figure(bytes(status.store.size_bytes), "store", { href: "#/health" }));
     drawNeeds();
     const cards = status.wings.flatMap((wing) => wing.state === "off" ? [] : wing.devices.length ? wing.devices.map((device) => ({ wing, device })) : [{ wing, device: null }]);
+    cards.push(...connectionsOf(status));
     keyed(devices, cards, ({ wing, device }) => `${wing.name}/${device?.name}`, deviceCard);
     keyed(queues, status.queues.filter((queue) => queue.running || queue.queued || queue.paused || queue.held), (queue) => queue.name, queueItem);
     if (!queues.children.length) fill(queues, h("li", { class: "quiet" }, "All queues are empty and open."));
@@ -63,7 +65,6 @@ export function load(ctx) {
     showJobs(waiting, kept.map((job, index) => ({ ...job, causes: causes[index] })), waitingItem, "Nothing waits.");
   }, { gap_ms: 1500, every_s: 10 });
   list({ state: "succeeded,failed,cancelled,interrupted", limit: 8 }, (jobs) => showJobs(recent, jobs, endedItem, "No job has ended yet."), { gap_ms: 1000 });
-  ctx.live("/api/v1/alerts", { on: ["alert"], every_s: 30 }, (value) => { if (value) { known.alerts = value.alerts; drawNeeds(); } });
 
   return [
     head("Bench", sub), figures,
@@ -81,22 +82,9 @@ function showJobs(list, jobs, make, none) {
   keyed(list, jobs.length ? jobs : [{ id: "none" }], (job) => job.id, (job) => (job.id === "none" ? h("li", { class: "quiet" }, none) : make(job)));
 }
 
-function needsOf({ status, asking: questions, interrupted, held, alerts }) {
-  const found = questions.map((job) => ({ kind: "asks", key: job.id, job }));
-  found.push(...interrupted.map((job) => ({ kind: "interrupted", key: job.id, job })), ...held.map((job) => ({ kind: "held", key: job.id, job })));
-  // A thing that an alert tells is not told twice; questions, held and interrupted jobs have lines of their own above.
-  const told = new Set(["question", "held", "interrupted"]);
-  for (const alert of alerts) {
-    if (alert.state === "cleared" || told.has(alert.code)) continue;
-    if (["job_interrupted", "job_asks", "interrupted", "question", "held"].includes(alert.code)) continue;
-    found.push({ kind: "alert", key: alert.key, alert });
-  }
-  for (const item of status?.attention ?? []) {
-    if (told.has(item.code) || alerts.some((alert) => alert.state !== "cleared" && alert.message === item.message)) continue;
-    found.push({ kind: "attention", key: `${item.code} ${item.subject} ${item.message}`, item });
-  }
-  return found;
-}
+const needsOf = (known) => [
+  ...known.asking.map((job) => ({ kind: "asks", key: job.id, job })), ...known.interrupted.map((job) => ({ kind: "interrupted", key: job.id, job })),
+  ...known.held.map((job) => ({ kind: "held", key: job.id, job })), ...standing(known)];
 
 function needItem({ kind, job, alert, item }) {
   if (kind === "none") return h("li", { class: "quiet" }, "Nothing. labd goes on by itself.");
@@ -116,7 +104,11 @@ const acknowledge = (alert) => asking({ label: "Seen …", title: "Say that some
   { name: "by", label: "Your name" }, { name: "note", label: "Note", required: false }],
   submit: ({ by, note }) => ({ path: `/api/v1/alerts/${encodeURIComponent(alert.key)}/ack`, body: { by, note }, line: labctl("alert", "ack", alert.key, "--by", by, note && ["--note", note]), done: "noted" }) });
 
-const COMMON = new Set(["name", "state", "since", "simulated", "problem", "stop_latched", "moving", "run"]);
+const COMMON = new Set(["name", "state", "since", "simulated", "problem", "stop_latched", "moving", "run", "connected", "last_error"]);
+
+/** The broker and the MongoDB, as cards beside the devices. */
+const connectionsOf = (status) => [["MQTT", status.mqtt], ["MongoDB", status.mongo]].filter(([, link]) => link).map(([name, link]) => ({
+  wing: { name, state: "on" }, device: { ...link, name: "main", state: link.state ?? (link.connected ? "connected" : "away"), problem: link.last_error } }));
 
 function deviceCard({ wing, device }) {
   const target = pages.find((one) => one.wing === wing.name && one.group);

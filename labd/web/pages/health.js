@@ -49,7 +49,7 @@ export function load(ctx) {
     fill(wings, card("Wings", { flush: true }, h("ul", { class: "list" }, status.wings.map((wing) => h("li", {}, badge(wing.state), h("div", { class: "text" }, wing.name, h("small", {}, wing.reason ? told(wing.reason) : wing.devices.map((device) => `${device.name} ${device.state}`).join(", ")), wing.install ? h("code", { class: "small" }, wing.install) : null))))));
     fill(daemon, card("labd", { side: action({ label: "Read the settings again", kind: "tiny", scope: "admin", path: "/api/v1/reload", line: "systemctl reload labd", done: (answer) => (answer.changed.length ? `changed: ${answer.changed.join(", ")}` : "nothing has changed") }) }, facts([
       ["Version", status.version], ["State", badge(status.state)], ["Running", [lasting(status.started_at), ", since ", instant(status.started_at)]], ["Process", status.pid],
-      ["Databases", [`${bytes(status.store.size_bytes)}, of them ${bytes(status.store.wal_bytes)} not yet folded in`, status.store.full ? [" ", badge("disk full", "bad")] : null]], ["State folder", h("code", {}, status.state_dir)], ["Socket", h("code", {}, status.socket)],
+      ["Databases", [`${bytes(status.store.size_bytes)}, and ${bytes(status.store.wal_bytes)} not yet folded in`, status.store.full ? [" ", badge("disk full", "bad")] : null]], ["State folder", h("code", {}, status.state_dir)], ["Socket", h("code", {}, status.socket)],
       ["MQTT", outlet(status.mqtt)], ["MongoDB", outlet(status.mongo)], ["API", h("a", { href: "/docs" }, "documentation")]])));
   });
   return [head("Health", sub), h("div", { class: "grid two" }, h("div", { class: "stack" }, doctor, alerts, environments), h("div", { class: "stack" }, daemon, wings))];

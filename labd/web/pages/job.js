@@ -14,7 +14,7 @@ import { go } from "../js/router.js";
 
 export const page = { path: "/jobs/:id", title: "Job" };
 
-const CHILDREN_MOST = 60;
+const CHILDREN_MOST = 60, ASKED_MOST = 20, DEEPEST = 4;
 
 export function load(ctx) {
   const id = Number(ctx.params.id);
@@ -31,7 +31,8 @@ export function load(ctx) {
   const stepsCard = card("Steps", { flush: true }, steps);
   stepsCard.hidden = true;
   const history = h("ul", { class: "list" });
-  const known = { job: null, events: [], children: [] };
+  const known = { job: null, events: [], children: [], above: [] };
+  const kin = family(ctx);
   let drawn = "";
 
   ctx.title(`Job ${id}`);
@@ -82,10 +83,13 @@ export function load(ctx) {
     const { job, events, children } = known;
     if (!job || !events.length) return;
     const from = Date.parse(job.created_at);
-    const ends = [job, ...children].map((one) => (one.finished_at ? Date.parse(one.finished_at) : Date.now()));
+    const below = preorder(children);
+    const ends = [job, ...below.map((one) => one.job)].map((one) => (one.finished_at ? Date.parse(one.finished_at) : Date.now()));
     const to = Math.max(from + 100, ...ends);
-    const rows = [{ label: h("span", {}, `#${job.id}`), blocks: blocksOf(events, job, to) }];
-    for (const child of children) rows.push({ label: h("a", { href: `#/jobs/${child.id}`, title: child.task }, `↳ #${child.id} ${child.task.split(".").at(-1)}`), blocks: childBlocks(child, to) });
+    const level = known.above.length;
+    const rows = [...known.above.map((one, depth) => kinRow(one, depth, from, to)),
+      { label: h("span", { class: "kin", style: { "--depth": level }, "aria-current": "true" }, `${level ? "└ " : ""}#${job.id}`), blocks: blocksOf(events, job, to) },
+      ...below.map((one) => kinRow(one.job, level + one.depth, from, to))];
     fill(time, lanes({ from, to, rows }));
   }
 
@@ -96,12 +100,12 @@ export function load(ctx) {
     const shown = value.events.filter((event) => event.kind !== "job.progress").reverse();
     keyed(history, shown, (event) => event.seq, (event) => h("li", {}, h("span", { class: "num small quiet" }, instant(event.at)), h("div", { class: "text" }, event.kind.replace("job.", "").replaceAll("_", " "), h("small", {}, extraOf(event)))));
   });
-  ctx.live(`${at}/steps`, { on: ["job."], where: (event) => event.job_id === id || known.children.some((child) => child.id === event.job_id), gap_ms: 500 }, async (value) => {
-    if (!value?.steps.length) return;
-    const ids = value.steps.filter((step) => step.job_id).slice(0, CHILDREN_MOST).map((step) => step.job_id);
-    known.children = (await Promise.all(ids.map((child) => get(`/api/v1/jobs/${child}`, {}, { signal: ctx.signal }).catch(() => null)))).filter(Boolean);
-    stepsCard.hidden = false;
-    keyed(steps, value.steps.map((step) => ({ ...step, child: known.children.find((child) => child.id === step.job_id) })), (step) => step.ordinal, stepItem);
+  ctx.live(`${at}/steps`, { on: ["job."], where: (event) => event.job_id === id || known.above.some((one) => one.id === event.job_id) || preorder(known.children).some((one) => one.job.id === event.job_id), gap_ms: 500 }, async (value) => {
+    if (!value) return;
+    known.above = await kin.above(id);
+    known.children = await kin.below(value.steps, 1);
+    stepsCard.hidden = !value.steps.length;
+    keyed(steps, value.steps.map((step) => ({ ...step, child: known.children.find((one) => one.job.id === step.job_id)?.job })), (step) => step.ordinal, stepItem);
     drawTime();
   });
   followLog(ctx, id, lines, noLines);
@@ -143,6 +147,41 @@ function blocksOf(events, job, to) {
   for (const block of blocks) block.title = `${block.state}${block.attempt && block.state !== "queued" ? `, try ${block.attempt}` : ""}: ${span(((block.to ?? to) - block.from) / 1000)}`;
   return blocks;
 }
+
+/** The jobs above and below one: a job that has ended is asked for once. */
+function family(ctx) {
+  const kept = new Map();
+  const ask = (path) => get(`/api/v1/jobs/${path}`, {}, { signal: ctx.signal }).catch(() => null);
+  async function one(id, depth, isAsked) {
+    if (kept.has(id)) return kept.get(id);
+    const [job, steps] = await Promise.all([ask(id), isAsked && depth < DEEPEST ? ask(`${id}/steps`) : null]);
+    const found = job && { job, depth, children: steps ? await below(steps.steps, depth + 1) : [] };
+    if (job && ENDED.has(job.state)) kept.set(id, found);
+    return found;
+  }
+  async function below(steps, depth) {
+    const ids = steps.filter((step) => step.job_id).slice(0, CHILDREN_MOST).map((step) => step.job_id);
+    return (await Promise.all(ids.map((id, index) => one(id, depth, index < ASKED_MOST)))).filter(Boolean);
+  }
+  async function above(id) {
+    const found = [];
+    let next = (await ask(id))?.parent_id;
+    while (next && found.length < 2 * DEEPEST) {
+      const parent = await ask(next);
+      if (!parent) break;
+      found.unshift(parent);
+      next = parent.parent_id;
+    }
+    return found;
+  }
+  return { above, below };
+}
+
+const preorder = (nodes) => nodes.flatMap((node) => [node, ...preorder(node.children)]);
+
+const kinRow = (job, depth, from, to) => ({
+  label: h("a", { class: "kin", style: { "--depth": depth }, href: `#/jobs/${job.id}`, title: `${job.task}, ${job.state}` }, `${depth ? "└ " : ""}#${job.id} ${job.task.split(".").at(-1)}`),
+  blocks: childBlocks(job, to).filter((block) => (block.to ?? to) >= from && block.from <= to).map((block) => ({ ...block, from: Math.max(from, block.from), to: Math.min(to, block.to ?? to) })) });
 
 function childBlocks(child, to) {
   const made = Date.parse(child.created_at), began = child.started_at && Date.parse(child.started_at), ended = child.finished_at && Date.parse(child.finished_at);

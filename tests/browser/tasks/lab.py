@@ -23,3 +23,15 @@ def load_plate(hotel: str = "B"):
 def broken(text: str = "nothing is right"):
     """Fail."""
     raise ValueError(text)
+
+
+@task
+def outer():
+    """Do it by another task."""
+    return call("middle")
+
+
+@task
+def middle():
+    """Do it by a third."""
+    return call("talk", lines=1)
