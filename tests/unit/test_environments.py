@@ -188,6 +188,25 @@ def test_what_is_lent_is_labds_own_side_and_named_by_its_content(tmp_path: Path)
     assert lending.lend(tmp_path / "lend", package) != first
 
 
+def test_what_a_power_cut_left_of_the_lent_files_is_made_whole_in_the_next_boot(tmp_path: Path) -> None:
+    package, boot_id = tmp_path / "labd", tmp_path / "boot_id"
+    (package / "worker").mkdir(parents=True)
+    for name in ("__init__.py", "worker/__init__.py", "worker/main.py"):
+        (package / name).write_text("x = 1\n")
+    boot_id.write_text("first")
+    lent = lending.lend(tmp_path / "lend", package, boot_id)
+    main, compiled = lent / "labd" / "worker" / "main.py", lent / "labd" / "worker" / "__pycache__"
+    compiled.mkdir()
+    (compiled / "main.cpython-311.pyc").write_bytes(bytes(512))
+    lending.lend(tmp_path / "lend", package, boot_id)
+    assert compiled.exists()  # in the same boot nothing can be torn
+    main.write_text("")
+    boot_id.write_text("second")
+    assert lending.lend(tmp_path / "lend", package, boot_id) == lent
+    assert (main.read_text(), compiled.exists()) == ("x = 1\n", False)
+    assert [path.name for path in (tmp_path / "lend").iterdir()] == [lent.name]
+
+
 def test_output_beyond_its_bound_keeps_the_first_and_the_last_part_and_counts_the_rest() -> None:
     lines: list[tuple[str, str]] = []
     output = JobOutput(lambda level, text: lines.append((level, text)))
