@@ -9,8 +9,6 @@ import msgspec
 from labd.engine.job import JobState
 from labd.engine.schedules import ScheduleSpec
 
-LIVE_STATES = ("running", "waiting", "cancelling", "failed", "cancelled", "interrupted")
-
 
 class QueueView(msgspec.Struct):
     """One queue: rules and depth."""
@@ -100,18 +98,34 @@ class JobFilter(msgspec.Struct):
     before_id: int | None = None
     limit: int = 100
 
-    def statement(self) -> tuple[str, list[Any]]:
-        """The SELECT and its parameters; every value is bound, none is pasted."""
+    def statement(self, by_state: bool = False, by_hold: bool = False) -> tuple[str, list[Any]]:
+        """The SELECT and its parameters; every value is bound, none is pasted.
+
+        Why the caller says which index: SQLite cannot know that eight of a million jobs wait, and reads them all from
+        the newest down to find eight; with a million waiting that is the quickest way, with none it takes 0.2 s, during
+        which nobody else reads.
+
+        Args:
+            by_state: Few jobs stand in these states: take them from the index of their state.
+            by_hold: Few jobs are held: take them from the index of those.
+        """
         where: list[str] = []
         values: list[Any] = []
         if self.states:
             known = [JobState(state).value for state in self.states]
             where.append(f"state IN ({', '.join('?' * len(known))})")
             values += known
-            if all(state in LIVE_STATES for state in known):  # the words that let SQLite take the partial index
-                where.append("state <> 'queued' AND state <> 'succeeded'")
-            elif known == ["queued"]:
-                where.append("state = 'queued'")
+            if by_state and "succeeded" not in known:
+                notable = [state for state in known if state != "queued"]
+                ready = "SELECT id FROM jobs INDEXED BY jobs_ready WHERE state = 'queued'" if "queued" in known else ""
+                others = (
+                    f"SELECT id FROM jobs INDEXED BY jobs_notable WHERE state IN ({', '.join('?' * len(notable))}) "  # noqa: S608
+                    "AND state <> 'queued' AND state <> 'succeeded'"
+                    if notable
+                    else ""
+                )
+                where.append(f"id IN ({' UNION ALL '.join(filter(None, (ready, others)))})")
+                values += notable
         exact = (
             ("task", self.task),
             ("queue", self.queue),
@@ -130,6 +144,8 @@ class JobFilter(msgspec.Struct):
             values.append(f"%{_literal(self.text)}%")
         if self.held is not None:
             where.append(f"hold IS {'NOT ' if self.held else ''}NULL")
+            if self.held and by_hold:
+                where.append("id IN (SELECT id FROM jobs INDEXED BY jobs_held WHERE hold IS NOT NULL)")
         for column, sign, bound in (
             ("created_at", ">=", self.since),
             ("created_at", "<", self.until),
