@@ -132,8 +132,9 @@ async def _listen(engine: Engine, fan: Fan, stream: Stream, keepalive_s: float) 
             assert behind is not None
             while not (gone.done() or closing.done() or behind.done()):
                 stream.is_quiet = True
-                await asyncio.wait({gone, closing, behind}, timeout=keepalive_s, return_when=asyncio.FIRST_COMPLETED)
-                if stream.is_quiet:
+                ends: set[asyncio.Future[None]] = {gone, closing, behind}
+                done, _ = await asyncio.wait(ends, timeout=keepalive_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done and stream.is_quiet:
                     stream.say(b": keepalive\n\n")
     finally:
         fan.leave(stream)
