@@ -17,6 +17,7 @@ import shutil
 import stat
 from pathlib import Path
 from random import Random
+from uuid import UUID
 
 from tests.chaos.power_log import Record, records
 from tests.chaos.power_names import Change, Folders, Names
@@ -67,6 +68,7 @@ class Power:
         unseen = replay.unseen()
         folders = replay.names.after_loss(dice)
         torn = self._rebuild(replay, folders, dice)
+        self._shim.boot_anew(str(UUID(int=dice.getrandbits(128), version=4)))
         undone = sum(not change.lasts for change in replay.names.changes)
         self.take_base()
         return f"{torn} files lost writes, {undone} changes of names were not synced", unseen

@@ -30,8 +30,9 @@ _PLACES = {
         ("error_count", "<q", 40), ("clock_step_ns", "<q", 48), ("errors_made", "<I", 56), ("delays_made", "<I", 60),
     )
 }  # fmt: skip
-_MATCH, _ROOT, _LOG = _HEAD.size, _HEAD.size + 256, _HEAD.size + 256 + 1024
-SIZE_BYTES = _LOG + 1024
+_MATCH = _HEAD.size
+_ROOT, _LOG, _BOOT = (_MATCH + 256 + 1024 * number for number in range(3))
+SIZE_BYTES = _BOOT + 1024
 COMPILE_S = 60.0
 
 
@@ -82,12 +83,11 @@ class Shim:
         if not page.exists():
             blank = bytearray(SIZE_BYTES)
             struct.pack_into("<I", blank, 0, MAGIC)
-            for offset, path in ((_ROOT, self.root), (_LOG, self.log)):
-                text = os.fsencode(path)
-                blank[offset : offset + len(text)] = text
             page.write_bytes(blank)
         with page.open("r+b") as file:
             self._page = mmap.mmap(file.fileno(), SIZE_BYTES)
+        self._text(_ROOT, self.root)
+        self._text(_LOG, self.log)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -127,6 +127,12 @@ class Shim:
         """So far from the true wall clock."""
         self._set(clock_step_ns=round(by_s * 1e9))
 
+    def boot_anew(self, boot_id: str) -> None:
+        """Whoever reads the kernel's boot id reads this from now on: a host that lost power has another."""
+        file = self.place / "boot_id"
+        file.write_text(boot_id + "\n")
+        self._text(_BOOT, file)
+
     def well(self) -> None:
         """No harm any more; the log goes on if it was on, the clock stays where it is."""
         self._set(delay_ops=0, error_ops=0, read_only=0)
@@ -142,4 +148,7 @@ class Shim:
         return self._get("delays_made")
 
     def _match(self, text: str) -> None:
-        self._page[_MATCH : _MATCH + 256] = os.fsencode(text).ljust(256, b"\0")
+        self._page[_MATCH : _MATCH + 256] = text.encode().ljust(256, b"\0")
+
+    def _text(self, offset: int, path: Path) -> None:
+        self._page[offset : offset + 1024] = os.fsencode(path).ljust(1024, b"\0")

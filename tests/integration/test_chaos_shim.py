@@ -197,3 +197,12 @@ def test_children_are_seen_and_a_program_past_the_shim_is_named(bench: Bench) ->
     _, unseen = bench.power.cut(Random(1))
     assert unseen == ["past"]
     assert (bench.root / "past").read_bytes() == b"nobody saw this"
+
+
+def test_a_host_that_lost_power_has_another_boot_id(bench: Bench) -> None:
+    read = "print(open('/proc/sys/kernel/random/boot_id').read().strip())"
+    before = bench.run(read)
+    bench.lose_power(1)
+    after = bench.run(read)
+    assert len(after) == len(before) == 37
+    assert after != before

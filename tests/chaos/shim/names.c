@@ -21,6 +21,7 @@ static int refuse(int number) {
 static int opened(int folder, const char *name, int flags, mode_t mode) {
     char path[PATH_MAX], real[PATH_MAX];
     uint64_t parent;
+    if (page && page->boot[0] && name && strcmp(name, "/proc/sys/kernel/random/boot_id") == 0) name = page->boot;
     int makes = (flags & O_CREAT) && (flags & O_TMPFILE) != O_TMPFILE;
     int changes = makes || (flags & O_TRUNC) || (flags & O_ACCMODE) != O_RDONLY;
     if (!changes || !shim_place(folder, name, path, &parent)) return (int)RAW(openat, folder, name, flags, mode);

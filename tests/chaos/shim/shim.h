@@ -47,6 +47,7 @@ struct page {
     char match[256]; /* errors and delays only where the path has this in it; empty: everywhere */
     char root[1024];
     char log[1024];
+    char boot[1024]; /* read in the place of the kernel's boot id; empty: that one */
 };
 extern struct page *page;
 
