@@ -13,6 +13,7 @@ from tests.chaos.disk_faults import faults as faults_below
 from tests.chaos.faults import plain_faults
 from tests.chaos.parties import parties
 from tests.chaos.port import Fault, Party, Witness, World
+from tests.chaos.witnesses import witnesses as of_parties
 from tests.chaos.world import TRACE
 
 
@@ -41,4 +42,4 @@ def witnesses(world: World) -> tuple[list[Witness], list[Witness]]:
     record: Path = getattr(carousel, "record", world.folder / "bus.jsonl")
     cheap: list[Witness] = [Jobs(trace), Latch(record), Audit(), Orphans()]
     thorough: list[Witness] = [Schedule(), Stock(trace), WholeDatabase(), Leaks(), Litter()]
-    return cheap, thorough
+    return cheap, [*thorough, *of_parties()]

@@ -78,8 +78,6 @@ class Lab:
             self._watch("begin")
             self.work.start()
             life()
-            self.work.halt()
-            self._watch("end")
             self.rest("the end")
         except (RuntimeError, AssertionError) as fault:
             self.breach("the lab", str(fault))
@@ -93,6 +91,7 @@ class Lab:
                 self.rest(f"round {number}")
                 done = f"{number} rounds, {len(self.work.told.acknowledged)} jobs acknowledged"
                 self._say(f"seed {self._seed}: {done}, {len(self.problems)} promises broken")
+                self._watch("begin")
                 self.work.start()
 
     def _round(self, number: int) -> None:
@@ -119,6 +118,7 @@ class Lab:
         """Everything that can end ends, then all witnesses look."""
         where = f"seed {self._seed} rest after {after}"
         self.work.halt()
+        self._watch("end")
         began = time.monotonic()
         for left in self.work.settle():
             self.breach(where, left)
