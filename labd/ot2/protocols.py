@@ -6,6 +6,7 @@ byte by byte as long as it is kept.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labd.errors import InvalidArguments, NotFound
+from labd.errors import InvalidArguments, NotFound, StoreFull
 from labd.ot2.robot import Document
 
 KEPT = 1000
@@ -47,6 +48,7 @@ class ProtocolShelf:
 
         Raises:
             InvalidArguments: A name that is none of a plain file, or neither Python nor JSON.
+            StoreFull: It is not on disk.
         """
         for number, document in enumerate(documents):
             ends = (".py", ".json") if number == 0 else (".json",)
@@ -60,9 +62,13 @@ class ProtocolShelf:
         protocol_id = hashlib.sha256(content).hexdigest()
         path = self._path(protocol_id)
         if not path.exists():
-            self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-            _write(path, content)
-            self._prune()
+            try:
+                self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+                _write(path, content)
+                self._prune()
+            except OSError as fault:
+                text = f"ot2: {documents[0].name} cannot be kept in {self._folder}: {fault.strerror or fault}"
+                raise StoreFull(f"{text}; make room or look at the disk, then give it again") from fault
         return StoredProtocol(protocol_id, tuple(documents))
 
     def get(self, protocol_id: str) -> StoredProtocol:
@@ -74,12 +80,13 @@ class ProtocolShelf:
         path = self._path(protocol_id)
         try:
             raw: list[Any] = json.loads(path.read_bytes())
-            os.utime(path)
         except FileNotFoundError:
             text = (
                 f"ot2: no protocol is kept under {protocol_id[:12]}...; give its file again with `labctl ot2 run FILE`"
             )
             raise NotFound(text, protocol=protocol_id) from None
+        with contextlib.suppress(OSError):  # a disk that takes no more still gives
+            os.utime(path)
         return StoredProtocol(protocol_id, tuple(Document(name, text) for name, text in raw))
 
     def _path(self, protocol_id: str) -> Path:
@@ -99,11 +106,16 @@ class ProtocolShelf:
 def _write(path: Path, content: bytes) -> None:
     """All of it or nothing, also after a power cut."""
     draft = path.with_suffix(f".{os.getpid()}.part")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)  # it would hold what little space there is
+        raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from labd.errors import InvalidArguments, NotFound, ProtocolRefused
+from labd.errors import InvalidArguments, NotFound, ProtocolRefused, StoreFull
 from labd.ot2 import preflight
 from labd.ot2.analysis import robot_type
 from labd.ot2.protocols import ProtocolShelf
@@ -77,6 +79,24 @@ def test_a_protocol_is_kept_by_its_hash(tmp_path: Path) -> None:
     assert shelf.put([Document("p.py", "x = 2\n")]).protocol_id != kept.protocol_id
     with pytest.raises(NotFound, match="is no hash of a protocol"):
         shelf.get("../labd.db")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_disk_that_takes_no_more_refuses_the_file_and_gives_those_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    shelf = ProtocolShelf(tmp_path)
+    kept = shelf.put([Document("p.py", "x = 1\n")])
+
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    monkeypatch.setattr(os, "utime", refuse)
+    with pytest.raises(StoreFull, match=rf"q\.py cannot be kept in .*: {os.strerror(number)}; make room"):
+        shelf.put([Document("q.py", "x = 2\n")])
+    assert shelf.get(kept.protocol_id) == kept
+    assert [path.name for path in tmp_path.iterdir()] == [f"{kept.protocol_id}.json"]
 
 
 @pytest.mark.parametrize("name", ["../p.py", "a/b.py", "p.txt", ".py", "", "p\n.py"])
