@@ -37,7 +37,7 @@ class Mirror:
         party: Any = world.parties["mongodb"]
         with party.looked_at() as database:
             log = [*database["simulated_restock_log"].find({})]
-            levels = {one["color_key"]: one["volume_ul"] for one in database["simulated_inventory"].find({})}
+            levels = {one["color"]: one["volume_ul"] for one in database["simulated_inventory"].find({})}
         with opened(world.daemon.state / "labd.db") as ledger:
             restocks: dict[int, dict[str, float]] = {}
             for operation, name, volume in ledger.execute(
@@ -58,7 +58,7 @@ class Mirror:
             f"restock {operation} stands {count} times in MongoDB" for operation, count in times.items() if count > 1
         ]
         for one in log:
-            shown = {key: data["added_ul"] for key, data in one["restock_data"].items()}
+            shown = {data["color"]: data["added_ul"] for data in one["restock_data"].values()}
             if restocks.get(one["movement_id"]) != shown:
                 known = restocks.get(one["movement_id"])
                 found.append(f"restock {one['movement_id']}: MongoDB has {shown}, the ledger {known}")

@@ -105,7 +105,8 @@ class Asker:
             done = Counter(
                 cause
                 for (cause,) in database.execute(
-                    "SELECT cause FROM inventory_movement WHERE kind = 'restock' AND reservoir = ? AND volume_pl > 0",
+                    "SELECT cause FROM inventory_movement"
+                    " WHERE kind = 'restock' AND reservoir = ? AND job_id IS NOT NULL",
                     (OVER_MQTT,),
                 )
             )
