@@ -28,6 +28,7 @@ log = structlog.get_logger()
 LINGER_S = 1.0  # how long the rest of a refused body is read, so that the client gets to see the answer
 QUIET_S = 1.0  # who has said nothing for so long may be asked to leave
 LATE_AT_MOST = 64
+BLINK_S = 0.05
 TELL_EVERY_S = 10.0
 FILES_BESIDE = 512  # databases, workers, devices
 
@@ -60,7 +61,7 @@ class Door(web.Server):
         self.bodies_bytes = 0
         self.refusals: dict[str, int] = {}
         self._quiet: dict[Connection, float] = {}
-        self._late: dict[Connection, None] = {}
+        self._late: dict[Connection, float] = {}
         self._told_at = float("-inf")
         self._arguments: dict[str, Any] = {
             "keepalive_timeout": limits.keepalive_s,
@@ -68,6 +69,19 @@ class Door(web.Server):
             "lingering_time": LINGER_S,
             "auto_decompress": False,  # a small body must not become a large one
         }
+
+    def takes_more(self) -> bool:
+        """Whether anybody may come in now, if only to say one thing; if not, in a blink.
+
+        Why a blink for each: who came to say something has said it by then; who has not leaves to the next.
+        """
+        if len(self._late) < LATE_AT_MOST:
+            return True
+        oldest, since = next(iter(self._late.items()))
+        if since > self._loop.time() - BLINK_S:
+            return False
+        oldest.ask_to_leave(self.full("connections"))
+        return True
 
     def admit(self, listener: Listener) -> Connection:
         """A connection for who has just come, counted until it `left`."""
@@ -77,9 +91,7 @@ class Door(web.Server):
         is_late = self.inside[kind] >= self.limits.connections_at_most
         connection = Connection(self, listener, self._loop, is_late, **self._arguments)
         if is_late:
-            if len(self._late) >= LATE_AT_MOST:
-                next(iter(self._late)).ask_to_leave(self.full("connections"))
-            self._late[connection] = None
+            self._late[connection] = self._loop.time()
         else:
             self.inside[kind] += 1
             self._quiet[connection] = self._loop.time()

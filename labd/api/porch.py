@@ -25,6 +25,7 @@ sslproto.SSLProtocol.max_size = 32 * 1024
 AT_ONCE = 32
 HANDSHAKES_AT_ONCE = 8  # each costs a millisecond or two of the loop
 NO_FILES_PAUSE_S = 0.1
+FULL_PAUSE_S = 0.01
 NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 DEAD_PEER_MS = 60_000  # how long TCP sends into the void before it gives up; Linux, tcp(7)
 
@@ -68,6 +69,9 @@ class Porch:
 
     def _take(self) -> None:
         for _ in range(AT_ONCE if self._tls is None else HANDSHAKES_AT_ONCE):
+            if not self._door.takes_more():
+                self._rest(FULL_PAUSE_S)
+                return
             try:
                 taken, _ = self._socket.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -75,8 +79,7 @@ class Porch:
             except OSError as fault:
                 if fault.errno not in NO_FILES:
                     log.error("api.accept_failed", listener=self._listener.kind, problem=str(fault))
-                self._loop.remove_reader(self._socket.fileno())
-                self._pause = self._loop.call_later(NO_FILES_PAUSE_S, self.open)
+                self._rest(NO_FILES_PAUSE_S)
                 return
             taken.setblocking(False)
             if self._listener.kind == "tcp" and hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -86,6 +89,11 @@ class Porch:
             connection.coming = task
             self._coming.add(task)
             task.add_done_callback(self._coming.discard)
+
+    def _rest(self, pause_s: float) -> None:
+        """Who comes meanwhile waits in the system's own queue."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._pause = self._loop.call_later(pause_s, self.open)
 
     async def _let_in(self, connection: Connection, taken: socket.socket) -> None:
         try:

@@ -253,11 +253,7 @@ class Intake:
                 await asyncio.wait([asyncio.shield(coming)])
                 continue
             landed = self._keys_landed
-            known: dict[str, Job] = {}
-            for key in keys:
-                job = await self._book.by_key(key)
-                if job is not None:
-                    known[key] = job
+            known = await self._book.by_keys(keys)
             if landed == self._keys_landed and not keys & self._keys_coming.keys():
                 return known
 

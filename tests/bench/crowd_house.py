@@ -6,6 +6,8 @@ import json
 import random
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -15,8 +17,10 @@ import psutil
 from tests.bench.crowd_lines import Place, write_certificates
 from tests.bench.daemon import Daemon, Simulator
 from tests.bench.raw_http import TIMEOUT_S, Caller
-from tests.bench.stop import SPEED_RPM, press, torque_off_moments
+from tests.bench.stop import SPEED_RPM, begin_move, make_ready, torque_off_moments
 
+PATIENCE_S = 30.0
+_never = threading.Event()
 ENGINE = "[engine]\nretention_jobs = 100000000\n"
 
 
@@ -27,6 +31,29 @@ class Press(NamedTuple):
     phase: str
     answer_s: float
     confirmed: bool
+
+
+class Patient(Caller):
+    """A caller that comes again where labd says that it is full, as clients of good manners do."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path = path
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """As `Caller.ask`, tried again for a while."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                status, answer = super().ask(method, path, body)
+                if status != 503 or time.monotonic() > deadline:
+                    return status, answer
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            _never.wait(0.1)
+            self.close()
+            super().__init__(self._path)
 
 
 class Helper:
@@ -88,7 +115,8 @@ class House:
         api = f'[api]\nlisten = "127.0.0.1:{port}"\ntls_cert = "{cert}"\ntls_key = "{key}"\n'
         self.daemon = Daemon(self.folder, f"{bus.settings(speed=SPEED_RPM)}{api}{ENGINE}{self._settings}")
         self.daemon.start()
-        self.caller = Caller(self.daemon.socket)
+        self.caller = Patient(self.daemon.socket)
+        self._patient = Patient(self.daemon.socket)
         token = self.caller.post("/api/v1/tokens", {"name": "crowd", "scopes": ["operate"]})["token"]
         self.places = {
             "unix": Place(socket=str(self.daemon.socket)),
@@ -100,6 +128,7 @@ class House:
         for helper in self._helpers:
             helper.kill()
         self.caller.close()
+        self._patient.close()
         self.daemon.__exit__(kind)
         self._simulator.__exit__()
 
@@ -120,10 +149,20 @@ class House:
         return found
 
     def press(self, phase: str) -> None:
-        """One stop of a move under way, on a connection of its own, and the reset."""
+        """One stop of a move under way, on a connection that is new and that nobody repeats, and the reset."""
+        position_deg, _ = make_ready(self._patient)
+        while not begin_move(self._patient, position_deg):
+            position_deg, _ = make_ready(self._patient)
+        _never.wait(self.dice.uniform(0.0, 0.1))
+        at = time.monotonic()
         with Caller(self.daemon.socket) as caller:
-            at, answer_s, answer = press(caller, self.dice)
-        self.presses.append(Press(at, phase, answer_s, bool(answer["confirmed"])))
+            status, answer = caller.ask("POST", "/api/v1/resort/stop", {"reason": "crowd"})
+        answer_s = time.monotonic() - at
+        confirmed = status == 200 and bool(answer["confirmed"])
+        self.presses.append(Press(at, phase, answer_s, confirmed))
+        if not confirmed:
+            raise RuntimeError(f"a stop was answered {status}: {answer}")
+        self._patient.post("/api/v1/resort/reset", {"by": "crowd", "reason": "next round"})
 
     def wire_moments(self) -> list[float]:
         """When the motor was told to let go, by the virtual bus' own record."""

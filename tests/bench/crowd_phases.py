@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.crowd_house import House, Press
-from tests.bench.raw_http import JOBS_PATH, Caller
+from tests.bench.crowd_house import House, Patient, Press
+from tests.bench.raw_http import JOBS_PATH
 from tests.bench.report import say, summary
 
 Figures = dict[str, Any]
@@ -53,7 +53,7 @@ def stops(house: House, size: Size, phase: str) -> Iterator[None]:
             house.press(phase)
             while not over.wait(size.stop_every_s):
                 house.press(phase)
-        except BaseException as found:  # noqa: BLE001 told where the block ends
+        except BaseException as found:
             fault.append(found)
 
     thread = threading.Thread(target=press, name="stops")
@@ -172,7 +172,7 @@ def overload(house: House, size: Size) -> Figures:
         }  # fmt: skip
         say(f"        {kind}: {found[kind]['statuses']}")
         begin = time.monotonic()
-        with Caller(house.daemon.socket) as caller:
+        with Patient(house.daemon.socket) as caller:
             caller.post(JOBS_PATH, {"task": "test.noop"})
         found[kind]["well_again_s"] = time.monotonic() - begin
     return found

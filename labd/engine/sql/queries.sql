@@ -43,6 +43,9 @@ SELECT * FROM jobs WHERE id = ?;
 -- name: job_by_key
 SELECT * FROM jobs WHERE idempotency_key = ?;
 
+-- name: jobs_by_keys
+SELECT * FROM jobs WHERE idempotency_key IN (SELECT value FROM json_each(?));
+
 -- name: events_after
 SELECT seq, at, kind, job_id, data FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?;
 
