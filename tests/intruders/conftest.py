@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.intruders.whole_house import House, whole_house
+from tests.intruders.whole_house import House, temporary_house
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +32,5 @@ def tls_files() -> Iterator[tuple[Path, Path, ssl.SSLContext]]:
 @pytest.fixture(scope="module", params=["loopback", "tls"])
 def house(request: pytest.FixtureRequest, tls_files: tuple[Path, Path, ssl.SSLContext]) -> Iterator[House]:
     """A daemon with all wings, once with plain HTTP on loopback and once with TLS; the socket is there both times."""
-    folder = Path(tempfile.mkdtemp(prefix="labd-"))
-    try:
-        with whole_house(folder, tls=tls_files if request.param == "tls" else None) as found:
-            yield found
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_house(tls_files if request.param == "tls" else None) as found:
+        yield found

@@ -10,8 +10,10 @@ import asyncio
 import ctypes
 import os
 import platform
+import shutil
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ from labd.systemd import Notifier
 from tests.fakes.raw_http import RawClient
 
 T = TypeVar("T")
+Tls = tuple[Path, Path, ssl.SSLContext]  # certificate, key, and what trusts them
 ROOT = Path(__file__).resolve().parents[2]
 START_S = 30.0
 NOBODY, READER, OPERATOR, ADMIN, OF_GROUP = 61011, 61012, 61013, 61014, 61015
@@ -92,9 +95,7 @@ class House:
 
 
 @contextmanager
-def whole_house(
-    folder: Path, *, api: str = "", tls: tuple[Path, Path, ssl.SSLContext] | None = None
-) -> Iterator[House]:
+def whole_house(folder: Path, *, api: str = "", tls: Tls | None = None) -> Iterator[House]:
     """A daemon of all wings over `folder`; ended in good order.
 
     Args:
@@ -152,6 +153,17 @@ def whole_house(
     assert not thread.is_alive(), "the daemon does not end"
     if failed:
         raise failed[0]
+
+
+@contextmanager
+def temporary_house(tls: Tls | None = None) -> Iterator[House]:
+    """The same over a folder that goes with it."""
+    folder = Path(tempfile.mkdtemp(prefix="labd-"))
+    try:
+        with whole_house(folder, tls=tls) as found:
+            yield found
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def may_be_others() -> bool:
