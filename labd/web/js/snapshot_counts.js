@@ -6,7 +6,7 @@ import { table } from "./parts.js";
 
 /** What a version is held against: the one that serves, else the way back, else the next that has served, of those older than it. */
 export function baseOf(one, versions, serving) {
-  const older = versions.filter((each) => each.nodes !== null && BigInt(each.timestamp) < BigInt(one.timestamp));
+  const older = versions.filter((each) => each.nodes !== null && each.timestamp.padStart(40, "0") < one.timestamp.padStart(40, "0"));
   const by = (timestamp) => older.find((each) => each.timestamp === timestamp);
   return by(serving?.active) ?? by(serving?.previous) ?? older.find((each) => ["active", "superseded"].includes(each.state)) ?? null;
 }
