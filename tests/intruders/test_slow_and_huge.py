@@ -44,7 +44,7 @@ def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 async def door(state_dir: Path, parser: str) -> AsyncIterator[tuple[str, int]]:
-    async with open_door(MemoryEngine(), state_dir, listen="127.0.0.1:0", request_timeout_s=1.0) as server:
+    async with open_door(MemoryEngine(), state_dir, listen="127.0.0.1:0", request_timeout_s=2.0) as server:
         assert server.tcp_address is not None
         yield server.tcp_address
 
@@ -211,17 +211,28 @@ async def test_who_is_not_known_yet_cannot_fill_the_memory(door: tuple[str, int]
         assert (answer.status, answer.code) == (401, "not_authenticated")
 
 
+async def cut_off(client: RawClient, piece: bytes) -> int:
+    """How many pieces, 20 ms from one to the next, were taken before the connection was ended with a 408."""
+    asked = asyncio.ensure_future(client.answer())
+    count = 0
+    while not asked.done():
+        client.writer.write(piece)
+        count += 1
+        await asyncio.wait({asked}, timeout=0.02)
+    try:
+        assert (await asked).code == "request_timeout"
+    except ConnectionError:
+        pass  # the piece that came after the answer made the system throw the answer away
+    return count
+
+
 async def test_a_body_that_comes_byte_by_byte_has_one_deadline_in_all(state_dir: Path) -> None:
     async with (
         open_door(MemoryEngine(), state_dir, request_timeout_s=0.3),
         await RawClient.unix(state_dir / "labd.sock") as client,
     ):
         client.send("POST", "/api/v1/jobs", b"", {"Content-Length": "1000"})
-        asked = asyncio.ensure_future(client.answer())
-        while not asked.done():
-            client.writer.write(b" ")
-            await asyncio.wait({asked}, timeout=0.02)
-        assert (await asked).code == "request_timeout"
+        assert await cut_off(client, b" ") < 200
 
 
 async def test_headers_that_come_byte_by_byte_have_one_deadline_in_all(state_dir: Path, parser: str) -> None:
@@ -229,12 +240,8 @@ async def test_headers_that_come_byte_by_byte_have_one_deadline_in_all(state_dir
         open_door(MemoryEngine(), state_dir, request_timeout_s=0.3),
         await RawClient.unix(state_dir / "labd.sock") as client,
     ):
-        asked = asyncio.ensure_future(client.answer())
         client.writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
-        while not asked.done():
-            client.writer.write(b"A: 1\r\n")
-            await asyncio.wait({asked}, timeout=0.02)
-        assert (await asked).code == "request_timeout"
+        assert await cut_off(client, b"A: 1\r\n") < 120
 
 
 DEEP = [900, 5000, 100_000]
