@@ -105,7 +105,7 @@ def mounted(folder: Path, size_mib: int = SIZE_MIB) -> None:
     Raises:
         Unable: Only root may mount, and not in every container.
     """
-    if folder.is_mount():
+    if is_mounted(folder):
         return
     if os.getuid() != 0 or shutil.which("mount") is None:
         raise Unable("only root may mount a small file system")
@@ -116,6 +116,11 @@ def mounted(folder: Path, size_mib: int = SIZE_MIB) -> None:
         _mount("-t", "tmpfs", "-o", f"size={size_mib}m,mode=0700", "labd-chaos", str(folder))
     except RuntimeError as fault:
         raise Unable(f"no mount here: {fault}") from None
+
+
+def is_mounted(folder: Path) -> bool:
+    """Whether `mounted` was here."""
+    return folder.is_mount()
 
 
 def resize(folder: Path, left_kib: int | None, size_mib: int = SIZE_MIB) -> None:
@@ -137,7 +142,7 @@ def resize(folder: Path, left_kib: int | None, size_mib: int = SIZE_MIB) -> None
 
 def unmounted(folder: Path) -> None:
     """Nothing is mounted there; a second call does nothing."""
-    if folder.is_mount():
+    if is_mounted(folder):
         subprocess.run(["umount", "--lazy", str(folder)], check=True, capture_output=True, timeout=MOUNT_S)
 
 
