@@ -40,8 +40,8 @@ class Group:
     """What one transaction will hold."""
 
     __slots__ = (
-        "admitted", "admitted_starts", "dirty", "events", "landed", "refusal", "rows", "salvaged", "started",
-        "starts", "statements",
+        "admitted", "admitted_starts", "dirty", "events", "landed", "launches", "refusal", "rows", "salvaged",
+        "started", "starts", "statements",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -49,6 +49,7 @@ class Group:
         self.dirty: dict[int, Job] = {}
         self.started: set[int] = set()
         self.starts: list[Callable[[bool], None]] = []
+        self.launches: dict[int, Callable[[bool], None]] = {}  # those of `starts`, by job
         self.admitted_starts: list[Callable[[bool], None]] = []
         self.events: list[Event] = []
         self.salvaged: list[Event] = []  # on disk already, one by one

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,7 @@ class Journal:
         if job.id in group.admitted:
             group.admitted_starts.append(launch)
         group.starts.append(launch)
+        group.launches[job.id] = launch
 
     def expect_start(self, job: Job) -> None:
         """Say before a job's first start is recorded that it is nothing but a start; a shorter row does for it.
@@ -345,17 +346,44 @@ class Journal:
             return
 
     def _refuse(self, group: Group, error: LabdError) -> None:
-        for launch in group.admitted_starts:
+        """The jobs of a group never were; those that were started already are told so.
+
+        Why they are told after those who wait for the admission: a start taken back frees a slot, and what waited
+        behind it in the same list must have been withdrawn by then.
+        """
+        taken_back, group.admitted_starts = group.admitted_starts, []
+        for launch in taken_back:
             group.starts.remove(launch)
-            launch(False)
-        group.admitted_starts.clear()
         if group.admitted:
             gone = group.admitted
             group.events = [event for event in group.events if event.job_id not in gone]
             group.admitted = {}
+            if self._group is not None and self._group is not group:
+                taken_back += self._take_back(self._group, gone)
         if not group.refusal.done():
             group.refusal.set_exception(error)
             group.refusal.exception()  # nobody may be waiting: mark it as seen
+        for launch in taken_back:
+            asyncio.get_running_loop().call_soon(launch, False)
+
+    @staticmethod
+    def _take_back(later: Group, gone: Mapping[int, Job]) -> list[Callable[[bool], None]]:
+        """Starts of refused jobs that are staged for the next commit.
+
+        Race: a job is admitted, its commit hangs on a slow disk; another job ends, and the new one takes its place,
+        which is staged for the next commit; then the disk takes no more. Without this the next commit that lands would
+        start a job that its client was told to be refused, and of which the database knows nothing.
+        """
+        launches = []
+        for job_id in gone.keys() & later.dirty.keys():
+            del later.dirty[job_id]
+            later.started.discard(job_id)
+            launch = later.launches.pop(job_id, None)
+            if launch is not None:
+                later.starts.remove(launch)
+                launches.append(launch)
+        later.events = [event for event in later.events if event.job_id not in gone]
+        return launches
 
     def _absorb(self, group: Group) -> None:
         """Take what came in meanwhile into the group that is still to land; new jobs among it are refused."""

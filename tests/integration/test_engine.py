@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -569,6 +570,34 @@ async def test_a_full_disk_refuses_new_jobs_keeps_reads_and_running_work_and_rec
         on_disk = {found.id for found in await engine.jobs(JobFilter(limit=100_000))}
         assert job.id in on_disk
         assert sum(engine.counts()[state] for state in ("queued", "running")) == 0
+
+
+async def test_a_job_whose_admission_is_refused_never_runs_though_its_turn_came_meanwhile(
+    bench: Bench, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labd.engine.journal.RETRY_S", 0.01)
+    async with bench.engine(state_dir) as engine:
+        await engine.change_queue("standard", ANNA, concurrency=1)
+        going = await one(engine, "test.wait")
+        await bench.entered.wait()
+        await set_page_limit(engine, 1)
+        slow = threading.Event()
+        disk = asyncio.create_task(engine.journal.write(lambda opened: slow.wait(10.0)))
+        asked = asyncio.create_task(engine.submit([Submission("test.noop", tags=["x" * 60] * 20)] * 50, ANNA))
+        await until(lambda: engine.counts()["queued"] == 50)
+        bench.gate.set()
+        await until(lambda: engine.counts()["running"] == 1 and going.state == "succeeded")  # one of the fifty
+        slow.set()
+        with pytest.raises(StoreFull):
+            await asked
+        await disk
+        await set_page_limit(engine, 1_000_000)
+        await until(lambda: not engine.store_full)
+        await engine.journal.commit()
+        assert bench.started == [(going.id, 1)]
+        assert sum(engine.counts()[state] for state in ("queued", "running")) == 0
+        job = await ended(engine, await one(engine, "test.noop"))
+        assert bench.started == [(going.id, 1), (job.id, 1)]
 
 
 async def test_a_file_that_is_no_database_is_named_and_left_as_it_is(bench: Bench, state_dir: Path) -> None:
