@@ -14,6 +14,7 @@ from labd.engine.worker_messages import Message
 from labd.errors import Conflict, LabdError
 
 log = structlog.get_logger()
+AT_ONCE = 1000  # a body asks for one and waits, in each of its threads
 Consume = Callable[[int, dict[str, float]], Awaitable[None]]
 _encode = msgspec.json.Encoder().encode
 
@@ -28,6 +29,11 @@ class Debits:
     def __init__(self, send: Callable[[bytes], None]) -> None:
         self._send = send
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more debits are on their way than any body waits for."""
+        return len(self._tasks) >= AT_ONCE
 
     def begin(self, request: Message, consume: Consume | None) -> None:
         """Debit what the child asks for, and tell it what became of that, whatever goes wrong here.

@@ -29,6 +29,9 @@ from labd.engine.worker_output import JobOutput
 
 log = structlog.get_logger()
 MESSAGE_LIMIT_BYTES = 16 * 1024 * 1024
+UNREAD_LIMIT_BYTES = 1024 * 1024
+# What a child may say that ends a wait; with any other word it has lost its way, and its next answer is worth nothing.
+ANSWERS = frozenset({"ready", "tasks", "done", "failed", "suspend", "cancelled"})
 READ_BYTES = 256 * 1024
 DEATH_S = 10.0
 BOOT = (
@@ -67,7 +70,8 @@ class WorkerProcess:
         self.jobs = 0
         self.job: int | None = None
         self._on_end = on_end
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._broken = False
         self._outgoing = b""
         self._cancel_signalled = True
         self._run: int | None = None
@@ -121,6 +125,11 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         """Whether the process has not ended."""
         return self.ending is None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it may get another run: it lives, and has kept to the protocol."""
+        return self.ending is None and not self._broken
 
     async def ask(self, request: dict[str, Any] | None, limit_s: float, output: JobOutput) -> Message:
         """Send a message that is no run and wait for the next answer; with None it waits for `ready`.
@@ -309,11 +318,16 @@ class WorkerProcess:
         if not data:
             self._loop.remove_reader(self._socket)
             return
-        if self._buffer:
-            data = self._buffer + data
-        *lines, self._buffer = data.split(b"\n")
+        *lines, rest = data.split(b"\n")
         for line in lines:
+            if self._broken:
+                return
+            if self._buffer:
+                line, self._buffer = bytes(self._buffer + line), bytearray()
             self._take(line)
+        if self._broken:
+            return
+        self._buffer += rest  # grows in place: a long line that drips in is not copied for each drop
         if len(self._buffer) > MESSAGE_LIMIT_BYTES:
             self._break(f"sent a message of more than {MESSAGE_LIMIT_BYTES // 2**20} MiB")
 
@@ -331,7 +345,12 @@ class WorkerProcess:
             if self._progress is not None:
                 self._progress(message.done, message.total, message.text)
         elif message.type == "consume":
-            self._debits.begin(message, self._consume)
+            if self._debits.is_crowded or len(self._outgoing) > UNREAD_LIMIT_BYTES:
+                self._break("asks for debits without end")
+            else:
+                self._debits.begin(message, self._consume)
+        elif message.type not in ANSWERS:
+            self._break(f"sent a message of the type {message.type[:80]!r}, which is none")
         else:
             self._loop.call_soon(self._conclude, message)
 
@@ -348,9 +367,14 @@ class WorkerProcess:
         else:
             self._late = message  # it came between the cancellation and the waiter's next step
 
+    def broke(self, problem: str) -> None:
+        """Its answer makes no sense: it is ended, for it may still be at work on what it has given an answer to."""
+        self._break(problem)
+
     def _break(self, problem: str) -> None:
         log.error("worker.protocol_broken", pid=self.pid, problem=problem)
-        self._buffer = b""
+        self._broken = True
+        self._buffer = bytearray()
         self._fail(problem)
         self.kill()
 

@@ -161,7 +161,10 @@ class RemoteWorker(WorkerProcess):
 
     def _take(self, line: bytes) -> None:
         if line.startswith(b'{"relay":'):
-            self._take_word(_decode(line))
+            try:
+                self._take_word(_decode(line))
+            except (msgspec.MsgspecError, ValueError, RecursionError) as fault:
+                self._break(f"sent what is no word of the relay: {line[:80]!r} ({fault})")
         elif not self._remote_pid:
             self._output.feed("stdout", line + b"\n")  # a greeting of the shell there
         elif line.startswith((b'{"type":"tasks"', b'{"type":"failed"')):
@@ -170,7 +173,7 @@ class RemoteWorker(WorkerProcess):
             super()._take(line)
 
     def _take_word(self, word: RelayWord) -> None:
-        if word.relay == "started":
+        if word.relay == "started" and not self._remote_pid:
             self._files, self._remote_pid = word.files.encode(), word.pid
             self._beat()
         elif word.relay == "output":

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from labd.engine.inline import AttemptFailed
+from labd.engine.inline import TRACEBACK_LIMIT, AttemptFailed
 from labd.engine.job import JobError
 from labd.engine.registry import InlineFunction, JobContext
 from labd.engine.steps import Call, Question, Step, Suspended
@@ -27,7 +27,12 @@ HINTS = {
     "SIGXCPU": "; it used up its processor time (cpu_s)",
     "SIGSEGV": "; a library of its environment crashed",
 }
+MESSAGE_LIMIT = 4_000
 _encode = msgspec.json.Encoder().encode
+
+
+class ProtocolFault(Exception):
+    """An answer that is none; the text says why."""
 
 
 class WorkerRuns:
@@ -60,7 +65,13 @@ class WorkerRuns:
                 self._check(worker, task.name, digest, code, ctx)
                 if worker.outfit.settings.cpu_s:
                     worker.process.limit_processor_time(worker.outfit.settings.cpu_s)
-                return _result(await self._run(worker, task.name, ctx, args))
+                message = await self._run(worker, task.name, ctx, args)
+                try:
+                    return _result(message)
+                except (msgspec.ValidationError, ProtocolFault) as fault:
+                    worker.process.broke(f"answered with {message.type!r} of the wrong shape: {fault}")
+                    text = f"{task.name} (job {ctx.job.id}): its worker's answer makes no sense: {fault}"
+                    raise AttemptFailed(JobError("task_failed", text, "ProtocolFault")) from fault
             finally:
                 if affinity is None:
                     pool.give_back(worker)
@@ -134,12 +145,22 @@ def _result(message: Message) -> Any:
         if message.ask is not None:
             given = {key: value for key, value in message.ask.items() if value is not None}
             raise Suspended(ask=msgspec.convert(given, Question))
-        raise Suspended(calls=msgspec.convert(message.calls or [], list[Call]))
+        if not message.calls:
+            raise ProtocolFault("it waits for no step")
+        raise Suspended(calls=msgspec.convert(message.calls, list[Call]))
     if message.type == "failed":
-        raise AttemptFailed(msgspec.convert(message.error, JobError))
+        raise AttemptFailed(_bounded(msgspec.convert(message.error, JobError)))
     if message.type == "cancelled":
         raise asyncio.CancelledError
-    raise AttemptFailed(JobError("task_failed", f"the worker answered with {message.type!r}", "ProtocolFault"))
+    raise ProtocolFault(f"{message.type!r} ends no run")
+
+
+def _bounded(error: JobError) -> JobError:
+    """An error of a length that fits into rows, events and alerts; a worker of labd cuts it itself."""
+    return msgspec.structs.replace(
+        error, code=error.code[:64], type=error.type[:200], message=error.message[:MESSAGE_LIMIT],
+        details={}, traceback=error.traceback[-TRACEBACK_LIMIT:],
+    )  # fmt: skip
 
 
 def _recorded(step: Step) -> dict[str, Any]:

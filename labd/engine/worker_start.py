@@ -65,6 +65,7 @@ async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) 
         request = {"type": "load", "files": list(outfit.files), "modules": list(outfit.modules)}
         loaded = await process.ask(request, limit_s, JobOutput(lambda level, text: lines.append(text)))
     except WorkerGone as fault:
+        await process.end_now()  # it may have lost its way, and not its life
         raise StartFailed(_with_lines(f"{subject} {fault}", lines)) from fault
     except TimeoutError:
         await process.end_now()

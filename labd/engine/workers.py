@@ -93,7 +93,7 @@ class Pool:
         """A worker that is free now; give it back."""
         while self._idle:
             worker = self._idle.pop()
-            if worker.process.is_alive:
+            if worker.process.is_usable:
                 self.busy += 1
                 return worker
         return None
@@ -145,7 +145,7 @@ class Pool:
         self._put_back(worker)
 
     def _put_back(self, worker: Worker) -> None:
-        if not worker.process.is_alive or self._used_up(worker):
+        if not worker.process.is_usable or self._used_up(worker):
             self._retire(worker)
             return
         while self._waiting:
@@ -205,7 +205,8 @@ class Pool:
         await sticky.lock.acquire()
         try:
             worker = sticky.worker
-            if worker is not None and worker.process.is_alive and worker.digests.get(task) != digest:
+            is_other = worker is not None and (not worker.process.is_usable or worker.digests.get(task) != digest)
+            if worker is not None and worker.process.is_alive and is_other:
                 log.info("worker.replaced", environment=self.name, affinity=affinity, pid=worker.process.pid)
                 await worker.process.close(worker.outfit.settings.grace_s)
             if worker is None or not worker.process.is_alive:

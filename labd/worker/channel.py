@@ -185,10 +185,10 @@ def _message(line: bytes) -> Dict[str, Any]:
         message, end = _scan(text, 0)
         if text[end:].strip():
             raise ValueError
-    except (ValueError, StopIteration):
+    except (ValueError, StopIteration, RecursionError):
         try:
             message = json.loads(line)  # another spelling, or what is wrong with it
-        except ValueError as fault:
+        except (ValueError, RecursionError) as fault:
             raise ChannelFault(f"a line that is not JSON ({fault}): {line[:200]!r}") from None
     if not isinstance(message, dict):
         raise ChannelFault(f"a line that is no JSON object: {line[:200]!r}")
