@@ -23,10 +23,11 @@ from labctl.async_ot2_calls import AsyncOT2Calls
 from labctl.async_snapshot_calls import AsyncSnapshotCalls
 from labctl.async_transport import AsyncTransport
 from labctl.client import ENDED, LONG_POLL_S, RECONNECT_FOR_S, STREAM_SILENCE_S
+from labctl.patience import Patience
 from labctl.refusals import value_of
 from labctl.routes import Request, get, part, post, put
 from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S
-from labd.errors import DaemonUnreachable
+from labd.errors import DaemonUnreachable, Overloaded
 
 Json = dict[str, Any]
 
@@ -68,13 +69,19 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls, AsyncI
         await self._transport.close()
 
     async def ask(self, request: Request, timeout_s: float | None = None) -> Any:
-        """Send any request of the API.
+        """Send any request of the API; where labd is full, again after the time that it named.
 
         Raises:
             DaemonUnreachable: No answer.
+            Overloaded: labd was full for `patience.PATIENCE_S`.
             LabdError: The class of the code that the daemon answered.
         """
-        return value_of(*await self._transport.exchange(request, timeout_s))
+        patience = Patience()
+        while True:
+            try:
+                return value_of(*await self._transport.exchange(request, timeout_s))
+            except Overloaded as busy:
+                await asyncio.sleep(patience.pause_s(busy, request))
 
     # daemon
     async def status(self) -> Json:
@@ -284,9 +291,11 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls, AsyncI
         """Events as they come, resumed after a broken connection without a gap; arguments as for `Client.events`."""
         now = asyncio.get_running_loop().time
         lost_since: float | None = None
+        patience = Patience(RECONNECT_FOR_S)
         while True:
+            request = routes.events(after, kinds)
             try:
-                async for line in self._transport.stream(routes.events(after, kinds), quiet_s or STREAM_SILENCE_S):
+                async for line in self._transport.stream(request, quiet_s or STREAM_SILENCE_S):
                     lost_since = None
                     if line.startswith(b": from "):
                         after = int(line[7:]) if after is None else after
@@ -294,6 +303,10 @@ class AsyncClient(AsyncInventoryCalls, AsyncOT2Calls, AsyncSnapshotCalls, AsyncI
                         event: Json = json.loads(line[5:])
                         after = int(event["seq"])
                         yield event
+                patience = Patience(RECONNECT_FOR_S)
+            except Overloaded as busy:
+                await asyncio.sleep(patience.pause_s(busy, request))
+                continue
             except DaemonUnreachable:
                 lost_since = now() if lost_since is None else lost_since
                 if quiet_s is not None or after is None or now() - lost_since > RECONNECT_FOR_S:

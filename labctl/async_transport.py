@@ -62,7 +62,8 @@ class AsyncTransport:
                 headers=self._headers(request),
                 timeout=aiohttp.ClientTimeout(total=limit_s, sock_connect=self._connect_timeout_s),
             ) as response:
-                return Answer(response.status, response.content_type, await response.read())
+                after = response.headers.get("Retry-After", "")
+                return Answer(response.status, response.content_type, await response.read(), after)
         except (aiohttp.ClientError, OSError) as fault:
             raise self._unreachable(request, fault, limit_s) from fault
 
@@ -86,7 +87,8 @@ class AsyncTransport:
                 timeout=timeout,
             ) as response:
                 if response.status >= 400:
-                    value_of(response.status, response.content_type, await response.read())
+                    after = response.headers.get("Retry-After", "")
+                    value_of(response.status, response.content_type, await response.read(), after)
                 by_line = response.content_type == "text/event-stream"
                 blocks = response.content if by_line else response.content.iter_chunked(BLOCK_BYTES)
                 try:

@@ -19,11 +19,12 @@ from labctl import hosts, routes
 from labctl.ingest_calls import IngestCalls
 from labctl.inventory_calls import InventoryCalls
 from labctl.ot2_calls import OT2Calls
+from labctl.patience import Patience
 from labctl.refusals import value_of
 from labctl.routes import Request, get, part, post, put
 from labctl.snapshot_calls import SnapshotCalls
 from labctl.transport import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, Transport
-from labd.errors import DaemonUnreachable
+from labd.errors import DaemonUnreachable, Overloaded
 
 Json = dict[str, Any]
 LONG_POLL_S = 30.0
@@ -79,13 +80,19 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls, IngestCalls):
         self._transport.close()
 
     def ask(self, request: Request, timeout_s: float | None = None) -> Any:
-        """Send any request of the API.
+        """Send any request of the API; where labd is full, again after the time that it named.
 
         Raises:
             DaemonUnreachable: No answer.
+            Overloaded: labd was full for `patience.PATIENCE_S`.
             LabdError: The class of the code that the daemon answered.
         """
-        return value_of(*self._transport.exchange(request, timeout_s))
+        patience = Patience(monotonic=self._monotonic)
+        while True:
+            try:
+                return value_of(*self._transport.exchange(request, timeout_s))
+            except Overloaded as busy:
+                self._pause(patience.pause_s(busy, request))
 
     # daemon
     def status(self) -> Json:
@@ -300,9 +307,11 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls, IngestCalls):
             quiet_s: End when nothing came for so long; None never ends.
         """
         lost_since: float | None = None
+        patience = Patience(RECONNECT_FOR_S, self._monotonic)
         while True:
+            request = routes.events(after, kinds)
             try:
-                answer, lines = self._transport.stream(routes.events(after, kinds), quiet_s or STREAM_SILENCE_S)
+                answer, lines = self._transport.stream(request, quiet_s or STREAM_SILENCE_S)
                 if answer.status >= 400:
                     value_of(*answer)
                 for line in lines:
@@ -313,6 +322,10 @@ class Client(InventoryCalls, OT2Calls, SnapshotCalls, IngestCalls):
                         event: Json = json.loads(line[5:])
                         after = int(event["seq"])
                         yield event
+                patience = Patience(RECONNECT_FOR_S, self._monotonic)
+            except Overloaded as busy:
+                self._pause(patience.pause_s(busy, request))
+                continue
             except DaemonUnreachable:
                 now = self._monotonic()
                 lost_since = now if lost_since is None else lost_since

@@ -45,8 +45,11 @@ def error_of(code: str, message: str, details: dict[str, Any], status: int = 0) 
     return error
 
 
-def value_of(status: int, content_type: str, body: bytes) -> Any:
+def value_of(status: int, content_type: str, body: bytes, retry_after: str = "") -> Any:
     """The decoded answer.
+
+    Args:
+        retry_after: The header of that name; an error has it as `retry_after_s` among its details.
 
     Raises:
         LabdError: The daemon answered with an error, or with something that is not labd's.
@@ -65,6 +68,7 @@ def value_of(status: int, content_type: str, body: bytes) -> Any:
         details = document.get("details") or {}
         if document.get("job") is not None:
             details = {**details, "job": document["job"]}
+        details = {**_named(retry_after), **details}
         raise error_of(str(document["code"]), str(document.get("message", "")), details, status)
     text = body[:200].decode("utf-8", "replace").strip().splitlines()
     kind = _BY_STATUS.get(status, LabdError)
@@ -72,4 +76,9 @@ def value_of(status: int, content_type: str, body: bytes) -> Any:
         f"the daemon answered HTTP {status} without an error of labd's"
         f"{f' ({text[0]})' if text else ''}; is another program, or a proxy, at this address?",
         status=status,
+        **_named(retry_after),
     )
+
+
+def _named(retry_after: str) -> dict[str, Any]:
+    return {"retry_after_s": int(retry_after)} if retry_after.isascii() and retry_after.isdigit() else {}

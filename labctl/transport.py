@@ -57,6 +57,7 @@ class Answer(NamedTuple):
     status: int
     content_type: str
     body: bytes
+    retry_after: str = ""
 
 
 def parse_address(text: str, *, token: str | None = None, ca_file: str | None = None, source: str = "") -> Address:
@@ -134,7 +135,7 @@ class Transport:
             raise self._broken(request, fault, timeout_s) from fault
         if wire.closes:
             self.close()
-        return Answer(wire.status, wire.content_type, body)
+        return Answer(wire.status, wire.content_type, body, wire.headers.get("retry-after", ""))
 
     def stream(self, request: Request, timeout_s: float | None = None) -> tuple[Answer, Iterator[bytes]]:
         """Send a request and read its answer piece by piece; the connection is closed when the iterator is done.
@@ -145,7 +146,7 @@ class Transport:
         """
         wire = self._send(request, timeout_s)
         if wire.status >= 400:
-            answer = Answer(wire.status, wire.content_type, wire.read())
+            answer = Answer(wire.status, wire.content_type, wire.read(), wire.headers.get("retry-after", ""))
             self.close()
             return answer, iter(())
         return Answer(wire.status, wire.content_type, b""), self._pieces(request, wire, timeout_s)

@@ -122,6 +122,7 @@ class FakeDaemon:
     Attributes:
         steps: What a submitted job becomes at each look that waits (`?wait=`): field changes, one set a look.
         errors: `"METHOD /path" -> (status, body)`, answered before anything else.
+        retry_after: The header of that name beside a 503.
         holds_streams: Whether an event stream stays open behind the last event.
         slow: Paths that are answered so many seconds later.
         hangs: Paths that are taken and not answered until the daemon is closed.
@@ -144,6 +145,7 @@ class FakeDaemon:
         self.stopped = dict(STOPPED)
         self.audit_report: Json = {"ok": True, "entries": 2, "head": "ab" * 32, "broken_at": None, "problem": None}
         self.holds_streams = True
+        self.retry_after = "2"
         self.released = threading.Event()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"daemon": self})
@@ -324,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if parts.path in self.daemon.slow:
             self.daemon.released.wait(self.daemon.slow[parts.path])
-        if parts.path == "/api/v1/events":
+        if parts.path == "/api/v1/events" and "GET /api/v1/events" not in self.daemon.errors:
             self._stream(query)
             return
         status, answer = self.daemon.answer(self.command, parts.path, query, body)
@@ -333,6 +335,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
+        if status == 503:
+            self.send_header("Retry-After", self.daemon.retry_after)
         self.end_headers()
         self.wfile.write(data)
 
