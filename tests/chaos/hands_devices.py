@@ -93,10 +93,12 @@ class Pipettor(Hand):
             self._run(caller)
 
     def wind_up(self, caller: Caller) -> bool:
-        """The latch is lifted and nothing runs."""
+        """The latch is lifted and nothing runs; what a daemon left paused at its end is stopped by a person."""
         status = self.look(caller, "ot2/status")
         if status is not None and status["stop_latched"]:
             self.act(caller, "ot2/reset", {"by": OPERATOR, "reason": "chaos ends"})
+        elif status is not None and status["run"] is not None and self.dice.random() < STOPPED:
+            self.act(caller, "ot2/stop", {"reason": "chaos ends"})
         return status is not None and not status["stop_latched"] and status["run"] is None
 
     def _run(self, caller: Caller) -> None:

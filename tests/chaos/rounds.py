@@ -7,6 +7,8 @@ round 730 is found again by the thirty rounds before it and not by all seven hun
 
 from __future__ import annotations
 
+import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -47,6 +49,7 @@ class Lab:
         self._say = say
         self._seed = seed
         self.problems: list[str] = []
+        self._seen: set[tuple[str, str]] = set()
         self.unable: dict[str, str] = {}
         self.struck: Counter[str] = Counter()
         self.slowest: dict[str, float] = {}
@@ -134,7 +137,9 @@ class Lab:
                 found = witness.look(self.world, told)
             except Exception as fault:  # a witness that breaks has not seen that the promise holds
                 found = [f"could not look: {type(fault).__name__}: {fault}"]
-            for each in found[:SHOWN]:
+            new = [each for each in found if (witness.name, each) not in self._seen]
+            self._seen.update((witness.name, each) for each in new)
+            for each in new[:SHOWN]:
                 self.breach(f"{where}: {witness.name}", each)
 
     def _broken_answers(self, where: str) -> None:
@@ -156,10 +161,12 @@ class Lab:
 
     def _end(self) -> None:
         self.work.halt()
-        self.world.daemon.signal(18)
+        self.world.daemon.signal(signal.SIGCONT)
         self.world.daemon.stop()
         for party in self.world.parties.values():
             party.end()
+        if self.problems:  # a state folder that was mounted is gone with its mount
+            shutil.copytree(self.world.daemon.state, self.world.folder / "state-at-the-end", dirs_exist_ok=True)
         for fault in self._faults:
             if isinstance(fault, Ending):
                 fault.end(self.world)
