@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import OUTPUT, Lab, Seen
-from tests.browser.test_pages import FITS
-from tests.fakes import axe_core
+from tests.browser.conftest import Lab, Seen
+from tests.browser.looks import assert_usable
 
 LEVELS = {"red": 9000.0, "yellow": 1200.0, "blue": 14000.0}
 
@@ -141,19 +140,6 @@ def test_movements_come_page_by_page(stock: Any, seen: Seen) -> None:
     page.locator("#history .trace").first.wait_for(state="attached")
 
 
-def test_markup_stays_text(stock: Any, seen: Seen) -> None:
-    markup = "<img src=x onerror=alert(1)><b>x</b>"
-    stock.adjust_reservoir("red", -1.0, markup, markup)
-    stock.add_reservoir({"key": "odd", "color": markup, "location": markup})
-    try:
-        page = seen.open("/inventory?reservoir=red")
-        page.locator("#history td", has_text=markup).first.wait_for()
-        assert markup in _card(page, "odd").inner_text()
-        assert page.locator("main img, main td b, .reservoir b b").count() == 0
-    finally:
-        stock.remove_reservoir("odd", "the test is over")
-
-
 def test_who_may_only_read_acts_on_nothing(stock: Any, browsers: Callable[..., Seen]) -> None:
     page = browsers().log_in("read").open("/inventory")
     _card(page, "red").wait_for()
@@ -163,17 +149,7 @@ def test_who_may_only_read_acts_on_nothing(stock: Any, browsers: Callable[..., S
     page.get_by_text("every balance agrees").wait_for()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_fits_and_everybody_can_use_it(stock: Any, browsers: Callable[..., Seen], theme: str) -> None:
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    for size in ("phone", "desk", "wall"):
-        page = browsers(size, theme).log_in().open("/inventory")
-        page.locator("#history .trace").first.wait_for(state="attached")
-        page.screenshot(path=OUTPUT / f"inventory-{size}-{theme}.png")
-        fits = page.evaluate(FITS)
-        assert fits["page"] <= 0 and fits["main"] <= 0 and not fits["wide"], f"{size}: {fits}"
-        if size == "desk":
-            page.evaluate(axe_core.script())
-            report = page.evaluate("() => axe.run(document, {resultTypes: ['violations']})")
-            grave = [one for one in report["violations"] if one["impact"] in ("serious", "critical")]
-            assert not grave, [(one["id"], one["nodes"][0]["html"][:160]) for one in grave]
+def test_it_fits_and_everybody_can_use_it(stock: Any, browsers: Callable[..., Seen]) -> None:
+    page = browsers("desk", "dark").log_in().open("/inventory")
+    page.locator("#history .trace").first.wait_for(state="attached")
+    assert_usable(page, "inventory")

@@ -15,6 +15,7 @@ import pytest
 from tests.acceptance.processes import Daemon, toml
 from tests.acceptance.waiting import eventually
 from tests.browser.conftest import OUTPUT, Lab, Seen, free_port, settings
+from tests.browser.looks import FITS, faults
 from tests.browser.pixels import Eye
 from tests.fakes import axe_core
 
@@ -41,14 +42,6 @@ PAGES = {
     "ingestion": ("/ingest/readings", "readings"),
 }
 AWAY = toml("mqtt", broker="127.0.0.1", port=9, plaintext=True) + toml("mqtt.users", ada=["operate"])  # nobody is there
-FITS = """() => {
-    const main = document.querySelector("main");
-    const edge = main.getBoundingClientRect().right + 1, box = (node) => node.getBoundingClientRect();
-    const wide = [...main.querySelectorAll("*")].filter((node) => !node.closest(".scroll, pre, .vtable, .track, svg")
-        && box(node).right > edge && box(node).width);
-    return {page: document.documentElement.scrollWidth - innerWidth, main: main.scrollWidth - main.clientWidth,
-        wide: wide.slice(0, 3).map((node) => node.className + ": " + node.textContent.slice(0, 60))};
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +96,6 @@ def _shown(page: Any, title: str) -> None:
     page.wait_for_function("() => !document.querySelector('main').textContent.includes('Looking …')")
 
 
-def _faults(page: Any, name: str, only: tuple[str, ...] = ()) -> list[str]:
-    """What keeps people from using the page, as axe-core finds it; only what is serious."""
-    options = {"resultTypes": ["violations"], **({"runOnly": list(only)} if only else {})}
-    report = page.evaluate("(options) => axe.run(document, options)", options)
-    bad = [fault for fault in report["violations"] if fault["impact"] in ("serious", "critical")]
-    return [
-        f"{name}: {one['id']}: {(node := one['nodes'][0])['html'][:160]} {node['failureSummary'][:300]}" for one in bad
-    ]
-
-
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("size", "theme"), [("desk", "light"), ("desk", "dark"), ("phone", "light"), ("wall", "dark")])
 def test_every_page_fits_and_can_be_used(
@@ -141,7 +124,7 @@ def test_every_page_fits_and_can_be_used(
         if stop["y"] < 0 or stop["x"] + stop["width"] > page.viewport_size["width"]:
             found.append(f"{name}: STOP is off screen: {stop}")
         if with_axe:
-            found += _faults(page, name, () if theme == "light" else ("color-contrast",))
+            found += faults(page, name, () if theme == "light" else ("color-contrast",))
     assert not found, "\n".join(found)
     assert page.evaluate("document.documentElement.dataset.theme") == theme
 
@@ -156,7 +139,7 @@ def test_dialogs_can_be_used(lab: Lab, browsers: Callable[..., Seen]) -> None:
         page.get_by_role("button", name=button).click()
         page.locator("dialog[open]").wait_for()
         page.screenshot(path=OUTPUT / f"dialog-{name}-desk-dark.png")
-        found += _faults(page, name)
+        found += faults(page, name)
         page.keyboard.press("Escape")
         page.locator("dialog").wait_for(state="detached")
     assert not found, "\n".join(found)
