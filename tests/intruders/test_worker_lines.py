@@ -37,11 +37,6 @@ def line(**message: Any) -> bytes:
     return json.dumps(message).encode() + b"\n"
 
 
-def for_every_run(**message: Any) -> bytes:
-    """A body is not told the number of its run: one line for each that it may have."""
-    return b"".join(line(run=number, **message) for number in FIRST_RUNS)
-
-
 def nested(depth: int) -> bytes:
     return b"".join(
         b'{"type":"done","run":%d,"result":' % number + b"[" * depth + b"]" * depth + b"}\n" for number in FIRST_RUNS
@@ -71,18 +66,17 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("name", BROKEN)
-async def test_a_broken_line_ends_the_worker_and_its_job_says_so(house: TaskHouse, name: str) -> None:
-    data = BROKEN[name]
-    times = 1
-    if len(data) > 2**20:
-        data, times = data[: 2**20], len(data) // 2**20
-    job = await house.run("speaks", data=base64.b64encode(data).decode(), times=times, returns=False)
-    assert job.error is not None
-    assert job.error.code == "worker_died"
-    assert "sent" in job.error.message
-    assert len(job.error.message) < 4000
-    await still_well(house)
+async def test_a_broken_line_ends_the_worker_and_its_job_says_so(house: TaskHouse) -> None:
+    for name, line_of_it in BROKEN.items():
+        data, times = line_of_it, 1
+        if len(data) > 2**20:
+            data, times = data[: 2**20], len(data) // 2**20
+        job = await house.run("speaks", data=base64.b64encode(data).decode(), times=times, returns=False)
+        assert job.error is not None, name
+        assert job.error.code == "worker_died", (name, job.error)
+        assert "sent" in job.error.message, (name, job.error)
+        assert len(job.error.message) < 4000, name
+        await still_well(house)
 
 
 STEP = {"ordinal": 1, "task": "whole", "args": {"value": 1}, "hash": ""}
@@ -135,14 +129,14 @@ async def test_a_lie_is_bounded_to_its_own_job(house: TaskHouse, name: str) -> N
     await still_well(house)
 
 
-@pytest.mark.parametrize("name", NONSENSE)
-async def test_a_worker_whose_answer_makes_no_sense_is_ended_and_nobody_gets_it(house: TaskHouse, name: str) -> None:
+async def test_a_worker_whose_answer_makes_no_sense_is_ended_and_nobody_gets_it(house: TaskHouse) -> None:
     """It is still at work on what it has answered, and the next job would wait behind that for ever."""
-    data = for_every_run(**NONSENSE[name])
-    job = await house.run("speaks", data=base64.b64encode(data).decode(), returns=False)
-    assert job.state is JobState.FAILED
-    for _ in range(3):
-        await still_well(house)
+    for name, told in NONSENSE.items():
+        data = b"".join(line(run=number, **told) for number in range(1, 60))
+        job = await house.run("speaks", data=base64.b64encode(data).decode(), returns=False)
+        assert job.state is JobState.FAILED, name
+        for _ in range(3):
+            await still_well(house)
 
 
 async def test_a_result_nested_deeper_than_later_readers_bear_fails_the_job(house: TaskHouse) -> None:
@@ -230,18 +224,22 @@ HOSTS = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTS)
-async def test_a_hostile_host_behind_ssh_is_off_and_the_reason_is_told(state_dir: Path, name: str) -> None:
-    pretender = state_dir / "ssh"
-    pretender.write_text(f"#!{sys.executable}\nimport sys\n{HOSTS[name]}\nsys.stdout.flush()\nsys.stdin.read()\n")
-    pretender.chmod(0o755)
-    robot = EnvironmentSettings(ssh="robot", ssh_command=str(pretender), start_timeout_s=1.5, grace_s=0.3)
-    text = TASKS + '\n@task(env="robot")\ndef there():\n    return 1\n'
-    async with task_house(state_dir, text, {"robot": robot}) as house:
+async def test_a_hostile_host_behind_ssh_is_off_and_the_reason_is_told(state_dir: Path) -> None:
+    robots, text = {}, TASKS
+    for number, (name, words) in enumerate(HOSTS.items()):
+        pretender = state_dir / f"ssh{number}"
+        pretender.write_text(f"#!{sys.executable}\nimport sys\n{words}\nsys.stdout.flush()\nsys.stdin.read()\n")
+        pretender.chmod(0o755)
+        robots[f"robot{number}"] = EnvironmentSettings(
+            ssh="robot", ssh_command=str(pretender), start_timeout_s=2.0, grace_s=0.3
+        )
+        text += f'\n@task(env="robot{number}")\ndef there{number}():\n    """{name}"""\n'
+    async with task_house(state_dir, text, robots) as house:
         await still_well(house)
-        with pytest.raises(EnvironmentOff) as refused:
-            await house.submit("there")
-        assert len(refused.value.message) < 4000
+        for number, name in enumerate(HOSTS):
+            with pytest.raises(EnvironmentOff) as refused:
+                await house.submit(f"there{number}")
+            assert len(refused.value.message) < 4000, name
 
 
 @given(st.binary(max_size=400) | st.text(max_size=100).map(lambda text: json.dumps({"type": text}).encode()))
