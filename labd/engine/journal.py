@@ -63,13 +63,14 @@ class Journal:
         self._closing = False
         self._busy = False
         self._scheduled = False
+        self._waits_for = 0  # starts, for which the next commit waits a little
         self._hurried = False
         self._pushed_at = float("-inf")
         self._seq = 0
         self.durable_seq = 0
         self.full_reason: str | None = None
         self.on_committed: Callable[[list[Event]], None] = lambda events: None
-        self.is_crowded: Callable[[], bool] = lambda: False
+        self.crowd: Callable[[], int] = lambda: 0
         self.on_full: Callable[[str | None], None] = lambda reason: None
         self.commits = 0
         self.commit_s_total = 0.0
@@ -147,6 +148,10 @@ class Journal:
             group.admitted_starts.append(launch)
         group.starts.append(launch)
         group.launches[job.id] = launch
+        if 0 < self._waits_for <= len(group.starts):
+            self._waits_for = 0
+            assert self._loop is not None
+            self._loop.call_soon(self.push)
 
     def expect_start(self, job: Job) -> None:
         """Say before a job's first start is recorded that it is nothing but a start; a shorter row does for it.
@@ -215,11 +220,14 @@ class Journal:
 
         Why wait: jobs that end one by one would otherwise make a commit of two rows each, at the price of one of
         forty. Nobody notices: the jobs behind them are waiting anyhow, and who waits for a commit pushes it himself.
+        Why not longer than until a part of the crowd stands ready to start: those behind them would run dry.
         """
-        if not self._closing and not self._hurried and self.is_crowded():
+        crowd = 0 if self._closing or self._hurried else self.crowd()
+        if crowd > 0 and self._group is not None and len(self._group.starts) < crowd:
             left_s = self._pushed_at + PATIENCE_S - self._clock.monotonic()
             if left_s > 0:
                 self._scheduled = True
+                self._waits_for = crowd
                 asyncio.get_running_loop().call_later(left_s, self.push)
                 return
         self.push()
@@ -231,6 +239,7 @@ class Journal:
         caller; left to the end of the loop's turn, loop and writer would only ever take turns.
         """
         self._scheduled = False
+        self._waits_for = 0
         self._hurried = self._busy
         group, writer, loop = self._group, self._writer, self._loop
         if self._busy or group is None or writer is None or loop is None or group.is_empty():

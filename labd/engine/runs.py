@@ -32,7 +32,7 @@ from labd.engine.waiting import Waiting
 
 log = structlog.get_logger()
 BATCH = 256
-CROWD = 64
+CROWD = 12
 PROGRESS_S = 0.5
 
 
@@ -84,9 +84,10 @@ class Runs:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def is_crowded(self) -> bool:
-        """Whether so much is going on that a single end may wait for others before it is written."""
-        return len(self.going) >= CROWD
+    def crowd(self) -> int:
+        """How many starts a commit may wait for, because so much is going on that a single end need not hurry."""
+        going = len(self.going)
+        return going // 2 if going >= CROWD else 0
 
     def start_ready(self) -> bool:
         """Start what may start now; True if there may be more."""
