@@ -43,11 +43,11 @@ def install(peer: Peer, fresh: bool) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         _run([_uv(), "venv", "--quiet", "--no-project", "--python", sys.executable, str(folder)])
-        _run([_uv(), "pip", "install", "--quiet", "--python", str(python), *peer.requirements])
+        _run([*_install(python), *peer.requirements])
         marker.write_text(wanted)
     elif str(ROOT) in peer.requirements:
         again = ["--reinstall-package", "labd", "--no-deps"]
-        _run([_uv(), "pip", "install", "--quiet", "--python", str(python), *again, *peer.requirements])
+        _run([*_install(python), *again, *peer.requirements])
     return python
 
 
@@ -56,6 +56,11 @@ def look(peer: Peer, python: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(subprocess.run([python, "-c", LOOK], check=True, capture_output=True).stdout)
     found["server_megabytes"] = sum(_debian_megabytes(name) for name in peer.debian)
     return found
+
+
+def _install(python: Path) -> list[str]:
+    """With bytecode: the first start of a fresh environment writes it, later ones are what people have."""
+    return [_uv(), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python)]
 
 
 def _servers(peer: Peer) -> None:

@@ -16,7 +16,7 @@ folders = ["{tasks}"]
 warm = 2
 size = 2
 [queue.standard]
-concurrency = 64
+concurrency = 256
 """
 
 
@@ -26,7 +26,7 @@ class Labd(Peer):
     key, title, app = "labd", "labd, workers", "labd_app"
     environment, requirements = "labd", (str(ROOT),)
     durable, durability = True, "fsync of every commit, shared by what waits for it"
-    settings = "2 workers, queue of 64"
+    settings = "2 workers, queue of 256"
     bulk = "list of submissions, 500 each"
 
     def prepare(self, place: Place) -> None:
@@ -74,7 +74,7 @@ class LabdInline(Labd):
     """Tasks of a wing: coroutines inside the daemon."""
 
     key, title = "labd-inline", "labd, tasks of a wing (inside the daemon)"
-    settings = "queue of 64"
+    settings = "queue of 256"
     is_killed = False
 
     def command(self, place: Place) -> list[str]:
@@ -88,7 +88,7 @@ class LabdInline(Labd):
 
     def prepare(self, place: Place) -> None:
         """Settings without task files."""
-        (place.folder / "labd.toml").write_text('log_level = "warning"\n[queue.standard]\nconcurrency = 64\n[test]\n')
+        (place.folder / "labd.toml").write_text('log_level = "warning"\n[queue.standard]\nconcurrency = 256\n[test]\n')
 
 
 PEERS: tuple[Peer, ...] = (Labd(), LabdInline())

@@ -27,7 +27,7 @@ class Sizes:
     watch_s: float
 
 
-FULL = Sizes(jobs=5_000, stamps=200, stamps_limit_s=45.0, settle_s=8.0, idle_s=20.0, watch_s=130.0)
+FULL = Sizes(jobs=5_000, stamps=200, stamps_limit_s=45.0, settle_s=5.0, idle_s=15.0, watch_s=100.0)
 SHORT = Sizes(jobs=1_000, stamps=50, stamps_limit_s=15.0, settle_s=3.0, idle_s=5.0, watch_s=20.0)
 
 
@@ -55,7 +55,7 @@ def _measure(peer: Peer, place: Place, client: Client, sizes: Sizes, kills: bool
     peer.start_workers(place)
     found["cold_s"] = client.ask("first")["result_at"] - begin
     jobs = min(sizes.jobs, peer.counts)
-    client.ask("run", count=max(5, jobs // 10))
+    client.ask("run", count=max(5, min(200, jobs // 10)))
     ran = client.ask("run", count=jobs)
     found["end_to_end_per_s"] = ran["count"] / ran["seconds"]
     found["starts_s"] = client.ask(

@@ -77,7 +77,7 @@ class DBOS(OnPostgres):
     def make_schema(self, place: Place) -> None:
         """Its first start makes the tables, as a release of an application would."""
         self.start_workers(place)
-        place.services.wait("worker", lambda: "launched" in place.services.log("worker"))
+        place.services.wait("worker", lambda: (place.folder / "launched").exists())
 
     def start_workers(self, place: Place) -> None:
         """The application."""

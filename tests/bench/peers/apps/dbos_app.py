@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import bodies
 import sqlalchemy as sa
@@ -39,6 +40,7 @@ def serve() -> None:
     DBOS(config={"name": "peers", "system_database_url": URL, "log_level": "WARNING"})
     DBOS.launch()
     DBOS.register_queue(QUEUE)
+    Path(os.environ["PEERS_FOLDER"], "launched").touch()
     threading.Event().wait()
 
 

@@ -11,7 +11,7 @@ import psycopg
 URL = os.environ["PEERS_URL"]
 ENDED = ("succeeded",)
 app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=URL))
-_sync = None
+_is_open = False
 _reader = None
 
 
@@ -41,12 +41,12 @@ async def retry_stalled(context, timestamp: int) -> None:
 
 
 def _opened():
-    """The client's side: a blocking connector, as its documents say for programs that only defer."""
-    global _sync
-    if _sync is None:
-        _sync = app.with_connector(procrastinate.SyncPsycopgConnector(conninfo=URL))
-        _sync.open()
-    return _sync
+    """The client's side, blocking."""
+    global _is_open
+    if not _is_open:
+        app.open()
+        _is_open = True
+    return app
 
 
 def _value(statement, *values):
