@@ -69,6 +69,11 @@ class Lab:
                 self.unable[fault.name] = str(why)
         return able
 
+    @property
+    def once_each(self) -> int:
+        """Rounds in which every harm strikes once."""
+        return len(self._faults)
+
     def play(self, rounds: int) -> None:
         """So many rounds, then rest."""
         self.live(lambda: self._rounds(rounds))
