@@ -19,6 +19,7 @@ from typing import Any
 PORTS = range(18_000, 30_000)  # below those that systems give to outgoing connections, which might take a dead one's
 CHUNK_BYTES = 65_536
 ANSWER_S = 10.0
+TURNS = 3
 
 
 def free_port(dice: Random | None = None) -> int:
@@ -41,8 +42,8 @@ class Relay:
     def __init__(self, target: int) -> None:
         self.port = free_port()
         self._target = target
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"relay-{self.port}", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._flows = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._kept: socket.socket | None = None
@@ -50,6 +51,8 @@ class Relay:
 
     def start(self) -> Relay:
         """Connected."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"relay-{self.port}", daemon=True)
         self._thread.start()
         self._do(self._join())
         return self
@@ -68,16 +71,19 @@ class Relay:
 
     def end(self) -> None:
         """Close it; a second call does nothing."""
-        if self._thread.is_alive():
+        loop, thread = self._loop, self._thread
+        if loop is not None and thread is not None:
             self._do(self._cut())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(ANSWER_S)
-            self._loop.close()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(ANSWER_S)
+            loop.close()
+            self._loop = self._thread = None
         if self._kept is not None:
             self._kept.close()
             self._kept = None
 
     def _do(self, change: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None, "the relay has not started"
         asyncio.run_coroutine_threadsafe(change, self._loop).result(ANSWER_S)
 
     async def _hush(self) -> None:
@@ -99,6 +105,8 @@ class Relay:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)  # an aborted transport closes its socket in one of the next turns of the loop
         if self._kept is None:  # bound and not listening: connections are refused, and nobody else gets the port
             self._kept = socket.socket()
             self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

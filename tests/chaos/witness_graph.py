@@ -45,9 +45,8 @@ class Alias:
     def begin(self, world: World) -> None:
         """Read all the time."""
         share = share_of(world)
-        once = self._over_bolt(share) if isinstance(share, Neo4j) else self._on_disk(world)
         self._ended.clear()
-        self._thread = threading.Thread(target=self._read, args=(share, once), name="alias-reader", daemon=True)
+        self._thread = threading.Thread(target=self._read, args=(share, world), name="alias-reader", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
@@ -78,7 +77,17 @@ class Alias:
                 found.append(f"{customer}: {target} has {there} nodes and relationships, the footers of {newest} {due}")
         return found
 
-    def _read(self, share: Share, once: Callable[[str], str]) -> None:
+    def _read(self, share: Share, world: World) -> None:
+        if isinstance(share, Neo4j):
+            with neo4j.GraphDatabase.driver(
+                f"bolt://127.0.0.1:{share.bolt_port}", auth=(share.catalogue.user, share.catalogue.password),
+                notifications_min_severity="OFF",
+            ) as driver:  # fmt: skip
+                self._until_ended(share, self._over_bolt(share, driver))
+        else:
+            self._until_ended(share, self._on_disk(world))
+
+    def _until_ended(self, share: Share, once: Callable[[str], str]) -> None:
         while not self._ended.wait(EVERY_S):
             customers = [path.name for path in share.base.iterdir()] if share.base.exists() else []
             for customer in customers:
@@ -88,12 +97,7 @@ class Alias:
                     self.figures["failures"] += 1
                     self._found.append(f"{customer}: {problem}")
 
-    def _over_bolt(self, share: Neo4j) -> Callable[[str], str]:
-        driver = neo4j.GraphDatabase.driver(
-            f"bolt://127.0.0.1:{share.bolt_port}", auth=(share.catalogue.user, share.catalogue.password),
-            notifications_min_severity="OFF",
-        )  # fmt: skip
-
+    def _over_bolt(self, share: Neo4j, driver: neo4j.Driver) -> Callable[[str], str]:
         def once(customer: str) -> str:
             try:
                 with driver.session(database=customer) as session:

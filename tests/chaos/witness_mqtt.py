@@ -65,6 +65,12 @@ class Asker:
         self._found: list[str] = []
         self.figures: Counter[str] = Counter()
 
+    @property
+    def answered(self) -> int:
+        """How many requests have their end."""
+        with self._lock:
+            return sum(bool(one.ends) for one in self._requests.values())
+
     def begin(self, world: World) -> None:
         """Ask all the time."""
         port: int = world.parties["broker"].port  # type: ignore[attr-defined]
