@@ -84,11 +84,21 @@ class Porch:
             taken.setblocking(False)
             if self._listener.kind == "tcp" and hasattr(socket, "TCP_USER_TIMEOUT"):
                 taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
-            connection = self._door.admit(self._listener)
-            task = self._loop.create_task(self._let_in(connection, taken))
-            connection.coming = task
-            self._coming.add(task)
-            task.add_done_callback(self._coming.discard)
+            self._greet(self._door.admit(self._listener), taken)
+
+    def _greet(self, connection: Connection, taken: socket.socket) -> None:
+        """Let somebody in, in a task that may be cancelled at any time, also before its first step."""
+        task = connection.coming = self._loop.create_task(self._let_in(connection, taken))
+        self._coming.add(task)
+
+        def came(_: asyncio.Task[None]) -> None:
+            self._coming.discard(task)
+            connection.coming = None
+            if task.cancelled():
+                taken.close()
+                self._door.left(connection)
+
+        task.add_done_callback(came)
 
     def _rest(self, pause_s: float) -> None:
         """Who comes meanwhile waits in the system's own queue."""
@@ -103,8 +113,5 @@ class Porch:
                 ssl=self._tls,
                 ssl_handshake_timeout=None if self._tls is None else self._door.limits.header_timeout_s,
             )
-        except (OSError, asyncio.CancelledError):  # no handshake, or somebody who left before it was over
-            taken.close()
+        except OSError:  # no handshake, or one that took too long
             self._door.left(connection)
-        finally:
-            connection.coming = None
