@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.chaos.checker_jobs import opened
+from tests.chaos.pause import pause
 from tests.chaos.port import World
 
 ARRIVES_S = 20.0
@@ -20,18 +21,18 @@ class Mirror:
 
     name = "MongoDB shows the ledger, each restock once"
 
-    def __init__(self, wait: Any = time.sleep) -> None:
-        self._wait = wait
+    def __init__(self, arrives_s: float = ARRIVES_S) -> None:
+        self._arrives_s = arrives_s
         self.figures: Counter[str] = Counter()
 
     def look(self, world: World, told: Mapping[str, Any]) -> list[str]:
         """At rest it must have arrived; what comes in meanwhile is waited for as well."""
-        deadline = time.monotonic() + (ARRIVES_S if told["at_rest"] else 0.0)
+        deadline = time.monotonic() + (self._arrives_s if told["at_rest"] else 0.0)
         while True:
             found = self._compare(world, bool(told["at_rest"]))
             if not found or time.monotonic() > deadline:
                 return found
-            self._wait(AGAIN_S)
+            pause(AGAIN_S)
 
     def _compare(self, world: World, must_be_there: bool) -> list[str]:
         party: Any = world.parties["mongodb"]
