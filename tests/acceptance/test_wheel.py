@@ -24,8 +24,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> from_wheel.Built:
 
 
 def tracked(*folders: str) -> set[str]:
-    """Files of this checkout that git knows; where there is no git, the files that are there."""
-    done = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=False)
+    """Files of this checkout that git does not ignore; where there is no git, the files that are there."""
+    done = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *folders],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     names = done.stdout.split() if done.returncode == 0 else []
     found = names or [str(p.relative_to(ROOT)) for folder in folders for p in (ROOT / folder).rglob("*") if p.is_file()]
     return {name for name in found if "__pycache__" not in name and (ROOT / name).exists()}
