@@ -37,6 +37,7 @@ EVENTS: dict[str, str] = {
     "job.cancelled": "the job has ended on request",
     "job.interrupted": "a physical job was cut off; a person decides",
     "job.requeued": "a repeatable job runs again after the daemon died",
+    "job.rescheduled": "the clock was set back, and the times of a waiting job with it",
     "job.retried": "a person asked for another run",
     "job.held": "a queued job waits for a person",
     "job.released": "a person let a held job go",

@@ -24,6 +24,7 @@ from labd.engine.alerts import AlertBook
 from labd.engine.attendant import Attendance, Attendant
 from labd.engine.audit_trail import AuditTrail
 from labd.engine.cache import ResultCache
+from labd.engine.clock_watch import ClockWatch
 from labd.engine.decisions import Decisions
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, Gate, Lane
@@ -50,8 +51,7 @@ from labd.errors import BadRequest, Conflict
 
 log = structlog.get_logger()
 RETENTION_S = 600.0
-CLOCK_LOOK_S = 15.0
-CLOCK_STEP_S = 2.0
+CLOCK_LOOK_S = 5.0
 FEW_JOBS = 5_000  # so many are sorted in a few milliseconds
 
 
@@ -113,6 +113,9 @@ class Engine:
             self._book, self._dispatcher, self._delayed, self.journal, self.logbook, registry, clock, random,
             options.ageing_s, cache, self.attendance, self.wake,
         )  # fmt: skip
+        self.clock_watch = ClockWatch(
+            self._book, self.journal, self._delayed, clock, options.ageing_s, self._runs.wait_for_turn
+        )
         self._queues = Queues(self._dispatcher.lanes, self.journal, self._book, self._audit, clock, self.wake)
         self._intake = Intake(
             self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, cache,
@@ -178,6 +181,7 @@ class Engine:
         )
         if restored is not None:
             marker.unlink()
+        await self.clock_watch.begin()
         await self._count()
         await self._take_up_waiting()
         await self._pump.open(self._runs)
@@ -242,16 +246,11 @@ class Engine:
 
     async def _upkeep(self) -> None:
         """Retention now and then, and a look whether the wall clock has jumped."""
-        offset = self.clock.wall() - self.clock.monotonic()
         since_retention_s = 0.0
         while True:
             await self.clock.sleep(CLOCK_LOOK_S)
-            now_offset = self.clock.wall() - self.clock.monotonic()
-            if abs(now_offset - offset) > CLOCK_STEP_S:
-                log.warning("clock.stepped", by_s=round(now_offset - offset, 3))
-                self._book.publish("clock.stepped", {"by_s": round(now_offset - offset, 3)})
+            if await self.clock_watch.look():
                 self.wake()
-            offset = now_offset
             since_retention_s += CLOCK_LOOK_S
             if since_retention_s >= RETENTION_S and self.journal.full_reason is None:
                 since_retention_s = 0.0

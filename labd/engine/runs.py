@@ -257,7 +257,7 @@ class Runs:
         """Put a queued job where it is looked for: ready now, ready later, or held."""
         if job.hold is not None:
             return
-        if job.run_at > self._clock.wall():
+        if job.run_at > max(self._clock.wall(), job.created_at):  # one without a delay waits for no clock
             self._delayed.offer(job)
         else:
             self._dispatcher.offer(job)
@@ -265,10 +265,10 @@ class Runs:
 
     def _expire(self, job: Job) -> None:
         waited_s = self._clock.wall() - job.created_at
+        waited = f"waited {waited_s:.0f} s" if waited_s >= 0 else "has waited since before the clock was set back"
         error = JobError(
             "job_expired",
-            f"job {job.id} waited {waited_s:.0f} s, past its expires_at {iso(job.expires_at)}; "
-            "submit it again if it is still wanted",
+            f"job {job.id} {waited}, past its expires_at {iso(job.expires_at)}; submit it again if it is still wanted",
             "JobExpired",
             {"expires_at": iso(job.expires_at)},
         )

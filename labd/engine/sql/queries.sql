@@ -21,14 +21,23 @@ SELECT state, count(*) FROM jobs
 WHERE state <> 'queued' AND state <> 'succeeded' GROUP BY state;
 
 -- name: ready_after
--- The next jobs of a queue behind a rank, in the order they will run.
-SELECT * FROM jobs WHERE state = 'queued' AND queue = ? AND (rank, id) > (?, ?) AND hold IS NULL AND run_at <= ?
+-- The next jobs of a queue behind a rank, in the order they will run; one without a delay is ready whatever the clock says.
+SELECT * FROM jobs WHERE state = 'queued' AND queue = ? AND (rank, id) > (?, ?) AND hold IS NULL
+AND (run_at <= ? OR run_at <= created_at)
 ORDER BY rank, id LIMIT ?;
 
 -- name: delayed_after
 -- The next jobs that become ready later.
 SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND (run_at, id) > (?, ?) AND run_at > ? AND hold IS NULL
 ORDER BY run_at, id LIMIT ?;
+
+-- name: pausing_after
+-- Jobs between two attempts whose pause lasts beyond an instant.
+SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND run_at > ? AND attempt > 0;
+
+-- name: newest_instant
+-- When the last event was, by the clock of that moment.
+SELECT (SELECT at FROM events ORDER BY seq DESC LIMIT 1);
 
 -- name: held_by_queue
 SELECT queue, count(*) FROM jobs WHERE hold IS NOT NULL GROUP BY queue;

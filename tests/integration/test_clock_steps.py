@@ -1,0 +1,138 @@
+"""The wall clock is set while jobs wait: none is lost, none waits for an hour that has been, none moves too late."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from labd.engine.engine import Engine
+from labd.engine.job import Caller, Job, JobState, Submission
+from labd.engine.registry import JobContext, Registry, TaskSpec
+from labd.errors import DeviceTimeout
+from tests.fakes.broker import until
+from tests.fakes.clock import FakeClock
+
+ANNA = Caller("unix:anna", frozenset({"read", "operate"}))
+HOUR_S = 3600.0
+
+
+class Bench:
+    """A task that fails as often as it is told to, one that moves, and a queue that can be paused."""
+
+    def __init__(self, state_dir: Path, clock: FakeClock) -> None:
+        self.ran: list[int] = []
+        self.failures = 0
+        self.clock = clock
+        registry = Registry()
+
+        async def echo(ctx: JobContext) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise DeviceTimeout("no answer")
+            self.ran.append(ctx.job.id)
+
+        async def move(ctx: JobContext) -> None:
+            self.ran.append(ctx.job.id)
+
+        registry.add(TaskSpec("test.echo", echo, "Echo.", max_attempts=3, retry_delay_s=60.0))
+        registry.add(TaskSpec("test.move", move, "Move.", effect="physical"))
+        self.engine = Engine(state_dir, registry, clock, Random(1))
+
+    async def __aenter__(self) -> Bench:
+        await self.engine.open()
+        await self.engine.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.engine.close()
+
+    async def submit(self, task: str = "test.echo", **more: object) -> Job:
+        job, _ = await self.engine.submit_one(Submission(task, **more), ANNA)  # type: ignore[arg-type]
+        return job
+
+    async def state(self, job: Job) -> Job:
+        return await self.engine.job(job.id)
+
+    async def clock_is_looked_at(self) -> None:
+        """The upkeep has seen the clock as it is now, and what it decided is on disk."""
+        self.clock.advance(6.0)
+        await until(lambda: self.engine.clock_watch.steps > 0)
+        await self.engine.journal.commit()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+async def test_jobs_that_waited_for_nothing_run_in_a_daemon_that_comes_up_in_the_past(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        await bench.engine.pause_queue("standard", ANNA, "not yet")
+        jobs = [await bench.submit() for _ in range(3)]
+    clock.step_wall(-3 * HOUR_S)
+    async with Bench(tmp_path, clock) as bench:
+        await bench.engine.resume_queue("standard", ANNA)
+        await until(lambda: len(bench.ran) == 3)
+        assert bench.ran == [job.id for job in jobs]
+
+
+async def test_a_pause_between_two_attempts_lasts_no_longer_when_the_clock_is_set_back(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        bench.failures = 1
+        job = await bench.submit()
+        await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
+        left_s = job.run_at - clock.wall()
+        clock.step_wall(-3 * HOUR_S)
+        await bench.clock_is_looked_at()
+        found = await bench.state(job)
+        assert found.run_at - clock.wall() == pytest.approx(left_s - 6.0, abs=0.1)
+        clock.advance(left_s)
+        bench.engine.wake()
+        await until(lambda: bench.ran == [job.id])
+
+
+async def test_a_pause_between_two_attempts_lasts_no_longer_for_a_daemon_that_comes_up_in_the_past(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        bench.failures = 1
+        job = await bench.submit()
+        await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
+    clock.step_wall(-3 * HOUR_S)
+    async with Bench(tmp_path, clock) as bench:
+        found = await bench.state(job)
+        assert 0.0 < found.run_at - clock.wall() <= 120.0
+        kinds = [event.kind for event in await bench.engine.job_events(job.id)]
+        assert kinds[-1] == "job.rescheduled"
+
+
+async def test_a_motion_waits_no_longer_than_its_expiry_when_the_clock_is_set_back(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        await bench.engine.pause_queue("standard", ANNA, "not yet")
+        job = await bench.submit("test.move")
+        clock.step_wall(-3 * HOUR_S)
+        await bench.clock_is_looked_at()
+        clock.advance(11 * 60.0)
+        await bench.engine.resume_queue("standard", ANNA)
+        await until(lambda: job.state is JobState.CANCELLED)
+        assert bench.ran == []
+        assert job.error is not None
+        assert job.error.code == "job_expired"
+        assert "has waited since before the clock was set back, past its expires_at" in job.error.message
+
+
+async def test_an_instant_that_somebody_asked_for_stays_that_instant(tmp_path: Path, clock: FakeClock) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        job = await bench.submit(delay_s=60.0)
+        wanted = job.run_at
+        clock.step_wall(-HOUR_S)
+        await bench.clock_is_looked_at()
+        assert (await bench.state(job)).run_at == wanted
