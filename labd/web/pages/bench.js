@@ -45,7 +45,7 @@ export function load(ctx) {
       figure(count(jobs.waiting), "waiting", { href: "#/jobs?state=waiting", tone: jobs.waiting ? "wait" : "" }),
       figure(count(jobs.failed), "failed", { href: "#/jobs?state=failed", tone: jobs.failed ? "bad" : "" }),
       figure(count(jobs.interrupted), "interrupted", { href: "#/jobs?state=interrupted", tone: jobs.interrupted ? "bad" : "" }),
-      figure(count(jobs.succeeded), "succeeded since start", { href: "#/jobs?state=succeeded" }),
+      figure(count(jobs.succeeded), "ok since start", { href: "#/jobs?state=succeeded" }),
       figure(bytes(status.store.size_bytes), "store", { href: "#/health" }));
     drawNeeds();
     const cards = status.wings.flatMap((wing) => wing.state === "off" ? [] : wing.devices.length ? wing.devices.map((device) => ({ wing, device })) : [{ wing, device: null }]);
