@@ -151,7 +151,7 @@ class House:
     def press(self, phase: str) -> None:
         """One stop of a move under way, on a connection that is new and that nobody repeats, and the reset."""
         position_deg, _ = make_ready(self._patient)
-        while not begin_move(self._patient, position_deg):
+        while not begin_move(self._patient, position_deg, queue="high-priority"):  # thousands wait in the usual one
             position_deg, _ = make_ready(self._patient)
         _never.wait(self.dice.uniform(0.0, 0.1))
         at = time.monotonic()

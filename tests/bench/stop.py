@@ -47,13 +47,17 @@ def make_ready(caller: Caller) -> tuple[float, bool]:
         time.sleep(0.02)
 
 
-def begin_move(caller: Caller, position_deg: float) -> bool:
+def begin_move(caller: Caller, position_deg: float, **options: Any) -> bool:
     """Send it half around, which takes 20 s, and wait until it turns; False where the job failed at once.
+
+    Args:
+        options: More fields of the submission.
 
     Raises:
         RuntimeError: It neither turns nor fails; has the job and its `why`.
     """
-    job = caller.post(JOBS_PATH, {"task": "resort.move_to_angle", "args": {"degrees": (position_deg + 179.0) % 360}})
+    args = {"degrees": (position_deg + 179.0) % 360}
+    job = caller.post(JOBS_PATH, {"task": "resort.move_to_angle", "args": args, **options})
     where = f"{JOBS_PATH}/{job['id']}"
     deadline = time.monotonic() + READY_S
     while not caller.get(STATUS_PATH)["moving"]:
