@@ -11,7 +11,10 @@ from typing import Any
 from aiohttp import web
 
 from labd.api.endpoint import Call, Endpoint
-from labd.api.openapi import document
+from labd.api.errors import STATUS
+from labd.api.openapi import EVERYWHERE, WITH_BODY, WITH_SCOPE, document
+
+OF_THE_DOOR = (*WITH_SCOPE, *EVERYWHERE, *WITH_BODY)  # told once, not with every route
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
@@ -46,7 +49,8 @@ def page(api: dict[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="/docs/style.css"></head><body>'
         f"<h1>labd {escape(api['info']['version'])}</h1><p>{links}</p>"
         "<p>JSON in and out. Errors are <code>{code, message, details}</code>. Instants are ISO 8601 in UTC. On the "
-        "Unix socket the caller is known by uid and groups; on TCP send <code>Authorization: Bearer TOKEN</code>. The "
+        "Unix socket the caller is known by uid and groups; on TCP send <code>Authorization: Bearer TOKEN</code>. Any "
+        f"route may answer {', '.join(f'<code>{STATUS[code]} {code}</code>' for code in OF_THE_DOOR)}. The "
         'whole document: <a href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>'
         f"{body}</body></html>"
     )
@@ -60,8 +64,10 @@ def _section(method: str, path: str, operation: dict[str, Any], schemas: dict[st
         rows.append(("body", "JSON", _words(shape, schemas)))
     for status, response in operation["responses"].items():
         content = response.get("content", {}).get("application/json", {}).get("schema")
-        text = _words(content, schemas) if status < "300" and content else response["description"]
-        rows.append((status, "answer" if status < "300" else "error", text))
+        if status < "300":
+            rows.append((status, "answer", _words(content, schemas) if content else response["description"]))
+        elif codes := [code for code in response["description"].split(", ") if code not in OF_THE_DOOR]:
+            rows.append((status, "error", ", ".join(codes)))
     table = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td><td>{escape(c)}</td></tr>" for a, b, c in rows)
     return (
         f'<h3>{escape(method)} {escape(path)} <span class="scope">{escape(operation["x-labd-scope"])}</span></h3>'

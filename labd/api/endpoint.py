@@ -37,7 +37,10 @@ class Endpoint:
         scope: What the caller must hold; `none` is open to everybody who reaches the listener.
         body, query, answer: msgspec types (a Struct for `query`), None where there is none.
         status: Status of a normal answer.
+        also: Further statuses of normal answers, of the same type.
         errors: Codes of `labd.errors` that callers should expect.
+        refusal: Body of the errors that another contract than labd's own describes.
+        refused: Codes of these; a code stands here or in `errors`.
         streams: The handler writes its answer by itself, piece by piece; HEAD is then refused, for a body would follow.
         urgent: A stop, or what says whether labd is there: it passes the line, and is heard where all room is taken.
             A rule over the parts of the route where only some are.
@@ -55,4 +58,7 @@ class Endpoint:
     tags: tuple[str, ...] = ()
     errors: tuple[str, ...] = field(default=())
     streams: bool = False
+    also: tuple[int, ...] = ()
+    refusal: Any = None
+    refused: tuple[str, ...] = ()
     urgent: bool | Callable[[dict[str, str]], bool] = False

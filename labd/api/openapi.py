@@ -12,6 +12,7 @@ from aiohttp import web
 from labd.api.answer import JSON_HEADERS
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, ErrorBody
+from labd.api.gate import SAFE_METHODS
 
 if TYPE_CHECKING:
     from labd.engine.engine import Engine
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 REF = "#/components/schemas/{name}"
 _GREEDY = re.compile(r":\.\+\}")
 _PART = re.compile(r"\{(\w+)\}")
-ALWAYS = ("not_authenticated", "scope_missing", "origin_refused")
+EVERYWHERE = ("bad_request", "header_too_large", "origin_refused", "overloaded")
+WITH_SCOPE = ("not_authenticated", "scope_missing")
+WITH_BODY = ("length_required", "body_too_large", "request_timeout")
 
 
 def plain_path(path: str) -> str:
@@ -31,7 +34,8 @@ def document(endpoints: list[Endpoint], version: str, tasks: dict[str, Any] | No
     """OpenAPI 3.1 of all endpoints; `tasks` are the schemas of the arguments, under `x-labd-tasks`."""
     kinds: list[Any] = [ErrorBody]
     for endpoint in endpoints:
-        kinds += [*_choices(endpoint.body), *_choices(endpoint.answer), *_choices(endpoint.query)]
+        for kind in (endpoint.body, endpoint.answer, endpoint.query, endpoint.refusal):
+            kinds += _choices(kind)
     unique = list({repr(kind): kind for kind in kinds}.values())
     schemas, components = msgspec.json.schema_components(unique, ref_template=REF)
     by_kind = {repr(kind): schema for kind, schema in zip(unique, schemas, strict=True)}
@@ -103,16 +107,24 @@ def _responses(endpoint: Endpoint, by_kind: dict[str, Any]) -> dict[str, Any]:
     good: dict[str, Any] = {"description": "OK"}
     if endpoint.answer is not None:
         good |= _content(endpoint.answer, by_kind)
-    found: dict[str, Any] = {str(endpoint.status): good}
-    codes: dict[str, list[str]] = {}
-    for code in (*endpoint.errors, *(() if endpoint.scope == "none" else ALWAYS)):
-        codes.setdefault(str(STATUS[code]), []).append(code)
-    for status, names in codes.items():
-        found[status] = {
-            "description": ", ".join(names),
-            "content": {"application/json": {"schema": by_kind[repr(ErrorBody)]}},
-        }
+    found: dict[str, Any] = {str(status): good for status in (endpoint.status, *endpoint.also)}
+    codes: dict[int, dict[str, Any]] = {}
+    for code in (*endpoint.errors, *errors_of_the_door(endpoint)):
+        codes.setdefault(STATUS[code], {})[code] = ErrorBody
+    for code in endpoint.refused:
+        codes.setdefault(STATUS[code], {})[code] = endpoint.refusal
+    for status, named in codes.items():
+        bodies = list(dict.fromkeys(named.values()))
+        found[str(status)] = {"description": ", ".join(named), **_content(Union[*bodies], by_kind)}
     return found
+
+
+def errors_of_the_door(endpoint: Endpoint) -> tuple[str, ...]:
+    """Codes of what is refused before the handler is called."""
+    with_scope = WITH_SCOPE if endpoint.scope != "none" else ()
+    if endpoint.method in SAFE_METHODS:
+        return (*with_scope, *EVERYWHERE)
+    return (*with_scope, *EVERYWHERE, *(WITH_BODY if endpoint.body is not None else WITH_BODY[1:]))
 
 
 def _operation_id(endpoint: Endpoint) -> str:

@@ -208,7 +208,7 @@ def _acts(desk: StockDesk) -> list[Endpoint]:
     return [
         Endpoint("POST", f"{ROOT}/initialize", initialize, "operate",
                  "Say how much is there; on stock that exists only with reset and a reason",
-                 body=InitializeBody, errors=(*bad, "refused"), **policy),
+                 body=InitializeBody, errors=(*bad, "refused", "conflict"), **policy),
         Endpoint("POST", f"{ROOT}/restock", restock, "operate", "Add to the stock",
                  body=RestockBody, errors=filled, **policy),
         Endpoint("POST", f"{ROOT}/measure", measure, "operate", "Tell a level that was read",

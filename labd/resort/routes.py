@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from labd.resort.service import ResortService
 
 TOKEN_HEADER = "X-Claim-Token"  # noqa: S105 - the name of a header
+FAULTS = ("invalid_arguments", "device_timeout", "device_lost")
+CLAIMS = ("device_claimed", "conflict")  # 423 while somebody holds it, 409 where the caller's own has gone
 REFUSALS = ("stop_latched", "not_connected", "mode_mismatch", "device_busy")
 
 
@@ -67,6 +69,13 @@ class ClaimBody(msgspec.Struct, kw_only=True):
     owner: Annotated[str, Meta(min_length=1, max_length=200)]
     session_id: Annotated[str, Meta(min_length=1, max_length=200)]
     ttl_s: Annotated[float, Meta(gt=0)] = 30.0
+
+
+class ContractRefusal(msgspec.Struct):
+    """A refusal as the device contract has it; further fields tell the kinds apart."""
+
+    detail: str
+    code: str
 
 
 class TokenBody(msgspec.Struct, kw_only=True):
@@ -178,20 +187,20 @@ def _contract_endpoints(contract: DeviceContract) -> list[Endpoint]:
         Endpoint("GET", f"{root}/health", health, "read", "The service lives", answer=anything, tags=tags),
         Endpoint("GET", f"{root}/status", status, "read", "The lab's status envelope", answer=anything, tags=tags),
         Endpoint("POST", f"{root}/control/claim", claim, "operate", "Claim the device for a session",
-                 body=ClaimBody, answer=anything, tags=tags, errors=("device_claimed",)),
+                 body=ClaimBody, answer=anything, tags=tags, refusal=ContractRefusal, refused=CLAIMS),
         Endpoint("POST", f"{root}/control/heartbeat", heartbeat, "operate", "Keep a claim",
-                 body=TokenBody, answer=anything, tags=tags, errors=("device_claimed",)),
+                 body=TokenBody, answer=anything, tags=tags, refusal=ContractRefusal, refused=CLAIMS),
         Endpoint("POST", f"{root}/control/release", release, "operate", "Give a claim back",
-                 body=TokenBody, answer=anything, tags=tags, errors=("device_claimed",)),
+                 body=TokenBody, answer=anything, tags=tags, refusal=ContractRefusal, refused=CLAIMS),
     ]  # fmt: skip
     for action in ACTIONS:
         summary = f"{action.replace('_', ' ').capitalize()}; 412 where `allowed_actions` does not list it"
-        errors = () if action == "stop" else (*REFUSALS, "device_claimed")
-        path = f"{root}/control/{action}"
+        path, is_stop = f"{root}/control/{action}", action == "stop"
         found.append(
-            Endpoint("POST", path, control(action), "operate", summary, ControlBody, None, anything, 200, tags, errors,
-                     urgent=action == "stop")
-        )
+            Endpoint("POST", path, control(action), "operate", summary, body=ControlBody, answer=anything, tags=tags,
+                     also=() if is_stop else (202,), errors=() if is_stop else FAULTS,
+                     refusal=ContractRefusal, refused=() if is_stop else (*REFUSALS, *CLAIMS), urgent=is_stop)
+        )  # fmt: skip
     return found
 
 
