@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--fresh", action="store_true", help="install the peers anew")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing it started outlives it
     peers = [peer for peer in ALL if not given.only or peer.key in given.only]
     sizes = measure.SHORT if given.short else measure.FULL
     record = rounded(run(peers, sizes, given.rounds or (1 if given.short else ROUNDS), given.folder, given.fresh))

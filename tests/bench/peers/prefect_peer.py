@@ -14,7 +14,7 @@ class Deployments(Peer):
     """Flows that are served: a process for every run, asked for every 10 s."""
 
     key, title, app = "prefect-flows", "Prefect 3, deployments", "prefect_app"
-    environment, requirements = "prefect", ("prefect",)
+    environment, requirements = "prefect", ("prefect>=3,<4", "fastapi<0.151")  # 3.8.8 does not start with 0.160
     durable, durability = False, "none for the last moments: SQLite, WAL, `synchronous = NORMAL`"
     settings = "`prefect server start`, `serve()`, SQLite: as it comes"
     bulk = "none"
