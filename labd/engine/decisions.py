@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from labd.clock import Clock
-from labd.engine import rows
 from labd.engine.attendant import Attendance
 from labd.engine.audit_trail import AuditTrail
 from labd.engine.dispatcher import Dispatcher, rank
@@ -110,10 +109,16 @@ class Decisions:
 
     async def _sweep_disk(self, resource: str, act: Callable[[Job], None]) -> None:
         before = self._book.last_id
-        for row in await self._journal.read("queued_physical"):
-            job = self._book.live.get(row[0]) or rows.from_row(row)
-            if job.id <= before and resource in job.resources and job.state is JobState.QUEUED and job.hold is None:
-                act(job)
+        is_old = True
+        while is_old:
+            is_old = False
+            async with self._book.reading() as changed:
+                for row in await self._journal.read("queued_physical"):
+                    job = self._book.current(row, changed)
+                    if job is None:
+                        is_old = True
+                    elif job.id <= before and resource in job.resources and _waits_freely(job):
+                        act(job)
 
     async def retry(self, job_id: int, caller: Caller) -> Job:
         """Queue a job again that failed, was cancelled or was interrupted; a person's decision.
@@ -174,3 +179,7 @@ class Decisions:
         self._runs.wait_for_turn(job)
         await self._journal.commit()
         return job
+
+
+def _waits_freely(job: Job) -> bool:
+    return job.state is JobState.QUEUED and job.hold is None

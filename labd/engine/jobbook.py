@@ -7,7 +7,8 @@ is still on its way to the disk. All others are read from the database when aske
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 
 from labd.clock import Clock
@@ -40,9 +41,8 @@ class JobBook:
         self.live: dict[int, Job] = {}
         self.delayed: dict[int, Job] = {}
         self.counts: dict[str, int] = {state.value: 0 for state in JobState}
-        self.reads_going = 0
         self.sweeps: dict[str, int] = {}  # how often everything that holds or waits for a resource was ended or held
-        self.changed: set[int] = set()
+        self._readers: list[set[int]] = []
         self.feed: EventFeed | None = None
         self.last_id = 0
         self._bodies: dict[tuple[str, str, int], tuple[dict[str, Any], str | None]] = {}
@@ -76,8 +76,7 @@ class JobBook:
             job.state = state
             if job.needs is not None:
                 self.attendance.change(job, before, state)
-        if self.reads_going:
-            self.changed.add(job.id)
+        self._note_change(job.id)
         self.live[job.id] = job
         self.journal.record(job, self._event(job, kind, data))
 
@@ -119,10 +118,38 @@ class JobBook:
         job = self.live.get(job_id)
         if job is not None:
             return job
-        found = await self.journal.read("job", job_id)
-        if not found:
-            raise UnknownJob(f"job {job_id} is not there; it never was, or its retention is over", job=job_id)
-        return self.live.get(job_id) or rows.from_row(found[0])
+        while True:
+            async with self.reading() as changed:
+                found = await self.journal.read("job", job_id)
+                if not found:
+                    text = f"job {job_id} is not there; it never was, or its retention is over"
+                    raise UnknownJob(text, job=job_id)
+                job = self.current(found[0], changed)
+                if job is not None:
+                    return job
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[set[int]]:
+        """Around a read of rows and what is done with them; gives the jobs whose rows may be old by then.
+
+        Race: a reader sees a job that is queued; before its rows are handed over, the job's end is committed and the
+        job leaves the memory. Taken from its row it would be queued once more, and end twice or be held after its end.
+        """
+        changed: set[int] = set()
+        self._readers.append(changed)
+        try:
+            yield changed
+        finally:
+            self._readers = [other for other in self._readers if other is not changed]
+
+    def current(self, row: tuple[Any, ...], changed: set[int]) -> Job | None:
+        """The job of a row that was read within `reading`; None if the row is old and the job no longer in memory."""
+        job = self.live.get(row[0])
+        return job if job is not None or row[0] in changed else rows.from_row(row)
+
+    def _note_change(self, job_id: int) -> None:
+        for changed in self._readers:
+            changed.add(job_id)
 
     async def settled(self, job_id: int) -> Job:
         """The job, with everything that is shown of it on disk; on a full disk as the disk has it."""
@@ -169,6 +196,8 @@ class JobBook:
             job = self.live.get(job_id)
             if job is not None and job.seq <= durable and self._is_at_rest(job):
                 del self.live[job_id]
+                if job.state in ENDED or job.hold is not None:
+                    self._note_change(job_id)
             if event.kind in ENDED_KINDS and job_id in self._waiters:
                 for waiter in self._waiters[job_id]:
                     if not waiter.done():

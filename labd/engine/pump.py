@@ -96,37 +96,34 @@ class Pump:
         for lane in lanes:
             lane.filling = True
         self._delayed.filling = self._delayed.filling or delayed
-        book.reads_going += 1
-        try:
+        async with book.reading() as changed:
             now = self._clock.wall()
             for lane in lanes:
                 found = await self._journal.read("ready_after", lane.name, *lane.window_end, now, FILL)
-                jobs = self._known(found)
+                jobs = self._known(found, changed)
                 end = (found[-1][8], found[-1][0]) if found else None
-                self._dispatcher.filled(lane, jobs, exhausted=len(found) < FILL, end=end, changed=book.changed)
+                self._dispatcher.filled(lane, jobs, exhausted=len(found) < FILL, end=end, changed=changed)
             if delayed:
                 found = await self._journal.read("delayed_after", *self._delayed.window_end, now, FILL)
                 jobs = [rows.from_row(row) for row in found]
-                self._delayed.filled(jobs, exhausted=len(found) < FILL, changed=book.changed)
-        finally:
-            book.reads_going -= 1
-            if not book.reads_going:
-                book.changed.clear()
+                self._delayed.filled(jobs, exhausted=len(found) < FILL, changed=changed)
         self.wake()
 
-    def _known(self, found: list[tuple[Any, ...]]) -> list[Job]:
+    def _known(self, found: list[tuple[Any, ...]], changed: set[int]) -> list[Job]:
         """The jobs of rows; one whose task no wing offers now is held until one does."""
         jobs: list[Job] = []
         live = self._book.live
         offered: dict[str, bool] = {}
         for row in found:
-            job = live.get(row[0]) or rows.from_row(row)
+            job = self._book.current(row, changed)
+            if job is None:
+                continue
             known = offered.get(job.task)
             if known is None:
                 known = offered[job.task] = recovery.knows(self._registry, job)
             if known:
                 jobs.append(job)
                 live[job.id] = job
-            elif row[0] not in self._book.changed:
+            elif row[0] not in changed:
                 self._runs.hold(job, Hold("task_missing", f"no wing offers {job.task} now", self._clock.wall()))
         return jobs

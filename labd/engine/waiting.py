@@ -19,9 +19,10 @@ from labd.engine.job import ENDED, Caller, Job, JobError, JobState, Submission
 from labd.engine.jobbook import JobBook
 from labd.engine.journal import Journal
 from labd.engine.steps import Call, Question, Step, StepError, Suspended, check_answer
-from labd.errors import Conflict, JobStateConflict, LabdError
+from labd.errors import Conflict, Draining, JobStateConflict, LabdError, StoreFull
 
 log = structlog.get_logger()
+FULL_AGAIN_S = 0.5
 Submit = Callable[[list[Submission], Caller], Awaitable[list[Job]]]
 _decode = msgspec.json.Decoder(Step).decode
 
@@ -108,11 +109,7 @@ class Waiting:
         known = {step.ordinal for step in steps}
         calls = [call for call in wanted if call.ordinal not in known]
         try:
-            children = (
-                await self._submit([_submission(job, call) for call in calls], Caller(job.submitted_by))
-                if calls
-                else []
-            )
+            children = await self._children(job, calls) if calls else []
         except LabdError as fault:
             tasks = list(dict.fromkeys(call.task for call in calls))
             named = fault.details.get("task")  # several are refused together, for the sake of one
@@ -120,6 +117,8 @@ class Waiting:
             self._fail(
                 job, JobError(fault.code, f"job {job.id} called {called}: {fault.message}", type(fault).__name__)
             )
+            return
+        if children is None:
             return
         for call, child in zip(calls, children, strict=True):
             step = Step(call.ordinal, "call", call.task, call.hash, job_id=child.id)
@@ -131,6 +130,25 @@ class Waiting:
                 found = await self._book.find(step.job_id)
                 if found.state in ENDED:
                     self.ended(found)
+
+    async def _children(self, job: Job, calls: list[Call]) -> list[Job] | None:
+        """Made now, or when the disk takes something again: a flow of hours does not fail for a disk full for a minute.
+
+        Returns:
+            None if there are none and the job is to stay as it is: labd is ending, and in the next daemon the body
+            comes here once more; or it is being cancelled.
+
+        Raises:
+            LabdError: They are refused for another reason.
+        """
+        while job.state is not JobState.CANCELLING:
+            try:
+                return await self._submit([_submission(job, call) for call in calls], Caller(job.submitted_by))
+            except Draining:
+                return None
+            except StoreFull:
+                await asyncio.sleep(FULL_AGAIN_S)
+        return None
 
     def _ask(self, job: Job, question: Question) -> None:
         known = next((s for s in self._steps[job.id] if s.ordinal == question.ordinal), None)

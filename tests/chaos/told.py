@@ -8,11 +8,28 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 FOREVER = float("inf")
+
+
+class View(Mapping[str, Any]):
+    """The attributes of a `Told` by their names."""
+
+    def __init__(self, told: Told) -> None:
+        self._told = told
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self._told, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(name for name in self._told.__slots__ if name != "lock")
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 @dataclass(slots=True)
@@ -59,9 +76,9 @@ class Told:
     counts: dict[str, int] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def view(self) -> dict[str, Any]:
-        """For witnesses: the attributes by name; they are the real ones, to be read only."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "lock"}
+    def view(self) -> View:
+        """For witnesses, to be read only: what stands in it now, not when it was made."""
+        return View(self)
 
     def count(self, what: str) -> None:
         """One more of it."""

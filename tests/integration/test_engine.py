@@ -572,6 +572,45 @@ async def test_a_full_disk_refuses_new_jobs_keeps_reads_and_running_work_and_rec
         assert sum(engine.counts()[state] for state in ("queued", "running")) == 0
 
 
+@pytest.mark.parametrize("act", ["cancel_holding", "hold_queued"])
+async def test_a_row_that_is_old_when_it_is_handed_over_ends_no_job_twice_and_holds_none_that_has_ended(
+    bench: Bench, state_dir: Path, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    async with bench.engine(state_dir) as engine:
+        going = await one(engine, "test.move", args={"degrees": 1})
+        await bench.entered.wait()
+        behind = await one(engine, "test.move", args={"degrees": 2})
+        read, late, seen = engine.journal.read, asyncio.Event(), asyncio.Event()
+
+        async def slow_read(name: str, *parameters: Any) -> Any:
+            found = await read(name, *parameters)
+            if name == "queued_physical" and not seen.is_set():
+                seen.set()
+                await late.wait()
+            return found
+
+        monkeypatch.setattr(engine.journal, "read", slow_read)
+        if act == "cancel_holding":
+            engine.cancel_holding("arm", ANNA, "stopped", "stop_latched")
+            await seen.wait()
+        else:
+            engine.hold_queued("arm", "stalled", "look first")
+            await seen.wait()
+            await engine.release(behind.id, ANNA)
+        bench.gate.set()
+        await until(lambda: engine.counts()["queued"] == engine.counts()["running"] == 0)
+        await engine.journal.commit()
+        state = (await engine.job(behind.id)).state
+        late.set()
+        await until(lambda: not any(task.get_name() == act for task in asyncio.all_tasks()))
+        await engine.journal.commit()
+        assert (state, (await engine.job(behind.id)).state) == (state, state)
+        assert state == ("cancelled" if act == "cancel_holding" else "succeeded")
+        assert [(queue.queued, queue.held) for queue in engine.queues() if queue.queued or queue.held] == []
+        assert sum(engine.counts()[name] for name in ("queued", "running")) == 0
+        assert (await engine.job(going.id)).state == ("cancelled" if act == "cancel_holding" else "succeeded")
+
+
 async def test_a_job_whose_admission_is_refused_never_runs_though_its_turn_came_meanwhile(
     bench: Bench, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from labd.engine.job import Caller, Job, Submission
 from labd.engine.registry import JobContext, Registry, TaskSpec
 from labd.engine.steps import Call, Question, Suspended
 from labd.engine.views import JobFilter
-from labd.errors import BadRequest, Conflict, DeviceFault, JobStateConflict
+from labd.errors import BadRequest, Conflict, DeviceFault, JobStateConflict, StoreFull
 
 ANNA = Caller("unix:anna", frozenset({"read", "operate"}))
 
@@ -29,6 +29,8 @@ class Lab:
         self.bodies: list[int] = []
         self.mixed: list[int] = []
         self.gate = asyncio.Event()
+        self.entered = asyncio.Event()
+        self.leave = asyncio.Event()
         self.fail_mix = 0
         self.together = 0
         self.most_together = 0
@@ -72,6 +74,16 @@ class Lab:
                 raise Suspended(calls=[Call(n, "lab.mix", {"n": n}, f"h{n}") for n in range(4)])
             return [step.result for step in ctx.steps]
 
+        async def late_caller(ctx: JobContext) -> list[Any]:
+            if not ctx.steps:
+                self.entered.set()
+                await self.gate.wait()
+                raise Suspended(calls=[Call(0, "lab.mix", {"n": 7}, "h0")])
+            return [step.result for step in ctx.steps]
+
+        async def linger(ctx: JobContext) -> None:
+            await self.leave.wait()
+
         async def careless_fan(ctx: JobContext) -> None:
             raise Suspended(calls=[Call(0, "lab.flow", {}, "h0"), Call(1, "lab.mix", {"n": "two"}, "h1")])
 
@@ -81,6 +93,8 @@ class Lab:
         registry.add(TaskSpec("lab.mix", mix, effect="physical", resources=("ot2",)))
         registry.add(TaskSpec("lab.flow", flow, resources=("ot2",), origin="test", max_attempts=2, retry_delay_s=0.001))
         registry.add(TaskSpec("lab.fan", fan, resources=("ot2",), origin="test"))
+        registry.add(TaskSpec("lab.late_caller", late_caller, origin="test"))
+        registry.add(TaskSpec("lab.linger", linger))
         registry.add(TaskSpec("lab.careless_fan", careless_fan, origin="test"))
         registry.add(TaskSpec("lab.physical_flow", physical_flow, effect="physical", origin="test"))
         return registry
@@ -111,6 +125,11 @@ async def until_state(engine: Engine, job_id: int, state: str, code: str | None 
             if job.state == state and (code is None or (await engine.why(job_id))[0].code == code):
                 return job
     raise AssertionError(state)
+
+
+async def fill_up(engine: Engine) -> None:
+    while True:
+        await engine.submit([Submission("lab.mix", tags=["x" * 60] * 20, queue="low-priority")] * 50, ANNA)
 
 
 async def submit(engine: Engine, task: str) -> Job:
@@ -245,6 +264,46 @@ async def test_several_calls_that_are_refused_make_no_child_and_name_the_one_at_
         assert done.error is not None
         assert done.error.message.startswith(f"job {done.id} called lab.mix: lab.mix: argument n = 'two'")
         assert [job.id for job in await engine.jobs(JobFilter())] == [done.id]
+
+
+async def test_a_call_while_labd_is_ending_is_made_by_the_next_daemon(lab: Lab, state_dir: Path) -> None:
+    async with lab.engine(state_dir) as engine:
+        job = await submit(engine, "lab.late_caller")
+        await engine.submit([Submission("lab.linger", queue="low-priority")], ANNA)
+        await lab.entered.wait()
+        draining = asyncio.create_task(engine.drain(10.0))
+        await asyncio.sleep(0)
+        lab.gate.set()
+        await until_state(engine, job.id, "waiting")
+        await engine.journal.commit()
+        lab.leave.set()
+        await draining
+    async with lab.engine(state_dir) as engine:
+        done = await engine.wait(job.id, 10)
+        assert (done.state, done.result, lab.mixed) == ("succeeded", [70], [7])
+
+
+async def test_a_call_on_a_full_disk_is_made_when_there_is_room(
+    lab: Lab, state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labd.engine.journal.RETRY_S", 0.01)
+    monkeypatch.setattr("labd.engine.waiting.FULL_AGAIN_S", 0.01)
+
+    async def set_page_limit(pages: int) -> None:
+        await engine.journal.write(lambda opened: opened.execute(f"PRAGMA max_page_count = {pages}").fetchall())
+
+    async with lab.engine(state_dir) as engine:
+        job = await submit(engine, "lab.late_caller")
+        await lab.entered.wait()
+        await set_page_limit(1)
+        with pytest.raises(StoreFull):
+            await fill_up(engine)
+        waiting = asyncio.create_task(until_state(engine, job.id, "waiting"))
+        lab.gate.set()
+        await set_page_limit(1_000_000)
+        await waiting
+        done = await engine.wait(job.id, 10)
+        assert (done.state, done.result) == ("succeeded", [70])
 
 
 async def test_a_job_that_asks_nothing_cannot_be_answered(lab: Lab, state_dir: Path) -> None:
