@@ -133,7 +133,7 @@ def _format(definition: Definition) -> Iterator[str]:
     kind = definition.format
     try:
         codecs.lookup(kind.encoding)
-    except LookupError:
+    except (LookupError, ValueError):  # the latter for one with a NUL character
         yield f"format.encoding: {kind.encoding!r} is no encoding that Python knows"
     if kind.json_path and kind.type != "json":
         yield f"format.json_path: only json has one, this is {kind.type}"

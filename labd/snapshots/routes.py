@@ -35,7 +35,7 @@ class PageQuery(msgspec.Struct, kw_only=True):
     customer: Name | None = None
     state: State | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class PlanQuery(msgspec.Struct, kw_only=True):
