@@ -266,3 +266,65 @@ def test_nothing_is_acknowledged_that_a_failed_sync_did_not_write(lab: Lab) -> N
         lab.daemon.start()
         lab.nothing_is_lost()
     assert any(answer["code"] == "store_full" for _, answer in lab.refused.values())
+
+
+@with_faults("clock_step")
+def test_a_clock_that_jumps_and_back_is_told_and_no_run_is_lost_or_done_twice(lab: Lab) -> None:
+    shim = shim_of(lab.world)
+    beat = {"name": "beat", "task": "echo", "args": {"key": "beat"}, "interval_s": 1, "misfire": "latest"}
+    assert lab.ask("POST", "/api/v1/schedules", beat)[0] in (200, 201)
+    eventually(lambda: len(_beats(lab)) >= 2, 20.0, "two runs of a schedule")
+    before_s = 0.0
+    for by_s in (3 * HOUR_S, -2 * HOUR_S, -26 * HOUR_S):
+        told = len(lab.log("clock.stepped"))
+        shim.step_clock(by_s)
+        lab.done(lab.submit(f"away-{by_s:.0f}"))
+        steps = eventually(lambda: lab.log("clock.stepped")[told:], 20.0, "an event of the step")  # noqa: B023 now
+        assert steps[0]["by_s"] == pytest.approx(by_s - before_s, abs=2.0)
+        before_s = by_s
+    waiting = lab.submit("behind", delay_s=0)
+    lab.daemon.kill()
+    lab.daemon.start()
+    lab.done(waiting)
+    shim.step_clock(0.0)
+    lab.done(lab.submit("back"))
+    before = len(_beats(lab))
+    eventually(lambda: len(_beats(lab)) >= before + 2, 20.0, "the schedule going on")
+    lab.nothing_is_lost()
+    instants = _beats(lab)
+    assert len(instants) == len(set(instants))
+
+
+@with_faults("power_loss")
+def test_the_usual_tool_that_sets_a_program_s_clock_shows_the_same(lab: Lab) -> None:
+    library = faketime()
+    if library is None:
+        assert os.environ.get("LABD_REQUIRE_ALL") != "1", "libfaketime is not installed"
+        pytest.skip("libfaketime is not installed")
+    setting = lab.daemon.folder / "faketime"
+    setting.write_text("+0")
+    lab.daemon.stop()
+    lab.daemon.environment = {
+        "LD_PRELOAD": f"{library} {shim_of(lab.world).library}", "FAKETIME_TIMESTAMP_FILE": str(setting),
+        "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1",
+    }  # fmt: skip
+    lab.daemon.start()
+    setting.write_text("-3h")
+    eventually(lambda: lab.log("clock.stepped"), 20.0, "an event of the step")
+    assert lab.log("clock.stepped")[-1]["by_s"] == pytest.approx(-3 * HOUR_S, abs=2.0)
+    lab.done(lab.submit("in-the-past"))
+    cut(lab.world)
+    lab.daemon.start()
+    lab.nothing_is_lost()
+    lab.done(lab.submit("later"))
+
+
+def _beats(lab: Lab) -> list[str]:
+    """Idempotency keys of the runs of the schedule: each names its instant."""
+    return [key for key in lab.rows() if key.startswith("schedule:beat:")]
+
+
+def faketime() -> str | None:
+    """The library for programs with threads."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    return str(found[0]) if found else None
