@@ -69,10 +69,13 @@ class Turner(Hand):
     def _reset(self, caller: Caller) -> None:
         self.told.unsure()
         asked_at = time.monotonic()
-        answer = self.act(caller, "resort/reset", {"by": OPERATOR, "reason": "chaos goes on"})
-        self.told.released(asked_at)
-        if answer is None:
-            self.told.unsure()  # cut off, or the disk failed after it was in force: nothing is promised of it
+        answer = None
+        try:
+            answer = self.act(caller, "resort/reset", {"by": OPERATOR, "reason": "chaos goes on"})
+        finally:
+            self.told.released(asked_at)
+            if answer is None:
+                self.told.unsure()  # cut off, or the disk failed after it was in force: nothing is promised of it
 
 
 class Pipettor(Hand):
