@@ -99,9 +99,10 @@ class ChaosDaemon:
     def kill(self) -> None:
         """SIGKILL to the daemon alone, and wait until it is gone; its workers are left to find out."""
         self._note_children()
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        process = self._process  # a client that asks for the pid meanwhile may see its end first
+        if process is not None:
+            process.kill()
+            process.wait()
             self._gone()
 
     def stop(self) -> None:
