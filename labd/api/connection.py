@@ -189,12 +189,17 @@ class Connection(RequestHandler):
     def _refuse(self, error: LabdError) -> None:
         """Answer without a request, and close."""
         assert self.transport is not None
-        answer = answer_error(error)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
-        head = f"HTTP/1.1 {answer.status} {answer.reason}\r\nConnection: close\r\n{lines}"
-        body = cast("bytes", answer.body)
-        self.transport.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        self.transport.write(last_word(error))
         self.force_close()
+
+
+def last_word(error: LabdError) -> bytes:
+    """The whole answer to who is sent away, head and body."""
+    answer = answer_error(error)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
+    head = f"HTTP/1.1 {answer.status} {answer.reason}\r\nConnection: close\r\n{lines}"
+    body = cast("bytes", answer.body)
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def connection_of(request: Any) -> Connection:

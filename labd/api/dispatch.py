@@ -119,6 +119,15 @@ class Dispatcher:
         finally:
             connection.door.answered(connection)
 
+    def is_urgent(self, method: str, path: str) -> bool:
+        """Whether the request of this method and path passes the line; one that there is not does not."""
+        try:
+            methods, arguments = (self._fixed[path], {}) if path in self._fixed else self._find(path)
+        except LabdError:
+            return False
+        route = methods.get(method)
+        return route is not None and _is_urgent(route.endpoint, arguments)
+
     def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
         for pattern, methods in self._open:
             match = pattern.fullmatch(path)
@@ -137,8 +146,7 @@ async def _take_turn(connection: Connection, endpoint: Endpoint, path: dict[str,
         Overloaded: It came on a connection that came when there was no room.
         ClientGone: Its client left the line; nothing was begun.
     """
-    urgent = endpoint.urgent
-    if urgent is True or (urgent and urgent(path)):
+    if _is_urgent(endpoint, path):
         return
     door = connection.door
     if connection.is_late:
@@ -147,6 +155,11 @@ async def _take_turn(connection: Connection, endpoint: Endpoint, path: dict[str,
         await door.turnstile.wait()
         if connection.transport is None:
             raise ClientGone("the client left the line")
+
+
+def _is_urgent(endpoint: Endpoint, path: dict[str, str]) -> bool:
+    urgent = endpoint.urgent
+    return urgent if isinstance(urgent, bool) else urgent(path)
 
 
 def _unless_begun(request: web.BaseRequest, answer: web.Response) -> web.Response:

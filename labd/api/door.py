@@ -49,10 +49,19 @@ class Door(web.Server):
     """All connections of all listeners, one handler behind them.
 
     `closing` is done when streams and long polls must end; ordinary requests are still answered then.
+
+    Args:
+        is_urgent: Whether a request of this method and path is heard where all room is taken.
     """
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], limits: Limits) -> None:
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        limits: Limits,
+        is_urgent: Callable[[str, str], bool] = lambda method, path: False,
+    ) -> None:
         super().__init__(handler)
+        self.is_urgent = is_urgent
         self.limits = limits
         self.turnstile = Turnstile(self._loop)
         self.closing: asyncio.Future[None] = self._loop.create_future()
@@ -86,9 +95,7 @@ class Door(web.Server):
     def admit(self, listener: Listener) -> Connection:
         """A connection for who has just come, counted until it `left`."""
         kind = listener.kind
-        if self.inside[kind] >= self.limits.connections_at_most:
-            self._make_room(kind)
-        is_late = self.inside[kind] >= self.limits.connections_at_most
+        is_late = not self.has_room(kind)
         connection = Connection(self, listener, self._loop, is_late, **self._arguments)
         if is_late:
             self._late[connection] = self._loop.time()
@@ -96,6 +103,12 @@ class Door(web.Server):
             self.inside[kind] += 1
             self._quiet[connection] = self._loop.time()
         return connection
+
+    def has_room(self, kind: str) -> bool:
+        """Whether one more may come in and stay; who has been quiet for long makes room."""
+        if self.inside[kind] >= self.limits.connections_at_most:
+            self._make_room(kind)
+        return self.inside[kind] < self.limits.connections_at_most
 
     def _make_room(self, kind: str) -> None:
         """Send away who has been without a request for longest, if that is long enough."""

@@ -15,7 +15,7 @@ from asyncio import sslproto
 
 import structlog
 
-from labd.api.connection import Connection, Listener
+from labd.api.connection import Connection, Listener, last_word
 from labd.api.door import Door
 
 log = structlog.get_logger()
@@ -26,6 +26,7 @@ AT_ONCE = 32
 HANDSHAKES_AT_ONCE = 8  # each costs a millisecond or two of the loop
 NO_FILES_PAUSE_S = 0.1
 FULL_PAUSE_S = 0.01
+LOOK_BYTES = 16 * 1024
 NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 DEAD_PEER_MS = 60_000  # how long TCP sends into the void before it gives up; Linux, tcp(7)
 
@@ -84,7 +85,29 @@ class Porch:
             taken.setblocking(False)
             if self._listener.kind == "tcp" and hasattr(socket, "TCP_USER_TIMEOUT"):
                 taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+            if self._tls is None and not self._door.has_room(self._listener.kind) and self._turned_away(taken):
+                continue
             self._greet(self._door.admit(self._listener), taken)
+
+    def _turned_away(self, taken: socket.socket) -> bool:
+        """Answer who comes to a full house and has said already what it wants, if that is nothing urgent.
+
+        Why here: a refusal that goes the way of a request costs as much as a request, and in a flood most are refused.
+        """
+        try:
+            said = taken.recv(LOOK_BYTES, socket.MSG_PEEK)
+            line, end, _ = said.partition(b"\r\n")
+            words = line.decode("latin-1").split(" ")
+            if said and (not end or len(words) != 3 or self._door.is_urgent(words[0], words[1].partition("?")[0])):
+                return False
+            taken.recv(LOOK_BYTES)  # what is left unread would make the end of the connection a reset
+            taken.send(last_word(self._door.full("connections")))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        taken.close()
+        return True
 
     def _greet(self, connection: Connection, taken: socket.socket) -> None:
         """Let somebody in, in a task that may be cancelled at any time, also before its first step."""

@@ -78,7 +78,7 @@ class ApiServer:
         """
         self._options.check()
         self._tokens.load()
-        self._door = Door(self._dispatcher.handle, self._limits())
+        self._door = Door(self._dispatcher.handle, self._limits(), self._dispatcher.is_urgent)
         unix = self._inherited or bind_unix(self._options.socket)
         try:
             self._inode = None if self._inherited else inode_of(self._options.socket)

@@ -56,6 +56,7 @@ class Line(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.is_open = False
         self.unasked_bytes = 0
+        self.early: Answer | None = None
         self.transport: Any = None
 
     @classmethod
@@ -97,6 +98,8 @@ class Line(asyncio.Protocol):
             Broken: The daemon hung up.
             TimeoutError: No answer in time.
         """
+        if self.early is not None:
+            return self.early
         if not self.is_open:
             raise Broken("the connection is closed")
         self._asked = self._loop.create_future()
@@ -125,7 +128,9 @@ class Line(asyncio.Protocol):
             return
         answer = Answer(int(first[9:12]), headers, bytes(self._data[end + 4 : whole]))
         del self._data[:whole]
-        if self._asked is None or self._asked.done():
+        if self._asked is None and answer.headers.get("connection") == "close":
+            self.early = answer  # refused before it was asked, so it is the answer to what would be asked
+        elif self._asked is None or self._asked.done():
             self.unasked_bytes += whole
         else:
             self._asked.set_result(answer)

@@ -134,7 +134,7 @@ def _one_by_one(house: House) -> Figures:
 
 def stuck(house: House, size: Size) -> Figures:
     """Clients of good manners alone, then beside stuck ones; the difference is what counts."""
-    alone = {name: helper for name, helper in house.clients("alone", 4).items()}
+    alone = house.clients("alone", 4)
     _wait(size.rude_s / 2)
     told_alone = {name: helper.end() for name, helper in alone.items()}
     before = house.usage()
