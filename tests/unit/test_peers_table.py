@@ -67,6 +67,9 @@ def test_claims_are_held_against_every_durable_peer_and_the_best_of_them() -> No
     assert told["three times the best durable peer end to end"] == (False, "2.50")
     assert told["the quickest start of those that are not durable"] == (False, "2.00 ms : 1.00 ms")
     assert not any("Quick" in name for name in told)
+    lines = table.told(found).splitlines()
+    assert "holds: end_to_end_per_s against Huey (4000 : 1600)" in lines
+    assert "DOES NOT HOLD: three times the best durable peer end to end (2.50)" in lines
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:

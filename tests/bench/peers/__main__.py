@@ -2,8 +2,8 @@
 
     python -m tests.bench.peers [--only NAME ...] [--short] [--record FILE] [--readme]
 
-Prints the record (JSON) and, with `--readme`, puts the table between the markers of README.md. Why rounds over all and
-not all rounds of one: what else the machine does comes and goes, and hits all of them alike.
+Prints the record (JSON), its tables and which claims hold; `--readme` puts the tables between the markers of README.md.
+Why rounds over all and not all rounds of one: what else the machine does comes and goes, and hits all of them alike.
 """
 
 from __future__ import annotations
@@ -71,17 +71,23 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="where the JSON record goes as well")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--fresh", action="store_true", help="install the peers anew")
+    parser.add_argument("--again", type=Path, help="no measuring: the tables of this record")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing it started outlives it
     peers = [peer for peer in ALL if not given.only or peer.key in given.only]
-    sizes = measure.SHORT if given.short else measure.FULL
-    record = rounded(run(peers, sizes, given.rounds or (1 if given.short else ROUNDS), given.folder, given.fresh))
+    if given.again is not None:
+        record = json.loads(given.again.read_text())
+    else:
+        sizes = measure.SHORT if given.short else measure.FULL
+        record = rounded(run(peers, sizes, given.rounds or (1 if given.short else ROUNDS), given.folder, given.fresh))
     text = json.dumps(record, indent=2)
     if given.record is not None:
         given.record.write_text(text + "\n")
     print(text, flush=True)
     made = table.markdown(record)
     say(made)
+    if table.OURS in record["peers"]:
+        say(table.told(table.verdicts(record)))
     if given.readme:
         path = ROOT / "README.md"
         path.write_text(table.replaced(path.read_text(), made))

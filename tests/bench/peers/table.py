@@ -130,6 +130,11 @@ def verdicts(record: dict[str, Any]) -> list[tuple[str, bool, str]]:
     return found
 
 
+def told(found: list[tuple[str, bool, str]]) -> str:
+    """The claims, one a line."""
+    return "\n".join(f"{'holds' if holds else 'DOES NOT HOLD'}: {name} ({figures})" for name, holds, figures in found)
+
+
 def replaced(text: str, made: str) -> str:
     """The text with the table between the markers.
 
