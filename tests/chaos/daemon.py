@@ -29,6 +29,7 @@ class ChaosDaemon:
 
     Attributes:
         breaches: Processes that outlived a daemon, and daemons that did not end or begin; read by the rounds.
+        died: Ends of daemons that served and that nobody ended from here.
         ready_s: How long each start took, seconds.
     """
 
@@ -40,16 +41,23 @@ class ChaosDaemon:
         self.log = folder / "labd.log"
         self.environment: dict[str, str] = {}
         self.breaches: list[str] = []
+        self.died: list[str] = []
         self.ready_s: list[float] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._known: dict[int, float] = {}
+        self._code: int | None = None
+        self._serves = False
 
     @property
     def pid(self) -> int | None:
         """Of the daemon that runs; None after it died, whoever ended it."""
-        if self._process is not None and self._process.poll() is not None:
+        process = self._process
+        if process is not None and process.poll() is not None:
+            if self._serves:
+                self.died.append(f"it ended by itself with {process.returncode}: {self.end_of_log(600)}")
             self._gone()
-        return None if self._process is None else self._process.pid
+            return None
+        return None if process is None else process.pid
 
     def configure(self, settings: str) -> None:
         """Write the settings file; its first lines say where things are."""
@@ -66,6 +74,7 @@ class ChaosDaemon:
         began = time.monotonic()
         self._spawn()
         eventually(self.answers, READY_S, "the daemon's readiness")
+        self._serves = True
         self.ready_s.append(time.monotonic() - began)
 
     def begin(self, after_s: float) -> None:
@@ -87,12 +96,10 @@ class ChaosDaemon:
         """Whether it serves.
 
         Raises:
-            RuntimeError: It has ended.
+            RuntimeError: It has ended, whoever noticed first.
         """
-        if self._process is not None and self._process.poll() is not None:
-            code = self._process.returncode
-            self._gone()
-            raise RuntimeError(f"the daemon ended with {code}; its log ends with\n{self.end_of_log()}")
+        if self.pid is None:
+            raise RuntimeError(f"the daemon ended with {self._code}; its log ends with\n{self.end_of_log()}")
         with Caller(self.socket, ANSWER_S) as caller:
             return caller.ask("GET", "/healthz")[0] == 200
 
@@ -107,19 +114,21 @@ class ChaosDaemon:
 
     def stop(self) -> None:
         """SIGTERM, and wait until it has ended; one that does not is killed, and that is a breach."""
-        if self.pid is None or self._process is None:
+        process = self._process
+        if self.pid is None or process is None:
             return
         self._note_children()
-        self._process.send_signal(signal.SIGCONT)
-        self._process.terminate()
+        self._serves = False
+        process.send_signal(signal.SIGCONT)
+        process.terminate()
         try:
-            code = self._process.wait(END_S)
+            code = process.wait(END_S)
             if code:
                 self.breaches.append(f"SIGTERM ended the daemon with {code}")
         except subprocess.TimeoutExpired:
             self.breaches.append(f"the daemon did not end within {END_S:g} s of SIGTERM")
-            self._process.kill()
-            self._process.wait()
+            process.kill()
+            process.wait()
         self._gone()
 
     def signal(self, number: int) -> None:
@@ -173,4 +182,7 @@ class ChaosDaemon:
                 continue
 
     def _gone(self) -> None:
-        self._process = None
+        self._serves = False
+        process, self._process = self._process, None
+        if process is not None:
+            self._code = process.returncode

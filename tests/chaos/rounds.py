@@ -113,6 +113,7 @@ class Lab:
         where += f" ({done})"
         self._look(self._cheap, where)
         self._broken_answers(where)
+        self._deaths(fault, where)
         self.slowest[fault.name] = max(self.slowest.get(fault.name, 0.0), time.monotonic() - began)
 
     def _next(self) -> Fault:
@@ -146,6 +147,14 @@ class Lab:
             self._seen.update((witness.name, each) for each in new)
             for each in new[:SHOWN]:
                 self.breach(f"{where}: {witness.name}", each)
+
+    def _deaths(self, fault: Fault, where: str) -> None:
+        """No daemon ends but by what ends daemons."""
+        died: list[str] = getattr(self.world.daemon, "died", [])
+        if not fault.ends_daemon:
+            for each in died:
+                self.breach(where, each)
+        died.clear()
 
     def _broken_answers(self, where: str) -> None:
         with self.work.told.lock:
