@@ -1,8 +1,8 @@
 """Looks whether the wall clock has jumped, and what that means for jobs that wait by it.
 
-A step forward is only told: what became due by it runs, what expired by it does not. A step back would let jobs wait
-for an hour that has been before: a retry's pause and a physical job's expiry are durations, so they are brought
-forward by as much as the clock was set back. A `run_at` that somebody asked for is an instant, and stays.
+A retry's pause and the time that a motion may wait are durations, so they go with the clock: a step back would let
+jobs wait for an hour that has been before, a step forward would cancel motions that waited for a second. A `run_at`
+that somebody asked for is an instant, and stays; an `expires_at` that somebody asked for may only come sooner.
 
 Why the newest event at a start: a board without a clock battery comes up in the past, and the daemon that could have
 seen the step is gone.
@@ -24,6 +24,7 @@ from labd.engine.journal import Journal
 
 log = structlog.get_logger()
 STEP_S = 2.0
+A_MOMENT_S = 0.001
 
 
 class ClockWatch:
@@ -31,6 +32,7 @@ class ClockWatch:
 
     Args:
         wait_for_turn: Puts a job whose `run_at` was changed where it is looked for.
+        expiry_s: How long a job may wait where nobody said.
 
     Attributes:
         steps: How often the clock was set, as far as it was seen and acted upon.
@@ -38,7 +40,7 @@ class ClockWatch:
 
     def __init__(
         self, book: JobBook, journal: Journal, delayed: DelayedJobs, clock: Clock, ageing_s: float,
-        wait_for_turn: Callable[[Job], None],
+        wait_for_turn: Callable[[Job], None], expiry_s: Callable[[Job], float],
     ) -> None:  # fmt: skip
         self._book = book
         self._journal = journal
@@ -46,15 +48,21 @@ class ClockWatch:
         self._clock = clock
         self._ageing_s = ageing_s
         self._wait_for_turn = wait_for_turn
+        self._expiry_s = expiry_s
         self._offset = self._now_offset()
+        self._seen_id = 0
         self.steps = 0
 
     def _now_offset(self) -> float:
         return self._clock.wall() - self._clock.monotonic()
 
+    def steady_wall(self) -> float:
+        """The wall clock without what it jumped since the last look: what is judged by it waits for that look."""
+        return self._clock.monotonic() + self._offset
+
     async def begin(self) -> None:
         """Hold the clock against the newest instant that the journal knows; before jobs run."""
-        self._offset = self._now_offset()
+        self._offset, self._seen_id = self._now_offset(), self._book.last_id
         newest = (await self._journal.read("newest_instant"))[0][0]
         if newest is not None and self._clock.wall() - newest < -STEP_S:
             await self._stepped(self._clock.wall() - newest)
@@ -64,19 +72,27 @@ class ClockWatch:
         """Whether the clock was set since the last look; if so it is told, and acted upon."""
         offset = self._now_offset()
         by_s, self._offset = offset - self._offset, offset
-        if abs(by_s) <= STEP_S:
-            return False
-        await self._stepped(by_s)
-        return True
+        if abs(by_s) > STEP_S:
+            await self._stepped(by_s)
+        self._seen_id = self._book.last_id
+        return abs(by_s) > STEP_S
 
     async def _stepped(self, by_s: float) -> None:
         log.warning("clock.stepped", by_s=round(by_s, 3))
         self._book.publish("clock.stepped", {"by_s": round(by_s, 3)})
         if by_s < 0:
-            await self._set_back(by_s)
+            await self._shorten_pauses(by_s)
+        now = self._clock.wall()
+        for job in await self._found("queued_physical"):
+            until = job.expires_at
+            if job.effect != "physical" or until is None or not self._is_older(job, by_s, now) or until <= now - by_s:
+                continue
+            if by_s < 0 or abs(until - job.run_at - self._expiry_s(job)) < A_MOMENT_S:
+                job.expires_at = until + by_s
+                self._book.change(job, "job.rescheduled", None, {"expires_at": iso(job.expires_at)})
         self.steps += 1
 
-    async def _set_back(self, by_s: float) -> None:
+    async def _shorten_pauses(self, by_s: float) -> None:
         now = self._clock.wall()
         for job in await self._found("pausing_after", now):
             if job.attempt > 0 and job.run_at > max(now, job.created_at):
@@ -85,10 +101,12 @@ class ClockWatch:
                 job.rank = rank(job.priority, job.run_at, self._ageing_s)
                 self._book.change(job, "job.rescheduled", None, {"run_at": iso(job.run_at)})
                 self._wait_for_turn(job)
-        for job in await self._found("queued_physical"):
-            if job.effect == "physical" and job.expires_at is not None and job.expires_at > now - by_s:
-                job.expires_at += by_s
-                self._book.change(job, "job.rescheduled", None, {"expires_at": iso(job.expires_at)})
+
+    def _is_older(self, job: Job, by_s: float, now: float) -> bool:
+        """Whether its times are those of the clock before the step."""
+        if job.id <= self._seen_id:
+            return True
+        return job.created_at > now if by_s < 0 else job.created_at <= now - by_s
 
     async def _found(self, query: str, *parameters: float) -> list[Job]:
         """Queued jobs of a query, and all that are in memory, of which the disk may not know yet."""

@@ -47,7 +47,7 @@ from labd.engine.timetable import Timetable
 from labd.engine.tokens import TokenShelf
 from labd.engine.views import Figure, JobFilter, JobSpan, LogLine, ScheduleView
 from labd.engine.waiting import Waiting
-from labd.errors import BadRequest, Conflict
+from labd.errors import BadRequest, Conflict, UnknownTask
 
 log = structlog.get_logger()
 RETENTION_S = 600.0
@@ -114,8 +114,9 @@ class Engine:
             options.ageing_s, cache, self.attendance, self.wake,
         )  # fmt: skip
         self.clock_watch = ClockWatch(
-            self._book, self.journal, self._delayed, clock, options.ageing_s, self._runs.wait_for_turn
+            self._book, self.journal, self._delayed, clock, options.ageing_s, self._runs.wait_for_turn, self._expiry_s
         )
+        self._runs.expiry_clock = self.clock_watch.steady_wall
         self._queues = Queues(self._dispatcher.lanes, self.journal, self._book, self._audit, clock, self.wake)
         self._intake = Intake(
             self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, cache,
@@ -243,6 +244,13 @@ class Engine:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _expiry_s(self, job: Job) -> float:
+        try:
+            spec = self.registry.find(job.task)
+        except UnknownTask:
+            return self.options.expires_in_s
+        return getattr(spec, "expires_in_s", None) or self.options.expires_in_s
 
     async def _upkeep(self) -> None:
         """Retention now and then, and a look whether the wall clock has jumped."""

@@ -83,6 +83,7 @@ class Runs:
         self.waiting: Waiting
         self._idle = asyncio.Event()
         self._idle.set()
+        self.expiry_clock: Callable[[], float] = clock.wall
 
     def crowd(self) -> int:
         """How many starts a commit may wait for, because so much is going on that a single end need not hurry."""
@@ -91,7 +92,7 @@ class Runs:
 
     def start_ready(self) -> bool:
         """Start what may start now; True if there may be more."""
-        started, expired = self._dispatcher.take(self._clock.wall(), BATCH)
+        started, expired = self._dispatcher.take(self.expiry_clock(), BATCH)
         for job in expired:
             self._expire(job)
         for job in started:

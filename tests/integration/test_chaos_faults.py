@@ -301,6 +301,7 @@ def test_the_usual_tool_that_sets_a_program_s_clock_shows_the_same(lab: Lab) -> 
     if library is None:
         assert os.environ.get("LABD_REQUIRE_ALL") != "1", "libfaketime is not installed"
         pytest.skip("libfaketime is not installed")
+    before = set(Path("/dev/shm").glob("*faketime_s*"))
     setting = lab.daemon.folder / "faketime"
     setting.write_text("+0")
     lab.daemon.stop()
@@ -317,6 +318,9 @@ def test_the_usual_tool_that_sets_a_program_s_clock_shows_the_same(lab: Lab) -> 
     lab.daemon.start()
     lab.nothing_is_lost()
     lab.done(lab.submit("later"))
+    lab.daemon.stop()
+    for left in set(Path("/dev/shm").glob("*faketime_s*")) - before:  # the killed process could not
+        left.unlink()
 
 
 def _beats(lab: Lab) -> list[str]:

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from labd.clock import iso
 from labd.engine.engine import Engine
 from labd.engine.job import Caller, Job, JobState, Submission
 from labd.engine.registry import JobContext, Registry, TaskSpec
@@ -127,6 +128,46 @@ async def test_a_motion_waits_no_longer_than_its_expiry_when_the_clock_is_set_ba
         assert job.error is not None
         assert job.error.code == "job_expired"
         assert "has waited since before the clock was set back, past its expires_at" in job.error.message
+
+
+async def test_a_motion_that_waited_for_a_second_is_not_cancelled_when_the_clock_is_set_forward(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        await bench.engine.pause_queue("standard", ANNA, "not yet")
+        asked = iso(clock.wall() + 300.0)
+        unsaid, said = await bench.submit("test.move"), await bench.submit("test.move", expires_at=asked)
+        clock.step_wall(3 * HOUR_S)
+        await bench.engine.resume_queue("standard", ANNA)
+        await until(lambda: sorted(bench.ran) == [unsaid.id, said.id])  # by the clock of the last look
+
+
+async def test_the_expiry_of_a_motion_goes_with_the_clock_and_that_of_a_new_one_is_its_own(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        await bench.engine.pause_queue("standard", ANNA, "not yet")
+        old = await bench.submit("test.move")
+        clock.step_wall(3 * HOUR_S)
+        new = await bench.submit("test.move")
+        await bench.clock_is_looked_at()
+        for job in (old, new):
+            expires_at = (await bench.state(job)).expires_at
+            assert expires_at is not None
+            assert expires_at - clock.wall() == pytest.approx(594.0, abs=0.1)
+
+
+async def test_an_instant_that_somebody_asked_for_is_past_once_the_clock_says_so(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        await bench.engine.pause_queue("standard", ANNA, "not yet")
+        unsaid = await bench.submit("test.move")
+        said = await bench.submit("test.move", expires_at=iso(clock.wall() + 300.0))
+        clock.step_wall(3 * HOUR_S)
+        await bench.clock_is_looked_at()
+        await bench.engine.resume_queue("standard", ANNA)
+        await until(lambda: bench.ran == [unsaid.id] and said.state is JobState.CANCELLED)
 
 
 async def test_an_instant_that_somebody_asked_for_stays_that_instant(tmp_path: Path, clock: FakeClock) -> None:
