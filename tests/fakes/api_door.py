@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from labd.engine.job import Caller
 from labd.engine.registry import JobContext, Registry, StopSpec, TaskSpec
 from labd.errors import SettingsFault, StopLatched
 from tests.fakes.api_engine import FakeStatus
-from tests.fakes.raw_http import RawClient
+from tests.fakes.raw_http import DEADLINE_S, RawClient
 
 PATIENT = {"request_timeout_s": 5.0, "stop_grace_s": 2.0}
 
@@ -117,3 +118,22 @@ async def open_house(state_dir: Path) -> AsyncIterator[House]:
         await RawClient.unix(path) as client,
     ):
         yield House(engine, server, client, tasks, path)
+
+
+async def until(claim: Callable[[], Any]) -> None:
+    """Wait for a claim about the server in this very loop to become true, under a deadline."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not claim():
+            await a_moment(0.002)
+
+
+async def a_moment(length_s: float) -> None:
+    """Nothing, for so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(length_s):
+            await asyncio.Event().wait()
+
+
+def are_under_way(count: int) -> bool:
+    """Whether so many connections of this loop's server have a request under way."""
+    return sum("_handle_request" in str(task.get_coro()) for task in asyncio.all_tasks()) >= count
