@@ -55,7 +55,7 @@ def _measure(peer: Peer, place: Place, client: Client, sizes: Sizes, kills: bool
     peer.start_workers(place)
     found["cold_s"] = client.ask("first")["result_at"] - begin
     jobs = min(sizes.jobs, peer.counts)
-    client.ask("run", count=max(5, min(200, jobs // 10)))
+    client.ask("run", count=max(2, min(200, jobs // 10)))
     ran = client.ask("run", count=jobs)
     found["end_to_end_per_s"] = ran["count"] / ran["seconds"]
     found["starts_s"] = client.ask(

@@ -15,7 +15,7 @@ from tests.bench.peers.services import Services
 
 APPS = Path(__file__).with_name("apps")
 ROOT = Path(__file__).resolve().parents[3]
-ANSWER_S = 420.0
+ANSWER_S = 720.0
 
 
 @dataclass

@@ -18,7 +18,7 @@ class Deployments(Peer):
     durable, durability = False, "none for the last moments: SQLite, WAL, `synchronous = NORMAL`"
     settings = "`prefect server start`, `serve()`, SQLite: as it comes"
     bulk = "none"
-    counts, stamps_at_most = 20, 12
+    counts, stamps_at_most = 10, 12
     servers = ("server",)
     kind = "flows"
 

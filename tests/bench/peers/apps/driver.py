@@ -21,8 +21,8 @@ import time
 from pathlib import Path
 
 LOOK_S = 0.004
-LIMIT_S = 300.0
-FIRST_S = 45.0
+LIMIT_S = 600.0
+FIRST_S = 60.0
 
 
 class Stamps:
