@@ -27,12 +27,13 @@ from tests.bench.report import percentile
 JOBS = "/api/v1/jobs"
 FAULTS_SHOWN = 20
 PATIENCE_AT_MOST_S = 5.0
+ENOUGH_WITHIN_S = 60.0
 
 
 class Crowd:
     """What all clients of one process found."""
 
-    def __init__(self, place: Place, name: str, told: TextIO, dice: random.Random) -> None:
+    def __init__(self, place: Place, name: str, told: TextIO, dice: random.Random, at_least: int = 0) -> None:
         self.place, self.name, self.told, self.dice = place, name, told, dice
         self.context = None if place.socket else context_of(place)
         self.took_s: dict[str, array[float]] = {}
@@ -42,6 +43,16 @@ class Crowd:
         self.reconnects = 0
         self.refused = 0
         self.ended = asyncio.Event()
+        self.enough = asyncio.Event()
+        self.at_least = at_least
+        self.answers = 0
+
+    def took(self, kind: str, took_s: float) -> None:
+        """One answer."""
+        self.took_s.setdefault(kind, array("d")).append(took_s)
+        self.answers += 1
+        if self.answers >= self.at_least:
+            self.enough.set()
 
     def fault(self, text: str) -> None:
         """A promise that was not kept."""
@@ -101,7 +112,7 @@ class Client:
             self._line = await Line.open(crowd.place, crowd.context)
         begin = time.perf_counter()
         answer = await self._line.ask(method, path, body)
-        crowd.took_s.setdefault(kind, array("d")).append(time.perf_counter() - begin)
+        crowd.took(kind, time.perf_counter() - begin)
         told = f"{kind} {answer.status}"
         crowd.statuses[told] = crowd.statuses.get(told, 0) + 1
         if answer.status in (429, 503):
@@ -178,14 +189,15 @@ class Client:
             self._crowd.told.write(f"{job['idempotency_key']} {job['id']}\n")
 
 
-async def work(place: Place, name: str, clients: int, told: Path, seed: int) -> dict[str, Any]:
-    """All clients until standard input ends."""
+async def work(place: Place, name: str, clients: int, told: Path, seed: int, at_least: int) -> dict[str, Any]:
+    """All clients until standard input ends, and until there were so many answers at least."""
     loop = asyncio.get_running_loop()
     with told.open("w") as lines:
-        crowd = Crowd(place, name, lines, random.Random(seed))
+        crowd = Crowd(place, name, lines, random.Random(seed), at_least)
         begin = time.monotonic()
         tasks = [asyncio.create_task(Client(crowd, number).run()) for number in range(clients)]
         await loop.run_in_executor(None, sys.stdin.read)
+        await asyncio.wait([asyncio.ensure_future(crowd.enough.wait())], timeout=ENOUGH_WITHIN_S)
         crowd.ended.set()
         await asyncio.gather(*tasks)
         return crowd.figures(time.monotonic() - begin)
@@ -199,9 +211,10 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--told", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--at-least", type=int, default=100, help="answers")
     given = parser.parse_args()
-    found = asyncio.run(work(Place(**given.place), given.name, given.clients, given.told, given.seed))
-    print(json.dumps(found))
+    place = Place(**given.place)
+    print(json.dumps(asyncio.run(work(place, given.name, given.clients, given.told, given.seed, given.at_least))))
 
 
 __all__ = ["Broken", "Crowd", "work"]

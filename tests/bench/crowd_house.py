@@ -96,13 +96,13 @@ class House:
     Args:
         folder: Everything goes here.
         dice: Where something is random.
-        settings: More tables.
+        api: More keys of that table.
     """
 
-    def __init__(self, folder: Path, dice: random.Random, settings: str = "") -> None:
+    def __init__(self, folder: Path, dice: random.Random, api: str = "") -> None:
         self.folder, self.dice = folder, dice
         self._simulator = Simulator(folder)
-        self._settings = settings
+        self._api = api
         self._helpers: list[Helper] = []
         self.presses: list[Press] = []
         self.told: list[Path] = []
@@ -112,8 +112,8 @@ class House:
         ca_file, cert, key = write_certificates(self.folder)
         bus = self._simulator.__enter__()
         port = _free_port()
-        api = f'[api]\nlisten = "127.0.0.1:{port}"\ntls_cert = "{cert}"\ntls_key = "{key}"\n'
-        self.daemon = Daemon(self.folder, f"{bus.settings(speed=SPEED_RPM)}{api}{ENGINE}{self._settings}")
+        api = f'[api]\nlisten = "127.0.0.1:{port}"\ntls_cert = "{cert}"\ntls_key = "{key}"\n{self._api}'
+        self.daemon = Daemon(self.folder, f"{bus.settings(speed=SPEED_RPM)}{api}{ENGINE}")
         self.daemon.start()
         self.caller = Patient(self.daemon.socket)
         self._patient = Patient(self.daemon.socket)
