@@ -178,5 +178,5 @@ def _descriptor(pid: int) -> int | None:
 
 def _environ() -> dict[str, str]:
     """Little: neither secrets nor settings of the daemon go to the child."""
-    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
+    kept = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "LD_PRELOAD", "TZ")
     return {name: os.environ[name] for name in kept if name in os.environ}
