@@ -21,6 +21,7 @@ from typing import Any
 from labd.settings_table import EnvironmentText, Problems
 
 SYSTEM_FOLDER = Path("/etc/labd")
+DEEPEST = 32
 FOREIGN_VARIABLES = frozenset({"LABD_HOST", "LABD_TOKEN", "LABD_REQUIRE_ALL", "LABD_PYZ"})
 
 
@@ -80,13 +81,18 @@ def files(
 def read_file(path: Path, problems: Problems) -> dict[str, Any]:
     """The table of one file; empty if it cannot be read, with the reason in `problems`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if not _is_deeper(table, DEEPEST):
+            return table
+        problems.add(str(path), "(file)", f"is nested more than {DEEPEST} deep; no table is")
     except OSError as fault:
         problems.add(str(path), "(file)", f"cannot be read: {fault.strerror}")
     except UnicodeDecodeError as fault:
         problems.add(str(path), "(file)", f"is not UTF-8 text: byte {fault.start}")
-    except tomllib.TOMLDecodeError as fault:
+    except ValueError as fault:  # also a number of more than 4,300 digits, which is none of tomllib's own
         problems.add(str(path), "(file)", f"is not TOML: {fault}")
+    except RecursionError:
+        problems.add(str(path), "(file)", f"is nested more than {DEEPEST} deep; no table is")
     return {}
 
 
@@ -115,6 +121,12 @@ def read_environment(
         if not all(parts):
             problems.add("environment", variable, "an empty name between underscores; write LABD_TABLE__KEY")
             continue
+        if len(parts) > DEEPEST:
+            problems.add("environment", variable[:80], f"names {len(parts)} levels; no table is deeper than {DEEPEST}")
+            continue
+        if not _is_text(environ[variable]) or not _is_text(variable):
+            problems.add("environment", ascii(variable), "is not UTF-8 text")
+            continue
         table: dict[str, Any] = {}
         leaf = table
         path = _spelled(parts, layers.table, known)
@@ -122,6 +134,22 @@ def read_environment(
             leaf = leaf.setdefault(part, {})
         leaf[path[-1]] = EnvironmentText(environ[variable])
         layers.put(table, f"environment {variable}")
+
+
+def _is_deeper(table: dict[str, Any], limit: int) -> bool:
+    """Level by level: dotted keys are nested by the line, and a recursion would meet its own limit."""
+    level: list[Any] = [table]
+    for _ in range(limit):
+        inner = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [part for parts in inner for part in parts if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _is_text(value: str) -> bool:
+    """The system gives bytes that are no UTF-8 as halves of surrogate pairs."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _spelled(parts: list[str], table: Mapping[str, Any], known: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,8 @@ Why pyarrow unpacks: it has snappy and zstd already.
 
 from __future__ import annotations
 
+import bz2
+import lzma
 import zlib
 from collections.abc import Iterator
 from io import BytesIO
@@ -18,6 +20,12 @@ from labd.ingest.remote_values import fit_value
 Json = dict[str, Any]
 BATCH_ROWS = 8192
 _LARGEST = 2**31
+_UNPACKED = 256 * 2**20  # of one block; writers make them of 16 KiB to some MiB
+# What fastavro meets in a damaged file; a size below zero ends in a SystemError of Python's own.
+BROKEN = (
+    ValueError, EOFError, KeyError, TypeError, IndexError, OSError, AttributeError, OverflowError, SystemError,
+    RecursionError,
+)  # fmt: skip
 _SIMPLE = {
     "null": pa.null(), "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(),
     "double": pa.float64(), "bytes": pa.binary(), "string": pa.string(),
@@ -38,12 +46,14 @@ def reader(file: Any) -> Any:
     try:
         import fastavro
         import fastavro._read as reading
+        from fastavro.schema import SchemaParseException
     except ImportError as fault:
         raise FileFault("unsupported", "Avro needs the package fastavro in this environment") from fault
-    reading.BLOCK_READERS.update({"snappy": _snappy, "zstandard": _zstd})
+    unpackers = {"snappy": _snappy, "zstandard": _zstd, "deflate": _deflate, "bzip2": _bzip2, "xz": _xz}
+    reading.BLOCK_READERS.update(unpackers)
     try:
         found = fastavro.reader(file)
-    except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, AttributeError) as fault:
+    except (*BROKEN, SchemaParseException) as fault:
         raise _fault(fault, 0, file) from fault
     schema: Any = found.writer_schema
     if _kind(schema) != "record":
@@ -81,7 +91,7 @@ def _snappy(source: Any) -> BytesIO:
         place += 1
         if not packed[place - 1] & 0x80:
             break
-    if size > _LARGEST:
+    if size > _UNPACKED:
         raise ValueError(f"a snappy block of {size} bytes")
     found = pa.Codec("snappy").decompress(packed, decompressed_size=size).to_pybytes()
     if zlib.crc32(found).to_bytes(4, "big") != checksum:
@@ -90,7 +100,25 @@ def _snappy(source: Any) -> BytesIO:
 
 
 def _zstd(source: Any) -> BytesIO:
-    return BytesIO(pa.CompressedInputStream(pa.BufferReader(_block(source)), "zstd").read())
+    return _bounded(pa.CompressedInputStream(pa.BufferReader(_block(source)), "zstd").read(_UNPACKED + 1))
+
+
+def _deflate(source: Any) -> BytesIO:
+    return _bounded(zlib.decompressobj(-15).decompress(_block(source), _UNPACKED + 1))
+
+
+def _bzip2(source: Any) -> BytesIO:
+    return _bounded(bz2.BZ2Decompressor().decompress(_block(source), _UNPACKED + 1))
+
+
+def _xz(source: Any) -> BytesIO:
+    return _bounded(lzma.LZMADecompressor().decompress(_block(source), _UNPACKED + 1))
+
+
+def _bounded(data: bytes) -> BytesIO:
+    if len(data) > _UNPACKED:
+        raise ValueError(f"a block unpacks to more than {_UNPACKED} bytes")
+    return BytesIO(data)
 
 
 def batches(file: Any, schema: Any) -> Iterator[Any]:
@@ -105,7 +133,7 @@ def batches(file: Any, schema: Any) -> Iterator[Any]:
     while True:
         try:
             row = next(records, None)
-        except (ValueError, EOFError, KeyError, TypeError, IndexError, OSError, OverflowError) as fault:
+        except BROKEN as fault:
             raise _fault(fault, count, file) from fault
         if row is not None:
             rows.append(row)

@@ -24,6 +24,7 @@ Json = dict[str, Any]
 MIB = 2**20
 BLOCK_BYTES = 16 * MIB
 LEAST_BLOCK_BYTES = MIB
+COLUMNS_AT_MOST = 10_000
 
 
 @dataclass
@@ -200,12 +201,16 @@ def told_columns(types: dict[str, Any], known: dict[str, Any], rule: Json) -> tu
     """What `OpenFile.columns` and `untyped` say."""
     if rule.get("mode") == "fixed":
         return [dict(column) for column in rule["columns"]], []
+    if len(types) > COLUMNS_AT_MOST:
+        text = f"the file has {len(types)} columns, at most {COLUMNS_AT_MOST} are taken; are they values, not names?"
+        raise FileFault("too_large", text)
     columns: list[Json] = []
     untyped: list[str] = []
+    taken: set[str] = set()
     names = match_names(list(types), list(known))
     for name, kind in types.items():
         target = names.get(name)
-        if target is None and any(name.lower() == other["name"].lower() for other in columns):
+        if target is None and name.lower() in taken:
             continue
         if target is not None and fits(kind, known[target]):
             kind = known[target]
@@ -216,6 +221,7 @@ def told_columns(types: dict[str, Any], known: dict[str, Any], rule: Json) -> tu
             untyped.append(name)
         else:
             columns.append({"name": target or name, "type": word})
+            taken.add((target or name).lower())
     return columns, untyped
 
 

@@ -21,7 +21,7 @@ What it takes and gives (all types are plain values, but for Arrow's batches):
     remote_columns.union(table, brought) -> (columns, changes)   changes: [{"key", "kind", "column", "type", "was"}]
 
 Codes of `FileFault`: truncated, wrong_format, wrong_encoding, line_too_long, empty_file, empty_schema, malformed,
-unsupported, unreadable.
+unsupported, unreadable, too_large.
 
 `_rescued_data` is JSON text: `{"_line": 7, "_raw": "..."}` for a line that is no record, and for values that do not fit
 their column or have none `{"amount": "abc", "_line": 7}`. Where lines have no number (parquet, avro, json documents) it
@@ -136,6 +136,9 @@ def _told() -> Iterator[None]:
     """Say what a library refuses as a fault of the file: one such file must not stop the others."""
     try:
         yield
+    except MemoryError as fault:  # also Arrow's own
+        text = "it takes more memory to read than the child has; use the queue autoloader-high-memory if it is meant"
+        raise FileFault("too_large", text) from fault
     except (pa.ArrowException, ValueError, ArithmeticError, RecursionError) as fault:
         text = str(fault).splitlines()[0][:300] if str(fault) else ""
         raise FileFault("unreadable", f"the file cannot be used: {type(fault).__name__}: {text}") from fault

@@ -78,8 +78,10 @@ class JsonLines:
         if table is None:
             return None
         if times:  # pyarrow puts the columns that it was told first
-            order = [name for name in sniffed if name in table.schema.names]
-            table = table.select([*order, *(name for name in table.schema.names if name not in sniffed)])
+            names = dict.fromkeys(table.schema.names)
+            order = [name for name in sniffed if name in names]
+            table = table.select([*order, *(name for name in names if name not in sniffed)])
+        columns = []
         for place, field in enumerate(table.schema):
             column, kind = table.column(place), known.get(field.name)
             if kind is None:
@@ -90,8 +92,8 @@ class JsonLines:
                 column = _dated(column)
             elif pa.types.is_string(field.type) and not pa.types.is_string(kind):
                 column = _settled(column, kind)
-            table = table.set_column(place, field.name, column)
-        return table
+            columns.append(column)
+        return pa.Table.from_arrays(columns, names=table.schema.names) if columns else table
 
     def _looked_at(self, data: bytes, offset: int, line: int) -> Block:
         """A block as its lines are, one by one."""

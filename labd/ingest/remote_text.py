@@ -28,6 +28,10 @@ MAGIC = (
     (b"%PDF-", "pdf"),
 )
 _PART = 4 * MIB
+# What unpacks to more than both is taken for a trap that is to fill the disk: 1 MiB of gzip may hold 1 GiB, of zstd
+# far more, and what people pack comes to 10 or 30 times its size.
+UNPACKED_BYTES = 256 * MIB
+UNPACKED_TIMES = 250
 
 
 class Bytes(Protocol):
@@ -135,9 +139,11 @@ def unpack(content: Bytes, compression: str, into: Any, decoder: codecs.Incremen
     """Write what a file holds into another.
 
     Raises:
-        FileFault: `truncated`, `wrong_format` or `wrong_encoding`.
+        FileFault: `truncated`, `wrong_format`, `wrong_encoding` or `too_large`.
     """
     written = 0
+    packed = len(content.data) if content.data is not None else os.stat(content.path or "").st_size  # noqa: PTH116
+    limit = max(UNPACKED_BYTES, UNPACKED_TIMES * packed)
     with open_raw(content) as raw:
         stream = raw if compression == "none" else pa.CompressedInputStream(raw, compression)
         while True:
@@ -146,6 +152,9 @@ def unpack(content: Bytes, compression: str, into: Any, decoder: codecs.Incremen
             except OSError as fault:
                 raise _unpacking_fault(fault, compression, written) from fault
             written += len(part)
+            if compression != "none" and written > limit:
+                text = f"{packed} bytes of {compression} unpack to over {limit}; unpack it yourself if that is meant"
+                raise FileFault("too_large", text)
             if decoder is None:
                 into.write(part)
             else:
