@@ -10,7 +10,7 @@ from msgspec import Meta
 from labd.api.endpoint import Call, Endpoint
 from labd.api.events import EventView, event_view
 from labd.api.job_filter import LARGEST_ID, Page, Text, instant
-from labd.clock import Clock, iso
+from labd.clock import Clock, from_iso, iso
 from labd.engine.timeline import Attempt
 from labd.errors import BadRequest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labd.engine.engine import Engine
 
 HOUR_S = 3600.0
+FIRST = from_iso("0001-01-01T00:00:00Z")  # no instant before it can be written
 
 
 class SpanQuery(msgspec.Struct):
@@ -112,7 +113,7 @@ def endpoints(engine: Engine, clock: Clock) -> list[Endpoint]:
         until = instant("until", query.until)
         until = now if until is None else until
         since = instant("since", query.since)
-        since = until - HOUR_S if since is None else since
+        since = max(until - HOUR_S, FIRST) if since is None else since
         if since >= until:
             raise BadRequest(
                 f"since={iso(since)} is not before until={iso(until)}; give a span of time", parameter="since"

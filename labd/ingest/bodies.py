@@ -42,14 +42,14 @@ class RunQuery(msgspec.Struct, kw_only=True):
     ingestion: Which | None = None
     state: RunState | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
-    before: Annotated[int, Meta(ge=1)] | None = None
+    before: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
 
 
 class FileQuery(msgspec.Struct, kw_only=True):
     """Which files; `match` is a glob over the whole path, `after` the `next` of the page before."""
 
     state: FileMark | None = None
-    run: Annotated[int, Meta(ge=1)] | None = None
+    run: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     match: Text | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 200
     after: Annotated[str, Meta(max_length=4096)] = ""

@@ -106,8 +106,8 @@ class Quality(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     and of quarantined files in a batch, checked before it is committed.
     """
 
-    min_rows: Annotated[int, Meta(ge=0)] | None = None
-    max_rows: Annotated[int, Meta(ge=0)] | None = None
+    min_rows: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    max_rows: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     max_rescued_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
     max_quarantined_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
 
@@ -126,8 +126,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Size of a batch, whichever comes first; a single larger file is a batch of its own."""
 
     batch_files: Annotated[int, Meta(ge=1, le=10_000)] = 1000
-    batch_bytes: Annotated[int, Meta(ge=1)] = 256 * 2**20
-    run_files: Annotated[int, Meta(ge=1)] | None = None
+    batch_bytes: Annotated[int, Meta(ge=1, le=2**63 - 1)] = 256 * 2**20
+    run_files: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     """At most so many in one run; the rest in the next."""
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from labd.ingest.service import IngestService
 
 Which = Annotated[str, Meta(max_length=63, description="name or id of the ingestion")]
-RunId = Annotated[int, Meta(ge=1, description="a run, as `labctl ingest runs` shows it")]
-BatchNumber = Annotated[int, Meta(ge=1, description="batch of the run")]
+RunId = Annotated[int, Meta(ge=1, le=2**63 - 1, description="a run, as `labctl ingest runs` shows it")]
+BatchNumber = Annotated[int, Meta(ge=1, le=2**63 - 1, description="batch of the run")]
 Paths = Annotated[list[str], Meta(max_length=1_000_000)]
 ORIGIN = "ingest"
 SPARE_S = 60.0  # the run's own limit comes first, and says what is left to the next run

@@ -71,7 +71,7 @@ class QueryBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cypher: Annotated[str, Meta(min_length=1, max_length=100_000)]
     parameters: dict[str, Any] = {}
     timeout_s: Annotated[float, Meta(gt=0)] | None = None
-    limit: Annotated[int, Meta(ge=1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     database: Name | None = None
 
 
