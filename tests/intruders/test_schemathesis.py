@@ -6,6 +6,7 @@ The long form is `python -m tests.intruders.conformance --examples 200`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -38,3 +39,24 @@ def test_no_nasty_value_is_a_fault_of_labd(house: Target) -> None:
     assert not found.faults, found.text()
     assert found.calls > 300
     assert not house.daemon.events("api.request_failed"), "labd's log tells of a fault"
+
+
+WERE_FAULTS = [
+    ("GET", "/api/v1/snapshots?offset=9223372036854775808", None),
+    ("GET", "/api/v1/ingestions/runs?before=9223372036854775808", None),
+    ("GET", "/api/v1/ingestions/sales/files?run=9223372036854775808", None),
+    ("GET", "/api/v1/timeline?until=0001-01-01T00:00:00Z", None),
+    ("GET", "/api/v1/timeline/marks?until=0001-01-01T00:00:00Z", None),
+    ("POST", "/api/v1/ingestions", {
+        "name": "nul", "source": {"url": "file:///nowhere"}, "format": {"type": "csv", "encoding": "a\0b"},
+        "destination": {"table": "nul"},
+    }),
+    ("POST", "/api/v1/jobs", {"task": "ingest.load_batch", "args": {"ingestion": "sales", "run": 2**63, "batch": 1}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body"), WERE_FAULTS)
+def test_what_was_a_fault_once_is_a_bad_request(house: Target, method: str, path: str, body: Any) -> None:
+    with house.session("admin") as session:
+        answer = session.request(method, house.base + path, json=body, timeout=20)
+    assert answer.status_code in (400, 422), answer.text
