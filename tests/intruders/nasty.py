@@ -35,8 +35,8 @@ GOOD: dict[str, Any] = {
     "task": "resort.get_current_position", "args": {}, "reservoir": "red", "customer": "customer1", "lid": "open",
     "required_ul": {"red": 1.0}, "volumes_ul": {"red": 1.0}, "level_ul": 100.0, "change_ul": 1.0, "cron": "0 3 * * *",
     "source": {"url": "file:///nowhere", "pattern": "**/*"}, "format": {"type": "jsonl"},
-    "cypher": "MATCH (n) RETURN n", "destination": {"table": "t"}, "scopes": ["read"], "reason": "a test", "value": 1, "session_id": "s",
-    "ttl_s": 0.001, "claim_token": "x",
+    "cypher": "MATCH (n) RETURN n", "destination": {"table": "t"}, "scopes": ["read"], "reason": "a test",
+    "value": 1, "session_id": "s", "ttl_s": 0.001, "claim_token": "x",
 }  # fmt: skip
 OTHERS: tuple[Any, ...] = (None, True, [], {}, [[]], {"": ""}, [None], {"a": {"b": {"c": [1]}}})
 HALVES = (b'"\\ud800"', b'"a\\udfffb"')  # of surrogate pairs; no JSON writer makes them
