@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from labd.errors import GoalRefused
 from labd.resort.angles import Geometry
-from labd.resort.drive.carousel import DriveSettings
+from labd.resort.drive.drive_settings import DriveSettings
 from labd.settings import Problems, read_table
 
 DEFAULT_INSTANCE = "main"

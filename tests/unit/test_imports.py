@@ -80,6 +80,15 @@ def test_a_daemon_with_all_its_wings_has_imported_no_heavy_package_before_one_is
     assert set(HEAVY) & set(done.stdout.split()) == set()
 
 
+def test_settings_of_wings_are_read_without_what_drives_a_device() -> None:
+    code = "import sys; from labd import app; app.factories(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "labd.resort.drive.drive_settings" in loaded
+    assert not {f"labd.resort.{name}" for name in ("service", "drive.carousel", "drive.connecting")} & loaded
+
+
 def test_the_daemon_imports_nothing_of_what_its_workers_run() -> None:
     assert len(TABLES) > 20
     for path in sources():
