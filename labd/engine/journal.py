@@ -22,7 +22,7 @@ from labd.engine import rows, sql, store
 from labd.engine.group import Batch, Event, Group, Statement, single
 from labd.engine.job import Job
 from labd.engine.schema import Schema
-from labd.errors import Conflict, LabdError, StoreFull
+from labd.errors import Conflict, Draining, LabdError, StoreFull
 
 log = structlog.get_logger()
 RETRY_S = 0.5
@@ -109,6 +109,11 @@ class Journal:
         for opened in (self._reader, self._writer):
             if opened is not None:
                 await opened.close()
+
+    def _refuse_closed(self) -> None:
+        """Why not a defect: a request that outlived its door asks the journal when it is closed."""
+        if self._closing and not self._is_open:
+            raise Draining("labd is ending; ask again when it is back")
 
     def next_seq(self) -> int:
         """The number of the next change."""
@@ -207,6 +212,7 @@ class Journal:
             await self.commit()
 
     def _open_group(self) -> Group:
+        self._refuse_closed()
         group, loop = self._group, self._loop
         if group is None or loop is None or not self._is_open:
             raise RuntimeError("the journal is not open")
@@ -299,6 +305,7 @@ class Journal:
 
     async def read_sql(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of a statement composed by a reader of this package, never of text from outside."""
+        self._refuse_closed()
         if self._reader is None:
             raise RuntimeError("the journal is not open")
         return await self._reader.run(lambda c: c.execute(statement, parameters).fetchall())

@@ -874,6 +874,16 @@ async def test_a_backlog_larger_than_the_window_runs_in_order_and_whole(
         assert len(set(order)) == 500
 
 
+async def test_a_question_that_comes_after_the_end_is_refused_as_such(bench: Bench, state_dir: Path) -> None:
+    async with bench.engine(state_dir) as engine:
+        job = await one(engine, "test.noop")
+        await ended(engine, job)
+    with pytest.raises(Draining, match="labd is ending; ask again when it is back"):
+        await engine.job(job.id)
+    with pytest.raises(Draining):
+        await engine.submit([Submission("test.noop")], ANNA)
+
+
 async def test_a_clock_step_is_told_and_loses_no_delayed_job(bench: Bench, state_dir: Path) -> None:
     clock = FakeClock()
     async with bench.engine(state_dir, clock) as engine:
