@@ -318,3 +318,40 @@ def test_whatever_is_sent_gets_answers_that_are_no_fault_of_labd(
 
     for status in re.findall(rb"HTTP/1\.1 (\d+) ", asyncio.run(ask())):
         assert status < b"500"
+
+
+VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "SEARCH", "PURGE")
+
+
+async def test_a_path_takes_its_own_verbs_only_and_says_which(house: House) -> None:
+    takes: dict[str, set[str]] = {}
+    for endpoint in house.endpoints:
+        takes.setdefault(endpoint.path, set()).add(endpoint.method)
+    wrong = []
+    async with await house.unix() as client:
+        for path, verbs in takes.items():
+            if path == "/api/v1/tasks/{name:.+}":
+                continue  # it takes whatever the paths of its neighbours are not
+            for verb in VERBS:
+                if verb not in verbs:
+                    answer = await client.ask(verb, re.sub(r"\{[^}]*\}", "no-such-thing", path), headers={"X": "1"})
+                    allowed = set(answer.headers.get("allow", "").split(", "))
+                    if answer.status != 405 or not verbs <= allowed or verb in allowed:
+                        wrong.append(f"{verb} {path}: {answer.status} {allowed}")
+    assert not wrong, "\n".join(wrong)
+
+
+HEADERS_OF_PROXIES = (
+    "X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X-Original-URL", "X-Rewrite-URL",
+    "X-Forwarded-Host", "X-Forwarded-For", "X-Real-IP", "Forwarded",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("header", HEADERS_OF_PROXIES)
+async def test_no_header_makes_another_request_of_it(house: House, header: str) -> None:
+    for value in ("POST", "DELETE", "/api/v1/tokens", "127.0.0.1", "localhost", "for=127.0.0.1;host=localhost"):
+        async with await house.tcp() as client:
+            answer = await client.ask("GET", "/api/v1/status", headers={header: value})
+            assert (answer.status, answer.code) == (401, "not_authenticated")
+            answer = await client.ask("GET", "/healthz", headers={header: value, "Host": "evil.example"})
+            assert (answer.status, answer.code) == (403, "origin_refused")
