@@ -66,6 +66,8 @@ class Decisions:
             self._book.change(
                 job, "job.cancelled", JobState.CANCELLED, {"code": reason.code, "message": reason.message}
             )
+            if job.parent_id is not None:
+                self._runs.waiting.ended(job)  # it waited for this decision
         elif job.id in self._runs.going:
             self._runs.cancel_going(job, reason)
         elif job.state is JobState.WAITING:

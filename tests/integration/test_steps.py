@@ -205,6 +205,17 @@ async def test_a_child_cut_off_by_a_death_is_interrupted_and_its_parent_waits_fo
         assert (await engine.wait(job.id, 10)).result == [0, "yes", 20]
 
 
+async def test_a_person_who_gives_up_an_interrupted_child_lets_its_parent_go_on(lab: Lab, state_dir: Path) -> None:
+    async with lab.engine(state_dir) as engine:
+        job = await submit(engine, "lab.flow")
+        child = await until_state(engine, job.id + 1, "running")
+    async with lab.engine(state_dir) as engine:
+        assert (await engine.job(child.id)).state == "interrupted"
+        await engine.cancel(child.id, ANNA)
+        done = await engine.wait(job.id, 10)
+        assert (done.state, done.error.code if done.error else None) == ("failed", "device_fault")
+
+
 async def test_a_failed_child_fails_the_call_and_a_retry_of_the_parent_makes_a_new_one(
     lab: Lab, state_dir: Path
 ) -> None:
