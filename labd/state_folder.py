@@ -7,10 +7,11 @@ import fcntl
 import json
 import os
 import socket
+import stat
 from pathlib import Path
 
 from labd.clock import Clock, iso
-from labd.errors import AlreadyServing, StoreFull
+from labd.errors import AlreadyServing, Conflict, StoreFull
 
 LOCK_NAME = "labd.lock"
 
@@ -31,10 +32,13 @@ class StateFolder:
 
         Raises:
             AlreadyServing: Names the holder.
+            Conflict: Others could put files into it, or put another in its place.
             StoreFull: The folder cannot be made or written.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if trap := _trap(self.path.resolve()):
+                raise Conflict(f"state folder {self.path}: {trap}", path=str(self.path))
             file = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as fault:
             raise StoreFull(
@@ -68,6 +72,20 @@ class StateFolder:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def _trap(path: Path) -> str | None:
+    """Why somebody else could swap the folder or what is in it, in words; None if only its owner and root can."""
+    for place in (path, *path.parents):
+        facts, above = place.stat(), place.parent.stat()
+        if facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX:
+            return f"everybody may write to {place} (mode {facts.st_mode & 0o7777:o}); `chmod o-w {place}`"
+        is_shared = above.st_mode & stat.S_IWOTH and place != place.parent
+        if is_shared and os.geteuid() != 0 and facts.st_uid not in (0, os.geteuid()):
+            return (
+                f"{place} belongs to user {facts.st_uid} and lies where everybody makes folders; choose another --state"
+            )
+    return None
 
 
 def _holder(file: int) -> dict[str, object]:

@@ -7,6 +7,8 @@ check at start is cut off after `CHECK_DEADLINE_S`; most laboratories' files pas
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 import time
 from bisect import bisect_right
@@ -102,6 +104,7 @@ def prepare(path: Path, database: str, schemas: Sequence[Schema] = ()) -> None:
                     f"{path} is not an SQLite database; move it away or restore a backup", path=str(path)
                 )
     try:
+        _for_the_owner(path)
         opened = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             _bring_up(opened, path, scripts)
@@ -111,7 +114,7 @@ def prepare(path: Path, database: str, schemas: Sequence[Schema] = ()) -> None:
             opened.close()
     except LabdError:
         raise
-    except sqlite3.OperationalError as fault:
+    except (sqlite3.OperationalError, OSError) as fault:
         raise StoreFull(
             f"{path} cannot be opened: {fault}; free space or mend its permissions", path=str(path)
         ) from fault
@@ -119,6 +122,12 @@ def prepare(path: Path, database: str, schemas: Sequence[Schema] = ()) -> None:
         raise StoreDamaged(
             f"{path} is damaged: {fault}; it is left as it is, restore a backup with `labd restore`", path=str(path)
         ) from fault
+
+
+def _for_the_owner(path: Path) -> None:
+    """Nobody but the owner reads a new file, whatever the umask; its log and index take its mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
 def _bring_up(opened: sqlite3.Connection, path: Path, scripts: list[str]) -> None:

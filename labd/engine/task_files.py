@@ -99,6 +99,9 @@ def read(places: Iterable[Path], modules: Iterable[str]) -> list[Source]:
 
 def _read_file(path: Path) -> Source:
     try:
+        if open_to_all := next((place for place in (path, path.parent) if place.stat().st_mode & 0o002), None):
+            text = f"everybody may write to {open_to_all}, and what is in it runs as labd; `chmod o-w {open_to_all}`"
+            return Source(str(path), False, names={DEFAULT: ()}, problem=text)
         content = path.read_bytes()
     except OSError as fault:
         return Source(str(path), False, names={DEFAULT: ()}, problem=f"cannot be read: {fault.strerror}")

@@ -104,14 +104,15 @@ def unpack(source: Path, into: Path) -> None:
     """
     target = into / FOLDER
     target.mkdir(mode=0o750)
-    left = summary_of(source).size_bytes
+    left = min(summary_of(source).size_bytes, source.stat().st_size)  # it says of itself what it likes
     try:
         with tarfile.open(source, mode="r:") as archive:
             for entry in archive:
                 if entry.name == SUMMARY:
                     continue
                 place = PurePosixPath(entry.name)
-                if not entry.isreg() or place.parts[0] != FOLDER or len(place.parts) < 2 or ".." in place.parts:
+                is_plain = entry.isreg() and not entry.issparse() and "\0" not in entry.name
+                if not is_plain or place.parts[:1] != (FOLDER,) or len(place.parts) < 2 or ".." in place.parts:
                     raise WorkFault(f"unexpected member {entry.name!r}")
                 left -= entry.size
                 if left < 0:
@@ -121,6 +122,8 @@ def unpack(source: Path, into: Path) -> None:
                 _write(into / place, content.read(), entry.mode & 0o777)
     except tarfile.TarError as fault:
         raise WorkFault(str(fault)) from None
+    except (FileExistsError, NotADirectoryError) as fault:
+        raise WorkFault(f"two members want the place {fault.filename}") from None
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
