@@ -52,6 +52,13 @@ def test_a_peer_that_could_not_be_measured_is_named_with_its_fault() -> None:
     assert "| Huey" not in made
 
 
+@pytest.mark.parametrize(("load", "is_told"), [(3.9, False), (17.2, True)])
+def test_a_busy_machine_is_told(load: float, is_told: bool) -> None:
+    made = record(labd=row("labd"))
+    made["machine"] |= {"load_before": 0.5, "load_after": load}
+    assert ("load average up to 17" in table.markdown(made)) is is_told
+
+
 def test_claims_are_held_against_every_durable_peer_and_the_best_of_them() -> None:
     found = table.verdicts(
         record(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -30,6 +31,7 @@ ROUNDS = 3
 
 def run(peers: list[Peer], sizes: measure.Sizes, rounds: int, folder: Path | None, fresh: bool) -> dict[str, Any]:
     """The record; a peer that fails is told by its fault, and the others go on."""
+    load_before = os.getloadavg()[0]
     pythons = {peer.key: install.install(peer, fresh) for peer in peers}
     rows: dict[str, Any] = {}
     found: dict[str, list[dict[str, Any]]] = {peer.key: [] for peer in peers}
@@ -57,7 +59,7 @@ def run(peers: list[Peer], sizes: measure.Sizes, rounds: int, folder: Path | Non
         rows[peer.key] = {**facts, **rows.get(peer.key, {}), **measured}
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "machine": machine(), "jobs": sizes.jobs, "peers": rows,
+        "machine": {**machine(), "load_before": load_before}, "jobs": sizes.jobs, "peers": rows,
     }  # fmt: skip
 
 

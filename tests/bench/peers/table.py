@@ -58,7 +58,8 @@ def markdown(record: dict[str, Any]) -> str:
     machine = record["machine"]
     lines = [
         f"Measured on {record['date']} on {machine['cpus']} processors ({machine['cpu']}), Linux {machine['kernel']},"
-        f" {record['jobs']:,} no-op jobs, medians; by `python -m tests.bench.peers --readme`.",
+        f" {record['jobs']:,} no-op jobs, medians; by `python -m tests.bench.peers --readme`."
+        f"{_load(machine)}",
         "",
         "| " + " | ".join(name for name, _ in COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
@@ -81,6 +82,16 @@ def markdown(record: dict[str, Any]) -> str:
             ]
     failed = [f"{row['title']}: {row['failed']}" for row in record["peers"].values() if "failed" in row]
     return "\n".join([*lines, *(["", "Not measured: " + "; ".join(failed)] if failed else [])]) + "\n"
+
+
+def _load(machine: dict[str, Any]) -> str:
+    """A machine that had other things to do is told; the figures are then good for comparison alone."""
+    most = max(machine.get("load_before", 0.0), machine.get("load_after", 0.0))
+    if most < 2 * machine["cpus"]:
+        return ""
+    return (
+        f" The machine was busy with other work (load average up to {most:.0f}): read the rows beside each other only."
+    )
 
 
 def fate(row: dict[str, Any]) -> str:
