@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from random import Random
 
@@ -216,3 +217,42 @@ def test_a_host_that_lost_power_has_another_boot_id(bench: Bench) -> None:
     after = bench.run(read)
     assert len(after) == len(before) == 37
     assert after != before
+
+
+def test_the_wall_clock_steps_for_those_who_run_and_durations_stay_true(bench: Bench) -> None:
+    bench.shim.step_clock(-7200.0)
+    said = bench.run(
+        """
+import subprocess, threading, time
+began = time.monotonic()
+threading.Event().wait(0.2)
+took_s = time.monotonic() - began
+shown = subprocess.run(['date', '+%s.%N'], capture_output=True, text=True).stdout
+print(took_s, time.time(), shown)
+"""
+    )
+    took_s, wall, shown = map(float, said.split())
+    assert 0.19 < took_s < 10.0
+    now = time.time()
+    assert now - wall == pytest.approx(7200.0, abs=20.0)
+    assert now - shown == pytest.approx(7200.0, abs=20.0)
+    bench.shim.step_clock(0.0)
+    assert now - float(bench.run("import time; print(time.time())")) == pytest.approx(0.0, abs=20.0)
+
+
+def test_a_deadline_by_the_wall_clock_comes_in_time_after_a_step(bench: Bench) -> None:
+    bench.shim.step_clock(3600.0)
+    said = bench.run(
+        """
+import ctypes, time
+libc = ctypes.CDLL(None, use_errno=True)
+class Until(ctypes.Structure):
+    _fields_ = [('s', ctypes.c_long), ('ns', ctypes.c_long)]
+semaphore = ctypes.create_string_buffer(64)
+assert libc.sem_init(semaphore, 0, 0) == 0
+began, until = time.monotonic(), time.time() + 0.2
+assert libc.sem_timedwait(semaphore, ctypes.byref(Until(int(until), int(until % 1 * 1e9)))) == -1
+print(time.monotonic() - began)
+"""
+    )
+    assert 0.19 < float(said) < 10.0
