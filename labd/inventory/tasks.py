@@ -103,8 +103,10 @@ class InventoryJobs:
         names = [name for one in self._ledger.views() for name in (one.key, one.color)]
         self.colours: dict[str, str] = {}
         for name in names:
-            if argument_of(name).isidentifier():  # 2-propanol is not; `volumes` takes it
-                self.colours.setdefault(argument_of(name), name)
+            argument = argument_of(name)
+            # 2-propanol is no identifier, and __x is kept to its class by Python; `volumes` takes both.
+            if argument.isidentifier() and not argument.startswith("__"):
+                self.colours.setdefault(argument, name)
 
     def volumes_of(self, args: dict[str, Any]) -> dict[str, float]:
         """Microlitres by reservoir of all arguments that are volumes.

@@ -60,3 +60,17 @@ def test_what_was_a_fault_once_is_a_bad_request(house: Target, method: str, path
     with house.session("admin") as session:
         answer = session.request(method, house.base + path, json=body, timeout=20)
     assert answer.status_code in (400, 422), answer.text
+
+
+@pytest.mark.parametrize(
+    "color", ["..", "__class__", "__", "-- '; DROP TABLE x", "\u202e", "ß" * 200, "None", "2-propanol"]
+)
+def test_no_colour_of_a_reservoir_keeps_the_tasks_from_being_made(house: Target, color: str) -> None:
+    """The tasks have an argument for each colour, and are made again at every start of the daemon."""
+    body = {"key": f"odd{abs(hash(color))}", "color": color}
+    with house.session("admin") as session:
+        answer = session.post(f"{house.base}/api/v1/inventory/reservoirs", json=body, timeout=20)
+        assert answer.status_code == 201, answer.text
+        args = {"operator": "alice", "volumes": {color: 10.0}}
+        job = session.post(f"{house.base}/execute/inventory.restock", json=args, timeout=20).json()
+        assert job["code"] in (None, "inventory_not_initialized"), job
