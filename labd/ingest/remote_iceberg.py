@@ -2,6 +2,9 @@
 
 Why `DurableCatalog`: a commit to a catalogue in a file is a row of SQLite, which is synced, that points to files, which
 nobody syncs; after a power cut the row could name a file that is empty. So those of a local table are synced before.
+The row itself: SQLite commits by deleting its journal, and syncs the folder after that only with `synchronous = EXTRA`.
+Without it the journal may be back after a power cut, and SQLite takes the commit back that labd has counted as done
+(sqlite.org, "PRAGMA synchronous").
 Why a deadline on every request: PyIceberg asks a REST catalogue without one, and a silent server would hold a run.
 """
 
@@ -36,6 +39,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.types import IcebergType, ListType, MapType, StructType
 from requests.adapters import HTTPAdapter
+from sqlalchemy import event
 
 from labd.ingest.remote_refusal import Refusal
 
@@ -64,6 +68,12 @@ _catalogs: dict[str, Catalog] = {}
 class DurableCatalog(SqlCatalog):
     """A catalogue in a database, whose tables' files are synced before the row that names them is committed."""
 
+    def __init__(self, name: str, **properties: str) -> None:
+        super().__init__(name, **properties)
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", _sync_all)
+            self.engine.dispose()  # of the connection that came before
+
     @staticmethod
     def _write_metadata(metadata: TableMetadata, io: FileIO, metadata_path: str) -> None:
         SqlCatalog._write_metadata(metadata, io, metadata_path)
@@ -74,6 +84,11 @@ class _Patient(HTTPAdapter):
     def send(self, *args: Any, **options: Any) -> Any:
         options["timeout"] = options.get("timeout") or REQUEST_S
         return super().send(*args, **options)
+
+
+def _sync_all(connection: Any, _: object) -> None:
+    """See the head of this module."""
+    connection.execute("PRAGMA synchronous = EXTRA")
 
 
 def sync_files(locations: Iterable[str]) -> None:
