@@ -111,10 +111,10 @@ def _lab(folder: Path, **resort: Any) -> Lab:
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """One daemon for the tests of a module."""
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One daemon for the tests of a module, whose `RESORT` says what of the carousel is not as elsewhere."""
     folder = Path(tempfile.mkdtemp(prefix="labd-"))
-    lab = _lab(folder)
+    lab = _lab(folder, **getattr(request.module, "RESORT", {}))
     try:
         lab.daemon.start().ready()
         yield lab

@@ -111,8 +111,13 @@ def test_the_motors_health_is_drawn_with_its_limits(lab: Lab, seen: Seen) -> Non
     lab.daemon.ended(lab.submit("resort.go_home", device="left"))
     page = seen.open("/resort")
     left = _carousel(page, "left")
-    left.locator(".figure", has_text="30 °C").wait_for()
-    left.get_by_role("img", name=re.compile("^Heat: 30 °C now")).wait_for()
+    figure, drawn = left.locator(".figure", has_text="Heat"), left.get_by_role("img", name=re.compile("^Heat: "))
+    drawn.wait_for()
+    shown = re.match(r"(\d\d) °C", figure.inner_text())
+    named = re.match(r"Heat: (\d\d) °C now, between \d\d and \d\d since ", str(drawn.get_attribute("aria-label")))
+    read = seen.context.request.get("/api/v1/resort/readings?device=left").json()["temperature_celsius"]
+    assert shown and named  # how warm it is depends on how long it has rested, so not which number
+    assert {float(shown[1]), float(named[1])} <= {round(one) for one in read}
     assert left.locator("svg.chart .limit").first.text_content() == "limit: 65"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.browser.conftest import Lab, Seen
 
+RESORT = {"speed": 5}  # half a turn takes six seconds: on a busy host the stop still comes before the end
+
 
 @pytest.fixture(autouse=True)
 def released(lab: Lab) -> Iterator[None]:
