@@ -13,8 +13,7 @@ SETTINGS = """log_level = "warning"
 [tasks]
 folders = ["{tasks}"]
 [env.default]
-warm = 2
-size = 2
+warm = 4
 [queue.standard]
 concurrency = 256
 """
@@ -26,7 +25,7 @@ class Labd(Peer):
     key, title, app = "labd", "labd, workers", "labd_app"
     environment, requirements = "labd", (str(ROOT),)
     durable, durability = True, "fsync of every commit, shared by what waits for it"
-    settings = "2 workers, queue of 256"
+    settings = "4 workers as it comes (`warm = 4`), queue of 256"
     bulk = "list of submissions, 500 each"
 
     def prepare(self, place: Place) -> None:
