@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 import labd
-from labd import restore, telemetry
+from labd import credentials, restore, telemetry
 from labd.api import alerts, doctor, environments
 from labd.api import settings as api_settings
 from labd.api.options import ApiOptions
@@ -98,8 +98,9 @@ class App:
             settings.state_dir, Registry(), clock, random, _engine_options(settings), _schemas(settings, wings)
         )
         self.workers = WorkerTasks(
-            self.engine, settings.state_dir, settings.environments, settings.tasks, clock, dict(os.environ)
-        )
+            self.engine, settings.state_dir, settings.environments, settings.tasks, clock,
+            credentials.without_secrets(os.environ, settings.given),
+        )  # fmt: skip
 
     async def start(self) -> None:
         """Everything up to the open doors; raises a `LabdError` whose message is fit for a terminal."""
@@ -431,8 +432,6 @@ def _api_options(settings: Settings) -> ApiOptions:
 
 
 def _credential(reference: str | None) -> Path | None:
-    from labd import credentials
-
     return None if reference is None else credentials.path_of(reference, os.environ)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -47,6 +47,20 @@ def resolve(reference: str, environ: Mapping[str, str] | None = None) -> str:
     if not lines or not lines[0]:
         raise SettingsFault(f"{reference}: {path} is empty")
     return lines[0]
+
+
+def without_secrets(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, str]:
+    """The environment for others, without the variables that the settings name as secrets.
+
+    Why, when a task could find them all the same, being of one user with labd: what it prints goes into logs and
+    bundles, and many a library prints its environment. A task that needs one reads a file, or another variable.
+
+    Args:
+        given: The settings by dotted key, as they were written.
+    """
+    texts = (text for value in given.values() for text in (value if isinstance(value, list | tuple) else (value,)))
+    named = {text.removeprefix("env:") for text in texts if isinstance(text, str) and text.startswith("env:")}
+    return {name: value for name, value in environ.items() if name not in named}
 
 
 def path_of(reference: str, environ: Mapping[str, str] | None = None) -> Path:
