@@ -35,28 +35,31 @@ def run(peers: list[Peer], sizes: measure.Sizes, rounds: int, folder: Path | Non
     pythons = {peer.key: install.install(peer, fresh) for peer in peers}
     rows: dict[str, Any] = {}
     found: dict[str, list[dict[str, Any]]] = {peer.key: [] for peer in peers}
-    for number in range(rounds):
-        for peer in peers:
-            begin = time.monotonic()
-            with tempfile.TemporaryDirectory(prefix="lp-", dir=folder, ignore_cleanup_errors=True) as made:
-                try:
-                    last = number == rounds - 1
-                    found[peer.key].append(measure.one_round(peer, Path(made), pythons[peer.key], sizes, last))
-                except RuntimeError as fault:
-                    say(f"{peer.title}: failed: {fault}")
-                    rows[peer.key] = {"failed": str(fault).splitlines()[0]}
-                    continue
-            one = found[peer.key][-1]
-            took_s = time.monotonic() - begin
-            say(f"{number + 1}/{rounds} {peer.title}: {one['end_to_end_per_s']:.0f}/s, {took_s:.0f} s")
+    try:
+        for number in range(rounds):
+            for peer in peers:
+                begin = time.monotonic()
+                with tempfile.TemporaryDirectory(prefix="lp-", dir=folder, ignore_cleanup_errors=True) as made:
+                    try:
+                        last = number == rounds - 1
+                        one = measure.one_round(peer, Path(made), pythons[peer.key], sizes, last)
+                    except RuntimeError as fault:
+                        say(f"{peer.title}: failed: {fault}")
+                        rows[peer.key] = {"failed": str(fault).splitlines()[0]}
+                        continue
+                found[peer.key].append(one)
+                took_s = time.monotonic() - begin
+                say(f"{number + 1}/{rounds} {peer.title}: {one['end_to_end_per_s']:.0f}/s, {took_s:.0f} s")
+    except (KeyboardInterrupt, SystemExit):
+        say("ended before its time; the record has what was measured")
     for peer in peers:
         look = install.look(peer, pythons[peer.key])
         facts = {
             "title": peer.title, "durable": peer.durable, "durability": peer.durability, "settings": peer.settings,
             "bulk": peer.bulk, **look,
         }  # fmt: skip
-        measured = measure.summary(found[peer.key]) if found[peer.key] else {}
-        rows[peer.key] = {**facts, **rows.get(peer.key, {}), **measured}
+        measured = measure.summary(found[peer.key]) if found[peer.key] else {"failed": "it was not its turn yet"}
+        rows[peer.key] = {**facts, **measured, **rows.get(peer.key, {})}
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "machine": {**machine(), "load_before": load_before}, "jobs": sizes.jobs, "peers": rows,
