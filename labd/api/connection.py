@@ -181,7 +181,7 @@ class Connection(RequestHandler):
         if self._messages or self._request_in_progress or self.transport is None:
             return
         if self.is_late:
-            self.ask_to_leave(self.door.full("connections"))
+            self.ask_to_leave(self.door.full("connections_at_most"))
             return
         limit_s = self.door.limits.header_timeout_s
         self._refuse(RequestTimeout(f"no complete request headers within {limit_s:g} s"))

@@ -150,7 +150,7 @@ async def _take_turn(connection: Connection, endpoint: Endpoint, path: dict[str,
         return
     door = connection.door
     if connection.is_late:
-        raise door.full("connections")
+        raise door.full("connections_at_most")
     if not door.turnstile.lets_in():
         await door.turnstile.wait()
         if connection.transport is None:

@@ -15,7 +15,7 @@ import contextlib
 import resource
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import structlog
 from aiohttp import web
@@ -30,6 +30,8 @@ QUIET_S = 1.0  # who has said nothing for so long may be asked to leave
 LATE_AT_MOST = 64
 BLINK_S = 0.05
 TELL_EVERY_S = 10.0
+Limit = Literal["connections_at_most", "event_streams_at_most", "bodies_at_most_bytes"]
+LIMITS: tuple[Limit, ...] = get_args(Limit)
 FILES_BESIDE = 512  # databases, workers, devices
 
 
@@ -68,7 +70,7 @@ class Door(web.Server):
         self.inside: dict[str, int] = {"unix": 0, "tcp": 0}
         self.streams = 0
         self.bodies_bytes = 0
-        self.refusals: dict[str, int] = {}
+        self.refusals: dict[str, int] = dict.fromkeys(LIMITS, 0)
         self._quiet: dict[Connection, float] = {}
         self._late: dict[Connection, float] = {}
         self._told_at = float("-inf")
@@ -89,7 +91,7 @@ class Door(web.Server):
         oldest, since = next(iter(self._late.items()))
         if since > self._loop.time() - BLINK_S:
             return False
-        oldest.ask_to_leave(self.full("connections"))
+        oldest.ask_to_leave(self.full("connections_at_most"))
         return True
 
     def admit(self, listener: Listener) -> Connection:
@@ -117,7 +119,7 @@ class Door(web.Server):
             if since > before:
                 return
             if connection.listener.kind == kind:
-                connection.ask_to_leave(self.full("connections"))
+                connection.ask_to_leave(self.full("connections_at_most"))
                 return
 
     def spoke(self, connection: Connection) -> None:
@@ -153,7 +155,7 @@ class Door(web.Server):
             Overloaded: There are as many streams as there may be.
         """
         if self.streams >= self.limits.streams_at_most:
-            raise self.full("event streams")
+            raise self.full("event_streams_at_most")
         if connection.is_counted and not connection.is_stream:
             self.inside[connection.listener.kind] -= 1
             connection.is_stream = True
@@ -166,23 +168,24 @@ class Door(web.Server):
             Overloaded: All bodies together would be more than there may be; nothing was counted.
         """
         if self.bodies_bytes + size_bytes > self.limits.bodies_at_most_bytes:
-            raise self.full("bodies")
+            raise self.full("bodies_at_most_bytes")
         self.bodies_bytes += size_bytes
         connection.held_bytes += size_bytes
 
-    def full(self, what: str) -> Overloaded:
+    def full(self, limit: Limit) -> Overloaded:
         """The refusal of one more, counted, and told in the log now and then."""
-        key, most = {
-            "connections": ("connections_at_most", f"{self.limits.connections_at_most} connections"),
-            "event streams": ("event_streams_at_most", f"{self.limits.streams_at_most} event streams"),
-            "bodies": ("bodies_at_most_bytes", f"{self.limits.bodies_at_most_bytes} bytes of request bodies"),
-        }[what]
-        self.refusals[what] = self.refusals.get(what, 0) + 1
+        most = {
+            "connections_at_most": f"{self.limits.connections_at_most} connections",
+            "event_streams_at_most": f"{self.limits.streams_at_most} event streams",
+            "bodies_at_most_bytes": f"{self.limits.bodies_at_most_bytes} bytes of request bodies",
+        }[limit]
+        self.refusals[limit] += 1
         now = self._loop.time()
         if now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
-            log.warning("api.overloaded", limit=f"api.{key}", refused=dict(self.refusals))
-        return Overloaded(f"labd bears {most} at once; try again in a moment, or raise api.{key}", limit=f"api.{key}")
+            log.warning("api.overloaded", limit=f"api.{limit}", refused=dict(self.refusals))
+        text = f"labd bears {most} at once; try again in a moment, or raise api.{limit}"
+        return Overloaded(text, limit=f"api.{limit}")
 
     def end_streams(self) -> None:
         """Event streams and long polls end now; a second call does nothing."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from labd.api.connection import connection_of
+from labd.api.door import Door
 from labd.api.endpoint import Call, Endpoint
 from labd.api.status import StatusSource
 from labd.clock import Clock
@@ -73,12 +75,26 @@ def render(engine: Engine, source: StatusSource, clock: Clock) -> str:
     return "".join(parts)
 
 
+def doors(door: Door) -> str:
+    """Who is inside, and who was refused."""
+    inside: list[Sample] = [({"listener": kind}, count) for kind, count in door.inside.items()]
+    refused: list[Sample] = [({"limit": what}, count) for what, count in door.refusals.items()]
+    return "".join(
+        (
+            family("labd_connections", "gauge", "Open connections, event streams not counted.", inside),
+            family("labd_event_streams", "gauge", "Open event streams.", [({}, door.streams)]),
+            family("labd_requests_waiting", "gauge", "Requests in line.", [({}, door.turnstile.waiting)]),
+            family("labd_refused_total", "counter", "Clients refused because a limit was reached.", refused),
+        )
+    )
+
+
 def endpoints(engine: Engine, source: StatusSource, clock: Clock) -> list[Endpoint]:
     """The route of the metrics."""
 
     async def metrics(call: Call) -> web.Response:
         return web.Response(
-            body=render(engine, source, clock).encode(),
+            body=(render(engine, source, clock) + doors(connection_of(call.request).door)).encode(),
             headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
         )
 

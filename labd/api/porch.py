@@ -101,7 +101,7 @@ class Porch:
             if said and (not end or len(words) != 3 or self._door.is_urgent(words[0], words[1].partition("?")[0])):
                 return False
             taken.recv(LOOK_BYTES)  # what is left unread would make the end of the connection a reset
-            taken.send(last_word(self._door.full("connections")))
+            taken.send(last_word(self._door.full("connections_at_most")))
         except BlockingIOError:
             return False
         except OSError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from labd.engine.job import Caller, Submission
-from tests.fakes.api_door import a_moment, are_under_way, open_door, until
+from tests.fakes.api_door import a_moment, are_under_way, open_door, open_engine, until
 from tests.fakes.api_engine import MemoryEngine
 from tests.fakes.raw_http import DEADLINE_S, RawClient
 
@@ -123,3 +123,24 @@ async def test_one_event_to_many_is_encoded_once_and_read_by_all(state_dir: Path
                         seen.append(json.loads(line[6:])["seq"])
             assert seen == list(range(1, 201))
             await stream.close()
+
+
+async def test_the_metrics_tell_who_is_inside_and_who_was_refused(state_dir: Path) -> None:
+    async with (
+        open_engine(state_dir) as engine,
+        open_door(engine, state_dir, event_streams_at_most=1),
+        await RawClient.unix(state_dir / "labd.sock") as stream,
+        await RawClient.unix(state_dir / "labd.sock") as client,
+    ):
+        stream.send("GET", "/api/v1/events")
+        assert (await stream.head())[0] == 200
+        assert (await client.ask("GET", "/api/v1/events")).status == 503
+        lines = (await client.ask("GET", "/metrics")).body.decode().splitlines()
+        for line in (
+            'labd_connections{listener="unix"} 1',
+            'labd_connections{listener="tcp"} 0',
+            "labd_event_streams 1",
+            'labd_refused_total{limit="event_streams_at_most"} 1',
+            'labd_refused_total{limit="connections_at_most"} 0',
+        ):
+            assert line in lines
