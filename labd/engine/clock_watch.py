@@ -97,7 +97,8 @@ class ClockWatch:
         for job in await self._found("pausing_after", now):
             if job.attempt > 0 and job.run_at > max(now, job.created_at):
                 self._delayed.withdraw(job)
-                job.run_at = max(now, job.run_at + by_s)
+                shifted = job.run_at + by_s
+                job.run_at = shifted if shifted > max(now, job.created_at) else now  # nothing is due before it was made
                 job.rank = rank(job.priority, job.run_at, self._ageing_s)
                 self._book.change(job, "job.rescheduled", None, {"run_at": iso(job.run_at)})
                 self._wait_for_turn(job)

@@ -259,6 +259,7 @@ class Engine:
             await self.clock.sleep(CLOCK_LOOK_S)
             if await self.clock_watch.look():
                 self.wake()
+                self._timetable.wake()
             since_retention_s += CLOCK_LOOK_S
             if since_retention_s >= RETENTION_S and self.journal.full_reason is None:
                 since_retention_s = 0.0

@@ -102,6 +102,10 @@ class Timetable:
             entry.origin, entry.created_by, entry.created_at,
         )  # fmt: skip
 
+    def wake(self) -> None:
+        """Look again now, such as when the clock was set."""
+        self._changed.set()
+
     async def run(self) -> None:
         """Fire what is due, for ever; sleeps until the next instant or a change."""
         while True:
