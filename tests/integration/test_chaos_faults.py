@@ -24,6 +24,7 @@ from tests.chaos.power_loss import cut
 from tests.chaos.shim import SYNC, WRITE
 from tests.chaos.supply import shim_of
 
+pytestmark = pytest.mark.timeout(300)  # nine daemons start, one after another
 PANTRY = Path(__file__).resolve().parents[1] / "chaos" / "pantry"
 JOBS, RESORT = "/api/v1/jobs", "/api/v1/resort"
 HOUR_S = 3600.0
@@ -56,7 +57,7 @@ class Lab:
         eventually(lambda: self.submit("first"), 30.0, "a worker that takes jobs")
         return self
 
-    def ask(self, method: str, path: str, body: Any = None, timeout_s: float = 20.0) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: Any = None, timeout_s: float = 60.0) -> tuple[int, Any]:
         with Caller(self.daemon.socket, timeout_s) as caller:
             return caller.ask(method, path, body)
 
@@ -91,7 +92,7 @@ class Lab:
         for thread in self._asks:
             thread.join(30.0)
 
-    def more(self, count: int, within_s: float = 20.0) -> None:
+    def more(self, count: int, within_s: float = 60.0) -> None:
         """Until so many more are acknowledged."""
         before = len(self.acknowledged)
         eventually(lambda: len(self.acknowledged) >= before + count, within_s, f"{count} more acknowledged jobs")
@@ -120,7 +121,7 @@ class Lab:
         found: dict[str, Any] = self.ask("GET", f"{JOBS}/{job_id}")[1]
         return found
 
-    def done(self, job_id: int, within_s: float = 20.0) -> dict[str, Any]:
+    def done(self, job_id: int, within_s: float = 60.0) -> dict[str, Any]:
         return eventually(lambda: (job := self.job(job_id))["state"] == "succeeded" and job, within_s, f"job {job_id}")
 
     def log(self, event: str) -> list[dict[str, Any]]:
@@ -176,7 +177,7 @@ def test_after_a_power_loss_everything_acknowledged_is_there_and_the_stop_is_as_
         fault.mend(lab.world)
         lab.nothing_is_lost()
         assert lab.status()["stop_latched"] is is_latched
-    eventually(lambda: lab.submit("last"), 20.0, "a worker")
+    eventually(lambda: lab.submit("last"), 60.0, "a worker")
     assert lab.done(lab.acknowledged["last"])["result"] == "last"
     assert lab.world.notes == []
 
@@ -187,7 +188,7 @@ def test_a_full_disk_refuses_new_jobs_by_name_takes_a_stop_and_is_well_when_ther
     lab.work()
     lab.more(5)
     disk_space.resize(lab.daemon.state, 0)
-    eventually(lambda: lab.refused, 20.0, "a refusal")
+    eventually(lambda: lab.refused, 60.0, "a refusal")
     status, answer = next(iter(lab.refused.values()))
     assert (status, answer["code"]) == (507, "store_full")
     assert "free space, nothing was accepted" in answer["message"]
@@ -196,7 +197,7 @@ def test_a_full_disk_refuses_new_jobs_by_name_takes_a_stop_and_is_well_when_ther
     assert lab.status()["stop_latched"]
     disk_space.resize(lab.daemon.state, None)
     lab.more(5)
-    eventually(lambda: lab.ask("POST", f"{RESORT}/stop", {})[1]["latched_durably"], 20.0, "a stop that lasts")
+    eventually(lambda: lab.ask("POST", f"{RESORT}/stop", {})[1]["latched_durably"], 60.0, "a stop that lasts")
     cut(lab.world)
     lab.rest()
     assert lab.daemon.pid is None
@@ -212,7 +213,7 @@ def test_a_disk_that_turns_read_only_is_told_and_a_daemon_does_not_start_on_one(
     lab.work()
     lab.more(5)
     shim.read_only(True)
-    eventually(lambda: lab.refused, 20.0, "a refusal")
+    eventually(lambda: lab.refused, 60.0, "a refusal")
     status, answer = next(iter(lab.refused.values()))
     assert (status, answer["code"]) == (507, "store_full")
     assert lab.ask("POST", f"{RESORT}/stop", {"reason": "test"})[0] == 200
@@ -230,7 +231,7 @@ def test_a_disk_that_turns_read_only_is_told_and_a_daemon_does_not_start_on_one(
 @with_faults("disk_slow")
 def test_on_a_slow_disk_a_stop_reaches_the_wire_and_questions_are_answered_at_once(lab: Lab) -> None:
     lab.ask("POST", f"{RESORT}/connect", {})
-    eventually(lambda: "go_home" in lab.status()["allowed_actions"], 20.0, "a carousel that may move")
+    eventually(lambda: "go_home" in lab.status()["allowed_actions"], 60.0, "a carousel that may move")
     shim_of(lab.world).slow(SLOW_MS, SLOW_MS, SYNC)
     lab.work()
     eventually(lambda: shim_of(lab.world).delays_made > 2, 10.0, "a slow sync")
@@ -258,7 +259,7 @@ def test_nothing_is_acknowledged_that_a_failed_sync_did_not_write(lab: Lab) -> N
         lab.work()
         lab.more(5)
         shim.fail(ops, after=7, count=count, match="labd.db")
-        eventually(lambda: shim.errors_made >= min(count, 4), 20.0, "errors of the disk")  # noqa: B023 now, not later
+        eventually(lambda: shim.errors_made >= min(count, 4), 60.0, "errors of the disk")  # noqa: B023 now, not later
         if count < 1000:
             lab.more(5)
         cut(lab.world)
@@ -274,13 +275,13 @@ def test_a_clock_that_jumps_and_back_is_told_and_no_run_is_lost_or_done_twice(la
     shim = shim_of(lab.world)
     beat = {"name": "beat", "task": "echo", "args": {"key": "beat"}, "interval_s": 1, "misfire": "latest"}
     assert lab.ask("POST", "/api/v1/schedules", beat)[0] in (200, 201)
-    eventually(lambda: len(_beats(lab)) >= 2, 20.0, "two runs of a schedule")
+    eventually(lambda: len(_beats(lab)) >= 2, 60.0, "two runs of a schedule")
     before_s = 0.0
     for by_s in (3 * HOUR_S, -2 * HOUR_S, -26 * HOUR_S):
         told = len(lab.log("clock.stepped"))
         shim.step_clock(by_s)
         lab.done(lab.submit(f"away-{by_s:.0f}"))
-        steps = eventually(lambda: lab.log("clock.stepped")[told:], 20.0, "an event of the step")  # noqa: B023 now
+        steps = eventually(lambda: lab.log("clock.stepped")[told:], 60.0, "an event of the step")  # noqa: B023 now
         assert steps[0]["by_s"] == pytest.approx(by_s - before_s, abs=2.0)
         before_s = by_s
     waiting = lab.submit("behind", delay_s=0)
@@ -290,7 +291,7 @@ def test_a_clock_that_jumps_and_back_is_told_and_no_run_is_lost_or_done_twice(la
     shim.step_clock(0.0)
     lab.done(lab.submit("back"))
     before = len(_beats(lab))
-    eventually(lambda: len(_beats(lab)) >= before + 2, 20.0, "the schedule going on")
+    eventually(lambda: len(_beats(lab)) >= before + 2, 60.0, "the schedule going on")
     lab.nothing_is_lost()
     instants = _beats(lab)
     assert len(instants) == len(set(instants))
@@ -312,7 +313,7 @@ def test_the_usual_tool_that_sets_a_program_s_clock_shows_the_same(lab: Lab) -> 
     }  # fmt: skip
     lab.daemon.start()
     setting.write_text("-3h")
-    eventually(lambda: lab.log("clock.stepped"), 20.0, "an event of the step")
+    eventually(lambda: lab.log("clock.stepped"), 60.0, "an event of the step")
     assert lab.log("clock.stepped")[-1]["by_s"] == pytest.approx(-3 * HOUR_S, abs=2.0)
     lab.done(lab.submit("in-the-past"))
     cut(lab.world)

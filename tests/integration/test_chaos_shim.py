@@ -16,6 +16,7 @@ from tests.chaos.power_model import Power
 from tests.chaos.shim import SYNC, Shim, build
 
 RUN_S = 60.0
+pytestmark = pytest.mark.timeout(200)
 
 
 @pytest.fixture(scope="module", autouse=True)
