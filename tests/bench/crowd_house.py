@@ -71,7 +71,7 @@ class Helper:
     def end(self, word: str = "") -> dict[str, Any]:
         """Tell it to end; what it found."""
         try:
-            out, _ = self._process.communicate(word, timeout=TIMEOUT_S * 2)
+            out, _ = self._process.communicate(word, timeout=TIMEOUT_S * 5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

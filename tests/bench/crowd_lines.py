@@ -12,7 +12,7 @@ import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
 
-OPEN_S = 30.0
+OPEN_S = 120.0
 ANSWER_S = 60.0
 
 

@@ -15,6 +15,7 @@ from tests.bench.raw_http import JOBS_PATH
 from tests.bench.report import say, summary
 
 Figures = dict[str, Any]
+IDLE_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def closed(house: House, size: Size) -> Figures:
 
 def listeners(house: House, size: Size) -> Figures:
     """Streams on both doors; first what they cost at rest, then single events, then a flood of them."""
+    _wait_until_idle(house)
     before = house.usage()
     counts = {"unix": size.streams // 2, "tls": size.streams - size.streams // 2}
     helpers = {name: house.helper("crowd_listeners", name, "--streams", count) for name, count in counts.items()}
@@ -114,6 +116,18 @@ def listeners(house: House, size: Size) -> Figures:
         "uss_bytes_per_stream": (with_streams["uss_bytes"] - before["uss_bytes"]) / size.streams,
         "cpu_share_at_rest": (rest["cpu_s"] - with_streams["cpu_s"]) / 2.0, "single_events": singles,
     }  # fmt: skip
+
+
+def _wait_until_idle(house: House) -> None:
+    """The jobs of the phase before go on after its clients have left; what streams see must begin at rest."""
+    deadline = time.monotonic() + IDLE_WITHIN_S
+    while True:
+        states = house.caller.get("/api/v1/jobs/span")["states"]
+        if not states["running"] and not states["queued"]:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"jobs go on after {IDLE_WITHIN_S:.0f} s: {states}")
+        _wait(0.2)
 
 
 def _one_by_one(house: House) -> Figures:
