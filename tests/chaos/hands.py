@@ -97,7 +97,7 @@ class Hand:
         status, answer = caller.ask("GET", f"/api/v1/{path}")
         if status < 300:
             return answer
-        if status not in LATER:
+        if status not in (*LATER, 404):  # what was laid down a moment ago nobody has seen yet
             self.broken(status, answer, path)
         return None
 

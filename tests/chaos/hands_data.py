@@ -19,6 +19,7 @@ CUSTOMERS = ("acme", "acme-eu")
 FIRST_TIMESTAMP = 1_767_741_527
 ROWS_AT_MOST = 30
 NAMES = 60
+BEHIND = 3  # a producer that is quicker than a busy host would only make the rests long
 SAME_TIME_NS = 1_700_000_000_000_000_000
 DONE = ("succeeded", "failed", "cancelled", "interrupted")
 
@@ -109,9 +110,20 @@ class Librarian(Hand):
         if self.told.snapshots and self.dice.random() > self.often:
             return
         customer, rows = self.dice.choice(CUSTOMERS), self.dice.randint(ROWS_AT_MOST - 4, ROWS_AT_MOST)
+        if self._behind(caller, customer) >= BEHIND:
+            return
         laid = {"timestamp": self._lay_down(customer, rows), "rows": rows}
         with self.told.lock:
             self.told.snapshots.setdefault(customer, []).append(laid)
+
+    def _behind(self, caller: Caller, customer: str) -> int:
+        """How many of its snapshots are newer than the one that serves."""
+        laid = [one["timestamp"] for one in self.told.snapshots.get(customer, [])]
+        if not laid:
+            return 0
+        found = self.look(caller, f"snapshots/customers/{customer}")
+        active = None if found is None else found["active"]
+        return len(laid) - 1 - laid.index(active) if active in laid else len(laid)
 
     def _lay_down(self, customer: str, rows: int) -> str:
         if self._share is not None:

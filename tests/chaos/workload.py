@@ -19,7 +19,7 @@ from tests.chaos.world import STOCK_UL, TRACE
 ANSWER_S = 15.0
 AGAIN_S = 0.05
 JOIN_S = 40.0
-REST_S = 90.0
+REST_S = 180.0
 CALM_LOOKS = 2
 
 
