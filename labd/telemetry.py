@@ -67,6 +67,7 @@ EVENTS: dict[str, str] = {
     "api.listening": "a listener is open",
     "api.listener_deferred": "a listener beyond this host stays closed until a token exists",
     "api.overloaded": "more clients than labd bears were refused; which limit, and how many since the start",
+    "api.event_untold": "the data of an event could not be encoded; streams get it without",
     "api.limits_lowered": "the system allows fewer open files than the limits of the doors need",
     "api.accept_failed": "a connection could not be taken",
     "api.closed": "all listeners are closed and all requests answered",

@@ -14,12 +14,16 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+import structlog
+
 from labd.api.connection import Connection
 
 if TYPE_CHECKING:
     from labd.engine.events import EventFeed
     from labd.engine.group import Event
 
+log = structlog.get_logger()
 STREAMS_A_TURN = 16
 ROUND_BYTES = 128 * 1024  # what one stream gets at once at most, save for a single longer event
 FRAMES_KEPT = 1024
@@ -159,7 +163,12 @@ class Fan:
         return wrapped(b"".join(parts), chunked), last
 
     def _keep(self, event: Event) -> bytes:
-        text = self._frame(event)
+        try:
+            text = self._frame(event)
+        except (UnicodeEncodeError, TypeError, ValueError, RecursionError) as fault:
+            # One event that cannot be told must not keep all others from all streams.
+            log.error("api.event_untold", seq=event.seq, kind=event.kind, problem=str(fault))
+            text = self._frame(msgspec.structs.replace(event, data={}))
         if len(self._frames) >= FRAMES_KEPT:
             del self._frames[next(iter(self._frames))]
         self._frames[event.seq] = text

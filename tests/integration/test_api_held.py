@@ -144,3 +144,18 @@ async def test_the_metrics_tell_who_is_inside_and_who_was_refused(state_dir: Pat
             'labd_refused_total{limit="connections_at_most"} 0',
         ):
             assert line in lines
+
+
+async def test_an_event_that_cannot_be_told_keeps_no_other_from_the_streams(state_dir: Path) -> None:
+    engine = MemoryEngine()
+    async with open_door(engine, state_dir), await RawClient.unix(state_dir / "labd.sock") as stream:
+        stream.send("GET", "/api/v1/events")
+        assert (await stream.head())[0] == 200
+        await stream.chunk()
+        engine.publish("n", {"text": "half of a pair: \ud800"})
+        engine.publish("n", {"text": "whole"})
+        text = b""
+        while text.count(b"data: ") < 2:
+            text += await stream.chunk()
+        told = [json.loads(line[6:]) for line in text.splitlines() if line.startswith(b"data: ")]
+        assert [(event["seq"], event["data"]) for event in told] == [(1, {}), (2, {"text": "whole"})]
