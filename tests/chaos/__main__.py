@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ def main() -> int:
     parser.add_argument("--soak", type=float, default=0.0, metavar="MINUTES", help="no faults; nothing grows")
     parser.add_argument("--keep", action="store_true", help="leave the folders where no promise was broken, too")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as after Ctrl-C, what was started is ended
     say(f"seed {given.seed}")
     problems: list[str] = []
     labs: list[dict[str, Any]] = []
