@@ -105,9 +105,7 @@ def endpoints(engine: Engine, options: ApiOptions, source: StatusSource, clock: 
             state = "draining"
         attention = [msgspec.convert(item, Attention) for item in source.attention()]
         if engine.store_full:
-            attention.insert(
-                0, Attention("store_full", "the disk is full: no job is accepted; free some space", "store")
-            )
+            attention.insert(0, Attention("store_full", engine.store_problem, "store"))
         return Status(
             host=options.host_name,
             version=source.version,

@@ -15,6 +15,7 @@ import structlog
 
 from labd.clock import Clock
 from labd.engine import alert_rules as rules
+from labd.engine import store
 from labd.engine.alerts import AlertBook
 from labd.engine.events import EventFeed
 from labd.engine.group import Event
@@ -117,7 +118,7 @@ class AlertWatch:
     def _standing(self) -> list[dict[str, Any]]:
         items = list(self._attention())
         if self._journal.full_reason is not None:
-            text = "the disk is full: no job is accepted; free some space"
+            text = store.standing_problem(self._journal.full_reason)
             items.append({"code": "store_full", "message": text, "subject": "store"})
         return items
 

@@ -438,6 +438,12 @@ class Engine:
         await asyncio.shield(self.journal.admitted())
 
     @property
+    def store_problem(self) -> str:
+        """What people are told while the disk takes no writes; empty while it does."""
+        reason = self.journal.full_reason
+        return "" if reason is None else store.standing_problem(reason)
+
+    @property
     def store_full(self) -> bool:
         """True while the disk takes no more."""
         return self.journal.full_reason is not None

@@ -463,7 +463,8 @@ class Journal:
 
     def _store_full(self) -> StoreFull:
         return StoreFull(
-            f"{self.path} takes no more writes: {self.full_reason}; free space, nothing was accepted",
+            f"{self.path} takes no more writes: {self.full_reason}; "
+            f"{store.remedy(self.full_reason or '')}, nothing was accepted",
             path=str(self.path),
         )
 

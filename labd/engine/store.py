@@ -165,6 +165,18 @@ def _bring_up_schema(opened: sqlite3.Connection, path: Path, schema: Schema) -> 
         opened.executescript(f"BEGIN IMMEDIATE;\n{script}\n{noted};\nCOMMIT;")
 
 
+def remedy(reason: str) -> str:
+    """What to do about a disk that takes no writes, by SQLite's word for it."""
+    return "free space" if "full" in reason else "the disk fails or is read-only, see `dmesg`"
+
+
+def standing_problem(reason: str) -> str:
+    """What people are told as long as the disk takes no writes."""
+    if "full" in reason:
+        return "the disk is full: no job is accepted; free some space"
+    return f"the disk takes no writes ({reason}): no job is accepted; {remedy(reason)}"
+
+
 def problems(path: Path) -> list[str]:
     """What a full check of a file finds; empty where it is whole. Blocks, reads everything, changes nothing."""
     try:

@@ -26,6 +26,7 @@ class MemoryEngine:
         self.clock = clock or SystemClock()
         self.registry = Registry()
         self.store_full = False
+        self.store_problem = "the disk is full: no job is accepted; free some space"
         self.draining = False
         self.disk: list[Event] = []
         self.events = EventFeed(self._read_after, 0)

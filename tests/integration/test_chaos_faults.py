@@ -216,6 +216,12 @@ def test_a_disk_that_turns_read_only_is_told_and_a_daemon_does_not_start_on_one(
     eventually(lambda: lab.refused, 60.0, "a refusal")
     status, answer = next(iter(lab.refused.values()))
     assert (status, answer["code"]) == (507, "store_full")
+    assert "disk I/O error; the disk fails or is read-only, see `dmesg`, nothing was accepted" in answer["message"]
+    told = [each["message"] for each in lab.ask("GET", "/api/v1/status")[1]["attention"]]
+    assert (
+        "the disk takes no writes (disk I/O error): no job is accepted; the disk fails or is read-only, see `dmesg`"
+        in told
+    )
     assert lab.ask("POST", f"{RESORT}/stop", {"reason": "test"})[0] == 200
     shim.read_only(False)
     lab.more(5)

@@ -69,7 +69,7 @@ function drawLink() {
   if (text.textContent !== words[1]) text.textContent = words[1];
   document.body.classList.toggle("stale", store.link !== "live");
   banner("lost", store.link === "lost" || store.link === "late" ? ["bad", "Not live.", store.link === "lost" ? `No connection to labd for ${gone}; trying again. What is shown is what was known then.` : "labd has not been heard of; what is shown may be old."] : null);
-  banner("full", store.status?.state === "store_full" ? ["bad", "The disk is full.", "labd accepts no job until there is space; stops still work."] : null);
+  banner("full", store.status?.state === "store_full" ? ["bad", "The disk takes no writes.", "labd accepts no job until it does; stops still work."] : null);
   banner("draining", store.status?.state === "draining" ? ["", "labd is ending.", "Running work may finish; nothing new starts."] : null);
   banner("old", store.outdated ? ["", "labd has another dashboard now.", "", h("button", { type: "button", class: "button tiny", on: { click: () => location.reload() } }, "Load it")] : null);
 }
