@@ -4,8 +4,8 @@ A retry's pause and the time that a motion may wait are durations, so they go wi
 jobs wait for an hour that has been before, a step forward would cancel motions that waited for a second. A `run_at`
 that somebody asked for is an instant, and stays; an `expires_at` that somebody asked for may only come sooner.
 
-Why the newest event at a start: a board without a clock battery comes up in the past, and the daemon that could have
-seen the step is gone.
+Why the events are looked at when a daemon starts: a board without a clock battery comes up in the past, and a daemon
+may die between a step and its look; so the latest instant counts, since the last step that was told.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ class ClockWatch:
     def _now_offset(self) -> float:
         return self._clock.wall() - self._clock.monotonic()
 
-    def steady_wall(self) -> float:
-        """The wall clock without what it jumped since the last look: what is judged by it waits for that look."""
-        return self._clock.monotonic() + self._offset
+    def expiry_now(self) -> float:
+        """The instant by which jobs expire: a jump since the last look cancels none, wherever it went."""
+        return min(self._clock.wall(), self._clock.monotonic() + self._offset)
 
     async def begin(self) -> None:
         """Hold the clock against the newest instant that the journal knows; before jobs run."""
@@ -95,7 +95,7 @@ class ClockWatch:
     async def _shorten_pauses(self, by_s: float) -> None:
         now = self._clock.wall()
         for job in await self._found("pausing_after", now):
-            if job.attempt > 0 and job.run_at > max(now, job.created_at):
+            if (job.attempt > 0 or job.schedule is not None) and job.run_at > max(now, job.created_at):
                 self._delayed.withdraw(job)
                 shifted = job.run_at + by_s
                 job.run_at = shifted if shifted > max(now, job.created_at) else now  # nothing is due before it was made

@@ -116,7 +116,7 @@ class Engine:
         self.clock_watch = ClockWatch(
             self._book, self.journal, self._delayed, clock, options.ageing_s, self._runs.wait_for_turn, self._expiry_s
         )
-        self._runs.expiry_clock = self.clock_watch.steady_wall
+        self._runs.expiry_clock = self.clock_watch.expiry_now
         self._queues = Queues(self._dispatcher.lanes, self.journal, self._book, self._audit, clock, self.wake)
         self._intake = Intake(
             self._book, self._dispatcher, self._delayed, self.journal, registry, self._audit, self._pump, cache,

@@ -125,6 +125,30 @@ async def test_a_pause_between_two_attempts_ends_for_a_daemon_that_comes_up_in_t
         assert "job.rescheduled" in kinds
 
 
+async def test_a_daemon_that_dies_between_a_step_and_its_look_leaves_no_job_in_the_future(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        bench.failures = 1
+        job = await bench.submit()
+        await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
+        clock.step_wall(-26 * HOUR_S)
+        bench.engine.publish("daemon.started", {})  # a last event by the right clock
+        await bench.engine.journal.commit()
+    async with Bench(tmp_path, clock) as bench:
+        await until(lambda: bench.ran == [job.id])
+
+
+async def test_a_motion_asked_for_after_a_step_back_and_before_the_look_is_not_taken_for_an_old_one(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    async with Bench(tmp_path, clock) as bench:
+        clock.step_wall(-26 * HOUR_S)
+        job = await bench.submit("test.move")
+        await until(lambda: job.state in (JobState.SUCCEEDED, JobState.CANCELLED))
+        assert job.state is JobState.SUCCEEDED
+
+
 async def test_a_motion_waits_no_longer_than_its_expiry_when_the_clock_is_set_back(
     tmp_path: Path, clock: FakeClock
 ) -> None:

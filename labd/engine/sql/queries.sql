@@ -32,12 +32,14 @@ SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND (run_at, i
 ORDER BY run_at, id LIMIT ?;
 
 -- name: pausing_after
--- Jobs between two attempts whose pause lasts beyond an instant.
-SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND run_at > ? AND attempt > 0;
+-- Jobs between two attempts, and runs of schedules, that wait beyond an instant.
+SELECT * FROM jobs WHERE state = 'queued' AND run_at > created_at AND run_at > ?
+AND (attempt > 0 OR schedule IS NOT NULL);
 
 -- name: newest_instant
--- When the last event was, by the clock of that moment.
-SELECT (SELECT at FROM events ORDER BY seq DESC LIMIT 1);
+-- The latest instant among the last events since a step of the clock was told.
+WITH recent AS (SELECT seq, at, kind FROM events ORDER BY seq DESC LIMIT 2000)
+SELECT max(at) FROM recent WHERE seq > coalesce((SELECT max(seq) FROM recent WHERE kind = 'clock.stepped'), 0);
 
 -- name: held_by_queue
 SELECT queue, count(*) FROM jobs WHERE hold IS NOT NULL GROUP BY queue;
