@@ -24,7 +24,7 @@ _UNPACKED = 256 * 2**20  # of one block; writers make them of 16 KiB to some MiB
 # What fastavro meets in a damaged file; a size below zero ends in a SystemError of Python's own.
 BROKEN = (
     ValueError, EOFError, KeyError, TypeError, IndexError, OSError, AttributeError, OverflowError, SystemError,
-    RecursionError,
+    RecursionError, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 _SIMPLE = {
     "null": pa.null(), "boolean": pa.bool_(), "int": pa.int32(), "long": pa.int64(), "float": pa.float32(),

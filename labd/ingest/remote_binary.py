@@ -95,7 +95,11 @@ def open_body(
     if compression != "none":
         file.close()
         file = tempfile.SpooledTemporaryFile(max_size=memory_bytes, dir=str(scratch))  # noqa: SIM115 closed by the body
-        unpack(content, compression, file)
+        try:
+            unpack(content, compression, file)
+        except BaseException:
+            file.close()
+            raise
         file.seek(0)
     kind = format_["type"]
     try:

@@ -197,13 +197,22 @@ def known_types(rule: Json, table: list[Json] | None) -> dict[str, Any]:
     return known | {column["name"]: to_arrow(column["type"]) for column in table or []}
 
 
+def refuse_columns(count: int) -> None:
+    """No table has so many, and what is done with them takes more than time and memory allow.
+
+    Raises:
+        FileFault: `too_large`, with both numbers.
+    """
+    if count > COLUMNS_AT_MOST:
+        text = f"the file has {count} columns, at most {COLUMNS_AT_MOST} are taken; are they values, not names?"
+        raise FileFault("too_large", text)
+
+
 def told_columns(types: dict[str, Any], known: dict[str, Any], rule: Json) -> tuple[list[Json], list[str]]:
     """What `OpenFile.columns` and `untyped` say."""
     if rule.get("mode") == "fixed":
         return [dict(column) for column in rule["columns"]], []
-    if len(types) > COLUMNS_AT_MOST:
-        text = f"the file has {len(types)} columns, at most {COLUMNS_AT_MOST} are taken; are they values, not names?"
-        raise FileFault("too_large", text)
+    refuse_columns(len(types))
     columns: list[Json] = []
     untyped: list[str] = []
     taken: set[str] = set()

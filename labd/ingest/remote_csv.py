@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from labd.ingest.remote_blocks import MIB, Block
+from labd.ingest.remote_blocks import MIB, Block, refuse_columns
 from labd.ingest.remote_columns import fits
 from labd.ingest.remote_faults import FileFault
 from labd.ingest.remote_fit import fit, fit_batch, rescued_text
@@ -45,6 +45,7 @@ class Csv:
         self.start, self.line = text.start, 1
         self._skip(text, int(format_.get("skip_rows", 0)))
         self.names = self._header(text, bool(format_.get("header", True)), rule)
+        refuse_columns(len(self.names))
 
     def _skip(self, text: Text, lines: int) -> None:
         while lines > 0 and self.start < text.size:
@@ -143,8 +144,10 @@ class Csv:
         if table is None:
             self._over_lines = True
             return
-        for place, name in enumerate(self.names):
-            table = table.set_column(place, name, self._settled(table.column(place), names.get(name)))
+        columns = [
+            self._settled(table.column(place), names.get(name)) for place, name in enumerate(self.names)
+        ]  # and one table of them: a table for each column would take the square of their number
+        table = pa.Table.from_arrays(columns, names=self.names) if columns else table
         inexact = [name for name in self.names if name not in names and _inexact(table.column(name))]
         if inexact:
             texts = self._read(data, told | dict.fromkeys(inexact, pa.string()), block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import gzip
 import io
@@ -50,6 +51,11 @@ def sample_tar(name: str = "labd.db", kind: bytes = tarfile.REGTYPE, **more: Any
     return sink.getvalue()
 
 
+BROKEN_DEFLATE = base64.b64decode(  # found by atheris: zlib.error is no ValueError
+    "T2JqAQQUYXZyby5jb2RlYw5kZWZsYXRlFmF2cm8uc2NoZW1hogJ7InR5cGUiOiAicmVjb3JkIiwgIm5hbWUiOiAiciIsICJmaWVs"
+    "ZHMiOiBbeyJuYW1lIjogImEiLCAidHlwZSI6IFsibnVsbCIsICJsb25nIl19LCB7Im5hbWUiOiAiYiIsICJ0eXBlIjogeyJ0eXBl"
+    "IjogImFycmF5IiwgIml0ZW1zIjogInN0cmluZyJ9fV19AGJEw2qRTI0GGmNiYmKqYGBCIgEMTgFiRA9Jv82UOBgPpcNq"
+)
 SEEDS: dict[str, list[bytes]] = {
     "frames": [
         InstructionPacket(1, 3, bytes.fromhex("740000020000")).encode(),
@@ -132,7 +138,7 @@ SEEDS: dict[str, list[bytes]] = {
     "json": [b'[{"a": 1}]', b"[" * 100_000, b'{"a": 1e999}'],
     "csv": [b'a,b\n1,"x\ny"\n2\n', b'"' * 999, b"a,a\n1,2"],
     "parquet": [sample_parquet()],
-    "avro": [sample_avro(), sample_avro("deflate"), sample_avro("xz"), bz2.compress(b"x")],
+    "avro": [sample_avro(), sample_avro("deflate"), sample_avro("xz"), bz2.compress(b"x"), BROKEN_DEFLATE],
 }
 
 
