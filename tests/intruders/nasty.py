@@ -19,7 +19,8 @@ from urllib.parse import quote
 
 import requests
 
-from tests.intruders.conformance import CALL_S, LEFT_OUT, Findings, Target, is_honest, target
+from tests.intruders.conformance import LEFT_OUT, Findings, is_honest
+from tests.intruders.whole_process import CALL_S, Target, target
 
 TEXTS = (
     "", " ", "\0", "a\0b", "a\nb", "\r\nSet-Cookie: a=b", "..", "../../../../etc/passwd", "/etc/passwd", "a/../../b",

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.intruders.conformance import MODES, Target, ask_everything, target
+from tests.intruders.conformance import MODES, ask_everything
 from tests.intruders.nasty import attack
+from tests.intruders.whole_process import Target, target
 
 SEED = 8
 ASKED = {"read": MODES[:1], "operate": MODES[:1], "admin": MODES}
