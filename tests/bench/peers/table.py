@@ -14,7 +14,7 @@ OURS = "labd"
 
 
 def _rate(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _seconds(value: float) -> str:
@@ -98,7 +98,7 @@ def fate(row: dict[str, Any]) -> str:
     """What was seen, in words."""
     seen = row.get("kill")
     if seen is None:
-        return "as above" if row["title"].startswith(OURS) else "not tried"
+        return "not tried"
     again, states = seen["again_s"], [str(state) for state in seen["states"]]
     said = f"says `{states[-1]}`" if states else "says nothing"
     if again is not None:
