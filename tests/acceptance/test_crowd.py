@@ -6,14 +6,20 @@ answers is no promise; that nothing is lost, doubled, mixed up or hung up on is,
 
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.acceptance.processes import SLOW, Daemon, toml
+from tests.acceptance.waiting import eventually
 from tests.bench import crowd, crowd_phases
 from tests.bench.crowd_house import House
+from tests.bench.raw_http import JOBS_PATH, Caller, request
 from tests.bench.stop import on_wire_s
 
 SIZE = crowd_phases.Size(
@@ -81,3 +87,38 @@ def test_every_stop_gets_through_the_crowd(figures: dict[str, Any]) -> None:
     assert stops["unconfirmed"] == 0
     for phase in crowd_phases.PHASES:
         assert stops[phase]["wire_ms"]["max"] < 5000.0, phase  # `inf` where no byte went to the motor
+
+
+def test_labctl_stops_in_a_full_house_and_waits_with_everything_else(daemons: Callable[..., Daemon]) -> None:
+    settings = toml("api", connections_at_most=16) + toml("resort", driver="simulated", **SLOW)
+    daemon = daemons(settings, test_wing=True).start().ready()
+    job = daemon.client.submit("test.noop", delay_s=600)
+    daemon.labctl.ok("resort", "activate", "B", "--no-wait")
+    daemon.moving()
+    daemon.client.close()  # or it would be the one who has been quiet for longest
+    waiting: list[Caller] = []
+    poll = request("GET", f"{JOBS_PATH}/{job['id']}?wait=60")
+    eventually(lambda: _takes_its_place(daemon, waiting, poll) and len(waiting) == 16, 20.0, "a full house")
+    assert json.loads(daemon.labctl.ok("--json", "resort", "stop"))["confirmed"]
+    with daemon.labctl.running("--json", "status") as status:
+        with pytest.raises(subprocess.TimeoutExpired):  # it has not given up, and it has no answer
+            status.wait(2.0)
+        for caller in waiting:
+            caller.close()
+        out, err = status.communicate(timeout=20)
+    assert status.returncode == 0, err
+    assert json.loads(out)["state"] == "serving"
+    daemon.client.resort_reset("test", "the stop was a test")
+
+
+def _takes_its_place(daemon: Daemon, waiting: list[Caller], poll: bytes) -> bool:
+    """Send one more poll; it has its place if it is not answered at once."""
+    caller = Caller(daemon.socket, timeout_s=0.3)
+    caller.send(poll)
+    try:
+        caller.receive()
+    except TimeoutError:
+        waiting.append(caller)
+        return True
+    caller.close()
+    return False
