@@ -20,7 +20,7 @@ def estimate(answer: Json) -> str:
         f"{answer['ingestion']}: {answer['files']} of {answer['listed']} files to load, {size(answer['size_bytes'])}, "
         f"in about {duration(answer['seconds'])}",
         f"  {answer['new']} new, {answer['changed']} changed, {count(answer['batches'], 'commit')}; "
-        f"by {answer['basis']}",
+        f"the time by: {answer['basis']}",
     ]
     if answer["unsettled"]:
         lines.append(f"  {answer['unsettled']} files are still written")
@@ -37,7 +37,7 @@ def refresh(answer: Json) -> str:
     what = f"refresh {answer['mode'].replace('_', '-')}"
     lines = [f"{answer['ingestion']}: {what} {verb}" + ("" if job is None else f", as job {job['id']}")]
     lines += [f"  {place}. {one['operation']}: {one['detail']}" for place, one in enumerate(answer["operations"], 1)]
-    lines.append(f"  about {duration(answer['seconds'])}; by {answer['basis']}")
+    lines.append(f"  about {duration(answer['seconds'])}, by: {answer['basis']}")
     lines += [f"  ! {text}" for text in answer["warnings"]]
     if answer["dry_run"]:
         word = answer["mode"].replace("_", "-")

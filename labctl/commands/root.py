@@ -15,6 +15,7 @@ import click
 
 from labctl import exits
 from labctl.invocation import Invocation
+from labd import __version__
 
 ENTRY_POINTS = "labctl.commands"
 COMMANDS: dict[str, str] = {
@@ -122,6 +123,7 @@ def _everywhere() -> list[click.Option]:
 @click.group(cls=RootGroup, context_settings={"help_option_names": ["-h", "--help"], "obj": None})
 @click.option("--json", "as_json", is_flag=True, help="Print the API's own objects.")
 @click.option("--host", metavar="HOST", help="unix:/path, http://host:port, https://host or a name of `host list`.")
+@click.version_option(__version__, prog_name="labctl")
 @click.pass_context
 def cli(ctx: click.Context, as_json: bool, host: str | None) -> None:
     """Ask labd for things.

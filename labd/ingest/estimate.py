@@ -19,7 +19,7 @@ COUNTED_RUNS = 300  # of a denser schedule the rest is by proportion
 def seconds_of(files: int, size_bytes: int, runs: Iterable[Run]) -> tuple[float, str]:
     """How long a load may take, and what that is guessed by: the earlier runs where they had enough to do."""
     if not files:
-        return RUN_S, "nothing is to be loaded"
+        return RUN_S, "an empty run"
     past = [run for run in runs if run.state in (RunState.SUCCEEDED, RunState.PARTIAL) and run.counts.bytes_in]
     loaded = sum(run.counts.bytes_in for run in past)
     worked_s = sum(run.body.seconds.get("load", 0.0) for run in past)

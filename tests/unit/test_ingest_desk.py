@@ -30,7 +30,7 @@ def test_a_guess_goes_by_earlier_runs_and_says_so() -> None:
     assert estimate.seconds_of(100, 1000, [past(10, 100, 2.0, RunState.FAILED)])[1].startswith("no earlier run")
     few, many = (estimate.seconds_of(count, count * 1000, [])[0] for count in (10, 10_000))
     assert few < 1 < 40 < many < 50
-    assert estimate.seconds_of(0, 0, [])[1] == "nothing is to be loaded"
+    assert estimate.seconds_of(0, 0, [])[1] == "an empty run"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from labctl.commands import root
 from labctl.commands.root import COMMANDS, cli
 from labctl.invocation import Invocation
 from labctl.quick import quick
+from labd import __version__
 
 HEAVY = {
     *("rich", "aiohttp", "asyncio", "prompt_toolkit", "click", "msgspec", "structlog"),
@@ -134,3 +135,8 @@ sys.exit(__main__.main())
         "labctl: unexpected KeyError: 'x'\n"
         "  next: this is a defect of labctl; LABCTL_TRACEBACK=1 shows where, please report it\n"
     )
+
+
+def test_the_version_is_told_as_labd_tells_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(["--version"]) == 0
+    assert capsys.readouterr().out == f"labctl, version {__version__}\n"
