@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PARTS = (("tests/acceptance", "tests/contract"), ("tests/integration", "tests/unit", "tests/browser", "tests/intruders"))
+PARTS = (
+    ("tests/acceptance", "tests/contract"),
+    ("tests/integration", "tests/unit", "tests/browser", "tests/intruders"),
+)
 SECOND_TRIES_AT_MOST = 40  # more is no want of a core
 TOLD_S = 60.0
 OUTCOMES = ("failure", "error", "skipped")
