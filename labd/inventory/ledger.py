@@ -459,7 +459,8 @@ def _refuse_overflow(shelf: Shelf, level_pl: int, more_pl: int) -> None:
         return
     key, limit_ul = shelf.spec.key, shelf.spec.capacity_ul
     there = f" on top of {to_ul(level_pl):.1f} ul" if level_pl else ""
+    room = f"; {to_ul(max(shelf.capacity_pl - level_pl, 0)):.1f} ul fit" if level_pl else ""
     raise BadVolume(
-        f"{key}: {to_ul(more_pl):.1f} ul{there} is more than its capacity of {limit_ul:.1f} ul",
+        f"{key}: {to_ul(more_pl):.1f} ul{there} is more than its capacity of {limit_ul:.1f} ul{room}",
         reservoir=key, volume_ul=to_ul(more_pl), level_ul=to_ul(level_pl), limit_ul=limit_ul,
     )  # fmt: skip

@@ -57,7 +57,7 @@ async def test_a_first_filling_a_restock_and_what_there_is_then(house: Inventory
         ("/restock", {"volumes_ul": {"red": -1.0}, "operator": "a"}, 422, "bad_volume",
          "red: -1 ul is negative; give 0 or more"),
         ("/restock", {"volumes_ul": {"red": 1.0}, "operator": "a"}, 422, "bad_volume",
-         "red: 1.0 ul on top of 15000.0 ul is more than its capacity of 15000.0 ul"),
+         "red: 1.0 ul on top of 15000.0 ul is more than its capacity of 15000.0 ul; 0.0 ul fit"),
         ("/restock", {"volumes_ul": {"red": 1.0}, "operator": " "}, 400, "bad_request",
          "restock: operator missing; say who fills it in: --operator NAME"),
         ("/restock", {"volumes_ul": {"red": 1.0}}, 400, "bad_request",

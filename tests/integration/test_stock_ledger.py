@@ -275,7 +275,7 @@ async def test_what_people_do_is_checked_first_and_all_or_nothing(state_dir: Pat
         ledger = house.ledger
         await house.fill(red=10000.0, yellow=100.0)
         faults = [
-            (BadVolume, "red: 6000.0 ul on top of 10000.0 ul is more than its capacity of 15000.0 ul",
+            (BadVolume, "red: 6000.0 ul on top of 10000.0 ul is more than its capacity of 15000.0 ul; 5000.0 ul fit",
              lambda: ledger.restock({"yellow": 5.0, "red": 6000.0}, "anna")),
             (BadVolume, "red: -5 ul is negative; give 0 or more", lambda: ledger.restock({"red": -5.0}, "anna")),
             (BadVolume, "red: nan is no volume", lambda: ledger.restock({"red": float("nan")}, "anna")),
