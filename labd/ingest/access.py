@@ -5,8 +5,10 @@ Why at the moment of use: nothing that was resolved is kept, so a rotated secret
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from labd.credentials import resolve
 from labd.errors import LabdError, SettingsFault, SourceRefused, TableRefused
@@ -14,13 +16,19 @@ from labd.ingest.definition import Destination, Source
 from labd.ingest.port import CatalogAccess, SourceAccess, TableName
 from labd.ingest.settings import OWN_CATALOG, CatalogSettings, IngestSettings
 
+SETTINGS_FOLDER = Path("/etc/labd")
 
-def source_access(source: Source, settings: IngestSettings, environ: Mapping[str, str] | None = None) -> SourceAccess:
+
+def source_access(
+    source: Source, settings: IngestSettings, state_dir: Path, environ: Mapping[str, str] | None = None
+) -> SourceAccess:
     """How the source of a definition is read.
 
     Raises:
-        SourceRefused: The settings have no such credentials, or a secret is not there; names the reference only.
+        SourceRefused: The settings have no such credentials, or a secret is not there; names the reference only. Or it
+            is a folder of labd's own: who may operate labd need not know its databases, settings and secrets.
     """
+    _keep_own(source, state_dir, os.environ if environ is None else environ)
     given = settings.credentials.get(source.credentials) if source.credentials is not None else None
     if source.credentials is not None and given is None:
         raise SourceRefused(
@@ -36,6 +44,23 @@ def source_access(source: Source, settings: IngestSettings, environ: Mapping[str
         options={**(given.options if given is not None else {}), **source.options}, secrets=secrets,
         settle_s=source.settle_s, marker=source.marker,
     )  # fmt: skip
+
+
+def _keep_own(source: Source, state_dir: Path, environ: Mapping[str, str]) -> None:
+    """Refuse what lies in labd's own folders, or has them in it, links followed."""
+    parts = urlsplit(source.url)
+    if parts.scheme not in ("", "file"):
+        return
+    folder = Path(unquote(parts.path)).resolve()
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    state = state_dir.resolve()
+    closed = [catalog_folder(state), SETTINGS_FOLDER, *([Path(credentials).resolve()] if credentials else [])]
+    for own in (state, *closed):
+        if own.is_relative_to(folder) or (own is not state and folder.is_relative_to(own)):
+            raise SourceRefused(
+                f"{source.url}: {own} is labd's own and no source; let files arrive in a folder beside it",
+                source=source.url,
+            )
 
 
 def table_name(

@@ -85,7 +85,7 @@ class Looks:
 
     async def pages(self, record: Record) -> AsyncIterator[Page]:
         """The whole listing, not behind loads."""
-        source = access.source_access(record.definition.source, self._service.settings)
+        source = access.source_access(record.definition.source, self._service.settings, self._state_dir)
         lister, cursor = self._service.pipeline.lister(record, urgent=True), None
         while True:
             page = await lister.list_files(source, cursor, None, PAGE)
@@ -163,7 +163,7 @@ class Looks:
         service, definition = self._service, record.definition
         batch = Batch(
             ingestion=record.id, token=record.id, number=1,
-            source=access.source_access(definition.source, service.settings), format=definition.format,
+            source=access.source_access(definition.source, service.settings, self._state_dir), format=definition.format,
             schema=definition.schema, quality=definition.quality, table=service.pipeline.table_of(record),
             files=chosen, report="", provenance=definition.provenance, memory_mib=service.settings.memory_mib,
         )  # fmt: skip

@@ -122,7 +122,7 @@ class Pipeline:
 
     async def pages(self, record: Record, after: str | None) -> AsyncIterator[Page]:
         """The listing of a source, page by page; `after` only where its names ascend."""
-        source = access.source_access(record.definition.source, self.settings)
+        source = access.source_access(record.definition.source, self.settings, self._state_dir)
         engine, cursor = self.lister(record), None
         while True:
             page = await engine.list_files(source, cursor, after, PAGE)
@@ -171,7 +171,7 @@ class Pipeline:
         await asyncio.to_thread(folder.mkdir, mode=0o750, parents=True, exist_ok=True)
         return Batch(
             ingestion=record.id, token=batch.token, number=batch.mark,
-            source=access.source_access(definition.source, self.settings), format=definition.format,
+            source=access.source_access(definition.source, self.settings, self._state_dir), format=definition.format,
             schema=definition.schema, quality=definition.quality, table=self.table_of(record),
             files=tuple(await self._ledger.batch(batch.run, batch.number)),
             report=str(folder / f"{batch.run}-{batch.number}-{batch.mark}.json"), provenance=definition.provenance,

@@ -34,6 +34,7 @@ source = { url = "s3://in/readings", credentials = "bucket", options = { region 
 format = { type = "csv" }
 destination = { catalog = "lake", namespace = "lab", table = "readings", partition_by = ["days(ts)"] }
 """
+STATE = Path("/var/lib/labd")
 ENVIRON = {"ID": "canary-id", "KEY": "canary-key", "LAKE_TOKEN": "canary-token"}
 
 
@@ -141,7 +142,7 @@ def test_a_usual_definition_has_no_fault() -> None:
 def test_secrets_are_resolved_when_they_are_used(tmp_path: Path) -> None:
     settings, _ = read(WHOLE)
     definition = settings.definition["readings"]
-    source = source_access(definition.source, settings, ENVIRON)
+    source = source_access(definition.source, settings, STATE, ENVIRON)
     assert source.secrets == {"access_key_id": "canary-id", "secret_access_key": "canary-key"}
     assert source.options == {"endpoint": "http://minio.lan:9000", "region": "us"}
     assert (source.url, source.marker) == ("s3://in/readings", "_SUCCESS")
@@ -151,7 +152,7 @@ def test_secrets_are_resolved_when_they_are_used(tmp_path: Path) -> None:
     assert table.catalog.properties == {
         "type": "rest", "uri": "https://catalog.example/api", "warehouse": "s3://lake/w", "s3.region": "eu-west-1",
     }  # fmt: skip
-    rotated = source_access(definition.source, settings, {**ENVIRON, "KEY": "other"})
+    rotated = source_access(definition.source, settings, STATE, {**ENVIRON, "KEY": "other"})
     assert rotated.secrets["secret_access_key"] == "other"
 
 
@@ -166,9 +167,9 @@ def test_a_missing_secret_or_table_is_a_refusal_that_names_the_reference(tmp_pat
     settings, _ = read(WHOLE)
     source = settings.definition["readings"].source
     with pytest.raises(SourceRefused, match=r"\[ingest.credentials.bucket\] secrets.access_key_id: env:ID"):
-        source_access(source, settings, {})
+        source_access(source, settings, STATE, {})
     with pytest.raises(SourceRefused, match=r"no table \[ingest.credentials.bucket\] in the settings"):
-        source_access(source, IngestSettings(), ENVIRON)
+        source_access(source, IngestSettings(), STATE, ENVIRON)
     with pytest.raises(TableRefused, match=r"catalogue lake: \[ingest.catalog.lake\] secrets.token: env:LAKE_TOKEN"):
         catalog_access("lake", settings, tmp_path, {})
     with pytest.raises(TableRefused, match=r"no table \[ingest.catalog.other\]"):
@@ -182,3 +183,28 @@ def test_every_secret_word_of_the_sources_is_known_as_one() -> None:
         *secret,
         "service_account_key",
     ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{0}",
+        "{0}/ingest/warehouse",
+        "{0}/..",
+        "/",
+        "file://{0}/inbox/..",
+        "/etc/labd/labd.d",
+        "{0}/../link",
+        "{0}/../keys",
+    ],
+)
+def test_what_is_labds_own_is_no_source(tmp_path: Path, url: str) -> None:
+    """Who may operate would read databases and secrets by a preview."""
+    state = tmp_path / "state"
+    (state / "inbox").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(state)
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path / "keys")}
+    with pytest.raises(SourceRefused, match="labd's own and no source"):
+        source_access(Source(url=url.format(state)), IngestSettings(), state, environ)
+    for free in ("inbox", "../files", "../state-of-things", "../keys2"):
+        source_access(Source(url=f"{state}/{free}"), IngestSettings(), state, environ)
