@@ -83,7 +83,7 @@ class Lab:
         try:
             self.world.daemon.start()
             self.work.fill()
-            self._watch("begin")
+            self.watch("begin")
             self.work.start()
             life()
             self.rest("the end")
@@ -99,7 +99,7 @@ class Lab:
                 self.rest(f"round {number}")
                 done = f"{number} rounds, {len(self.work.told.acknowledged)} jobs acknowledged"
                 self._say(f"seed {self._seed}: {done}, {len(self.problems)} promises broken")
-                self._watch("begin")
+                self.watch("begin")
                 self.work.start()
 
     def _round(self, number: int) -> None:
@@ -127,7 +127,7 @@ class Lab:
         """Everything that can end ends, then all witnesses look."""
         where = f"seed {self._seed} rest after {after}"
         self.work.halt()
-        self._watch("end")
+        self.watch("end")
         began = time.monotonic()
         for left in self.work.settle():
             self.breach(where, left)
@@ -163,7 +163,8 @@ class Lab:
         for each in broken[:SHOWN]:
             self.breach(where, each)
 
-    def _watch(self, verb: str) -> None:
+    def watch(self, verb: str) -> None:
+        """`begin` or `end` with the witnesses that look all the time."""
         for witness in self._thorough:
             if isinstance(witness, Watching):
                 witness.begin(self.world) if verb == "begin" else witness.end()

@@ -56,6 +56,7 @@ class Soak:
             if now - rested >= REST_EVERY_S:
                 rested = now
                 self._lab.rest(f"{now - began:.0f} s")
+                self._lab.watch("begin")
                 self._lab.work.start()
         for each in self.grown():
             self._lab.breach("the soak", each)

@@ -31,7 +31,7 @@ OPEN_AT_MOST = 8
 ANSWERED_S = 60.0
 PL_IN_UL = 1_000_000
 SHOWN = 5
-EXPIRED = "past its expires_at"
+NOT_DONE = ("past its expires_at", "job_expired", "store_full")  # answers of a job that may not have moved anything
 
 
 class Request:
@@ -127,7 +127,8 @@ class Asker:
                 found.append(f"{word}: done {done[word]} times")
             if len(answers) > 1:
                 found.append(f"{word}: answered in {len(answers)} ways: {sorted(answers)}")
-            due = 0 if ends and EXPIRED in ends[0] else 1  # a clock that was put forward had it wait too long
+            # A clock that was put forward had it wait too long; a full disk took no movement.
+            due = 0 if ends and any(reason in ends[0] for reason in NOT_DONE) else 1
             if ends and (done[word] != due or keys[word] != 1):
                 found.append(f"{word}: answered {ends[0]}, and there are {keys[word]} jobs and {done[word]} movements")
             if not ends and self._ended.is_set():
