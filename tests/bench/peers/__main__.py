@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[peer.key for peer in ALL])
     parser.add_argument("--short", action="store_true", help="a quick look in place of a final figure")
     parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--watch", type=float, help="seconds for a job to run again after kill -9")
     parser.add_argument("--folder", type=Path, help="where their data lies; its disk is what is measured")
     parser.add_argument("--record", type=Path, help="where the JSON record goes as well")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
@@ -84,6 +86,7 @@ def main() -> None:
         record = json.loads(given.again.read_text())
     else:
         sizes = measure.SHORT if given.short else measure.FULL
+        sizes = replace(sizes, watch_s=given.watch or sizes.watch_s)
         record = rounded(run(peers, sizes, given.rounds or (1 if given.short else ROUNDS), given.folder, given.fresh))
     text = json.dumps(record, indent=2)
     if given.record is not None:
