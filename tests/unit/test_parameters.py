@@ -47,7 +47,7 @@ ALLOWED = [
     (parameter("R", "union", of=[WELL, {"kind": "dict"}]), [{"row": "A"}, {"x": 1}]),
     (parameter("R", "union", of=[{"kind": "optional", "of": {"kind": "int"}}, {"kind": "float"}]), [None, 1, 1.5]),
     (msgspec.convert({"name": "R", "type": WELL}, Parameter), [{"row": "A"}]),
-    (parameter("R", "of a newer worker"), [object]),
+    (parameter("R", "of a newer worker"), [None, 1, {"x": [1, "y"]}]),
 ]
 
 
