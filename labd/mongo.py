@@ -147,7 +147,11 @@ class MongoOutlet:
         while True:
             batch = await self._outbox.next()
             if batch is not None:
-                await self._send(server, batch.writes)
+                try:
+                    await self._send(server, batch.writes)
+                except MongoFault:
+                    self._outbox.shorten()
+                    raise
                 await self._outbox.arrived(batch)
             elif self._clock.monotonic() - heard_at >= SIGN_OF_LIFE_S:
                 await server.ping()

@@ -24,6 +24,7 @@ CURSOR = "mongo.sent"
 LEDGER_BYTES = 5
 RESERVOIRS_LIMIT = 10_000
 FOREIGN_TOLD = 20
+SHORTER = 4
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -50,6 +51,7 @@ class Outbox:
         self._settings = settings
         self._random = random
         self._simulated = simulated
+        self._limit = settings.batch
         self._told: dict[str, Mirrored | str] = {}  # a reservoir that was removed has its color_key here
 
     async def open(self) -> None:
@@ -96,8 +98,16 @@ class Outbox:
             return None
         return Batch(writes, movements[-1].id if movements else self.sent, shown)
 
+    def shorten(self) -> None:
+        """The last batch did not arrive: the next ones are shorter, down to one operation.
+
+        Why: where a batch takes the server longer than it has to answer, the same one again would never arrive.
+        """
+        self._limit = max(1, self._limit // SHORTER)
+
     async def arrived(self, batch: Batch) -> None:
         """MongoDB has the batch; keep that."""
+        self._limit = min(self._settings.batch, self._limit * 2)
         self._told = batch.shown
         if batch.upto != self.sent:
             await self._move(batch.upto)
@@ -157,7 +167,7 @@ class Outbox:
 
     async def _movements(self) -> list[Movement]:
         """The next movements, with the whole of every operation that they touch."""
-        limit = self._settings.batch
+        limit = self._limit
         while True:
             rows = await self._engine.journal.read("inventory.outbox_movements", self.sent, limit)
             found = [_movement(row) for row in rows]

@@ -45,7 +45,7 @@ class MongoParty:
             text += toml(f"inventory.reservoir.{key}", capacity_ul=CAPACITY_UL)
         return text + toml(
             "mongo", url=self.server.blinded, password=f"file:{self._password}", database=self.server.database,
-            poll_s=0.2, reconnect_s=0.5, answer_timeout_s=2.0,
+            poll_s=0.2, reconnect_s=0.5, answer_timeout_s=10.0,
         )  # fmt: skip
 
     @contextmanager

@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 
 from labd.clock import SystemClock
 from labd.errors import StoreFull
-from labd.mongo_server import MongoServer
+from labd.mongo_server import MongoFault, MongoServer
 from tests.conftest import MONGO_URL
 from tests.fakes.broker import until
 from tests.fakes.mongo_lab import Lab
@@ -151,6 +151,32 @@ async def test_a_server_that_dies_within_a_batch_has_everything_once_when_it_is_
     await lab.delivered()
     log = lab.seen("restock_log", "timestamp")
     assert [one["restock_data"]["R"]["new_volume_ul"] for one in log] == [100.0 * n for n in range(1, 11)]
+
+
+@owned
+async def test_a_server_too_slow_for_a_long_batch_gets_shorter_ones(
+    lab: Lab, server: MongoTestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same batch again and again would never arrive, and everything behind it neither."""
+    await lab.reservoir("red")
+    write = MongoServer.write
+    lengths: list[int] = []
+
+    async def give_up_on_many(self: MongoServer, writes: Any) -> None:
+        lengths.append(len(writes))
+        if len(writes) > 12:
+            raise MongoFault("away", "timed out")
+        await write(self, writes)
+
+    server.kill()
+    monkeypatch.setattr(MongoServer, "write", give_up_on_many)
+    for _ in range(40):
+        await lab.act("restock", {"red": 10})
+    await server.start()
+    await lab.delivered()
+    log = lab.seen("restock_log", "timestamp")
+    assert [one["restock_data"]["R"]["new_volume_ul"] for one in log] == [10.0 * n for n in range(1, 41)]
+    assert max(lengths) > 12
 
 
 async def test_a_cursor_that_is_lost_after_a_send_sends_nothing_twice(
