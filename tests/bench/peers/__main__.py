@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="where the JSON record goes as well")
     parser.add_argument("--readme", action="store_true", help="put the table into README.md")
     parser.add_argument("--fresh", action="store_true", help="install the peers anew")
+    parser.add_argument("--note", help="what has to be said of this run, above the table")
     parser.add_argument("--again", type=Path, help="no measuring: the tables of this record")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing it started outlives it
@@ -88,6 +89,8 @@ def main() -> None:
         sizes = measure.SHORT if given.short else measure.FULL
         sizes = replace(sizes, watch_s=given.watch or sizes.watch_s)
         record = rounded(run(peers, sizes, given.rounds or (1 if given.short else ROUNDS), given.folder, given.fresh))
+    if given.note:
+        record["note"] = given.note
     text = json.dumps(record, indent=2)
     if given.record is not None:
         given.record.write_text(text + "\n")

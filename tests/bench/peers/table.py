@@ -59,7 +59,7 @@ def markdown(record: dict[str, Any]) -> str:
     lines = [
         f"Measured on {record['date']} on {machine['cpus']} processors ({machine['cpu']}), Linux {machine['kernel']},"
         f" {record['jobs']:,} no-op jobs, medians; by `python -m tests.bench.peers --readme`."
-        f"{_load(machine)}",
+        f"{_noted(record) or _load(machine)}",
         "",
         "| " + " | ".join(name for name, _ in COLUMNS) + " |",
         "|" + "---|" * len(COLUMNS),
@@ -82,6 +82,11 @@ def markdown(record: dict[str, Any]) -> str:
             ]
     failed = [f"{row['title']}: {row['failed']}" for row in record["peers"].values() if "failed" in row]
     return "\n".join([*lines, *(["", "Not measured: " + "; ".join(failed)] if failed else [])]) + "\n"
+
+
+def _noted(record: dict[str, Any]) -> str:
+    """What whoever ran it has to say of the run, in place of the load that was seen."""
+    return f" {record['note']}" if record.get("note") else ""
 
 
 def _load(machine: dict[str, Any]) -> str:
