@@ -134,6 +134,8 @@ async def _borrow(pool: Pool, affinity: str | None, task: str, digest: str, ctx:
         text = f"waits for a worker: all {size} of environment {pool.name} are busy or starting"
         return await pool.borrow(lambda: ctx.log(text))
     except StartFailed as fault:
+        if fault.by_signal and ctx.job.effect == "repeatable":
+            raise WorkerDied(f"{task} (job {ctx.job.id}): its worker did not start: {fault}") from fault
         raise EnvironmentOff(f"environment {pool.name}: {fault}", environment=pool.name) from fault
 
 

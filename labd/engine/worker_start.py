@@ -14,9 +14,19 @@ from labd.engine.worker_process import WorkerGone, WorkerProcess
 from labd.engine.worker_remote import RemoteWorker
 from labd.settings_types import EnvironmentSettings
 
+BY_SIGNAL = "was ended by SIG"  # as `worker_process.told` says it
+
 
 class StartFailed(Exception):
-    """A worker did not start or could not read its task files; the text says why."""
+    """A worker did not start or could not read its task files; the text says why.
+
+    Args:
+        by_signal: Something ended it; the next one may well start.
+    """
+
+    def __init__(self, text: str, by_signal: bool = False) -> None:
+        super().__init__(text)
+        self.by_signal = by_signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,7 @@ async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) 
         loaded = await process.ask(request, limit_s, JobOutput(lambda level, text: lines.append(text)))
     except WorkerGone as fault:
         await process.end_now()  # it may have lost its way, and not its life
-        raise StartFailed(_with_lines(f"{subject} {fault}", lines)) from fault
+        raise StartFailed(_with_lines(f"{subject} {fault}", lines), by_signal=BY_SIGNAL in str(fault)) from fault
     except TimeoutError:
         await process.end_now()
         raise StartFailed(_with_lines(f"{subject} was not ready within {limit_s:g} s", lines)) from None

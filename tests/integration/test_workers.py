@@ -15,6 +15,7 @@ import pytest
 from labd.engine.job import INTERNAL, JobState, Submission
 from labd.errors import InvalidArguments
 from labd.settings_types import EnvironmentSettings
+from tests.fakes.broker import until
 from tests.fakes.task_house import TaskHouse, task_house
 
 TASKS = """
@@ -187,6 +188,23 @@ async def test_a_worker_killed_from_outside_fails_its_job_and_is_replaced(house:
     assert job.error is not None and "was ended by SIGKILL; something outside of labd ended it" in job.error.message
     assert (await house.engine.job(sibling.id)).state is JobState.RUNNING
     assert await house.result("pid") > 0
+
+
+async def test_a_worker_killed_while_it_starts_costs_a_try_and_not_the_job(state_dir: Path) -> None:
+    """Found by rounds of chaos: the job failed for good, as if its environment were not there."""
+    kills = state_dir / "kills"
+    text = f"import os\n\nif os.path.exists({str(kills)!r}):\n    os.kill(os.getpid(), 9)\n" + TASKS
+    async with task_house(state_dir, text, {"default": SMALL}) as house:
+        assert await house.result("pid") > 0
+        kills.touch()
+        for worker in house.workers.pool("default").all_workers():
+            os.kill(worker.process.pid, signal.SIGKILL)
+        await until(lambda: not house.workers.pool("default").all_workers())
+        job = await house.run("pid")
+        assert job.error is not None and job.error.code == "worker_died" and job.error.retryable
+        assert "its worker did not start: " in job.error.message and "was ended by SIGKILL" in job.error.message
+        kills.unlink()
+        assert await house.result("pid") > 0
 
 
 async def test_a_physical_job_that_loses_its_worker_waits_for_a_person(house: TaskHouse) -> None:
