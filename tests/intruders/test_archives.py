@@ -36,7 +36,7 @@ SPARSE = {"pax_headers": {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU
 HOSTILE = {
     "no name": [entry(".")],
     "out of the folder": [entry("work/../../x", b"x")],
-    "from the root": [entry("/work/x", b"x")],
+    "from the root": [entry("/srv/x", b"x")],
     "beside the folder": [entry("other/x", b"x")],
     "the folder itself": [entry("work", b"x")],
     "a link": [entry("work/x", type=tarfile.SYMTYPE, linkname="/etc")],
