@@ -43,7 +43,7 @@ class KillStarting(KillDaemon):
 
     def mend(self, world: World) -> None:
         """Two beginnings, the first cut short."""
-        world.daemon.begin(world.dice.uniform(0.0, LONGEST_START_S))  # type: ignore[attr-defined]
+        world.daemon.begin(world.dice.uniform(0.0, LONGEST_START_S))
         world.daemon.start()
 
 

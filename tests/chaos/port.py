@@ -61,6 +61,9 @@ class DaemonUnderTest(Protocol):
     def start(self) -> None:
         """Begin and wait until it says that it is ready."""
 
+    def begin(self, after_s: float) -> None:
+        """Begin, and be killed after so long, ready or not."""
+
     def kill(self) -> None:
         """SIGKILL to the daemon alone, and wait until it is gone; its workers are left to find out."""
 
