@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
+
+import psutil
 
 from tests.chaos.pause import pause
 from tests.chaos.port import Unable, World
@@ -16,6 +19,8 @@ LEFT_KIB = (0, 4, 16, 64, 256)
 LASTS_S = (0.3, 1.5)
 READ_ONLY_AT_START = 0.25
 MOUNT_S = 20.0
+WRITERS_S = 20.0
+AGAIN_S = 0.05
 
 
 class DiskFull:
@@ -87,7 +92,7 @@ class DiskReadOnly:
 def refuses_to_start(world: World) -> None:
     """Mount the folder read-only, have a start refused with the folder's name, and mount it for writing again."""
     state = world.daemon.state
-    _mount("-o", "remount,ro", str(state))
+    read_only_at_rest(state)
     try:
         world.daemon.start()
     except RuntimeError as refused:
@@ -97,6 +102,30 @@ def refuses_to_start(world: World) -> None:
         raise AssertionError(f"a daemon serves from {state}, which is read-only")
     finally:
         _mount("-o", "remount,rw", str(state))
+
+
+def read_only_at_rest(folder: Path, within_s: float = WRITERS_S) -> None:
+    """Remount it for reading alone, once the last who write there have gone; who is left after so long is named."""
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return _mount("-o", "remount,ro", str(folder))
+        except RuntimeError as fault:
+            if "busy" not in str(fault) or time.monotonic() > deadline:
+                raise RuntimeError(f"{fault}; open there: {writers_in(folder) or 'nothing'}") from None
+        pause(AGAIN_S)
+
+
+def writers_in(folder: Path) -> list[str]:
+    """Processes with a file below the folder, each with one of its files."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            names = [opened.path for opened in process.open_files() if Path(opened.path).is_relative_to(folder)]
+            found += [f"{process.pid} {' '.join(process.cmdline()[:6])}: {names[0]}"] if names else []
+        except psutil.Error:
+            continue
+    return found
 
 
 def mounted(folder: Path, size_mib: int = SIZE_MIB) -> None:

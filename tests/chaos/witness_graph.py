@@ -78,6 +78,12 @@ class Alias:
         return found
 
     def _read(self, share: Share, world: World) -> None:
+        try:
+            self._follow(share, world)
+        except Exception as fault:  # a reader that ended has not seen that the alias holds
+            self._found.append(f"the reader ended: {type(fault).__name__}: {fault}")
+
+    def _follow(self, share: Share, world: World) -> None:
         if isinstance(share, Neo4j):
             with neo4j.GraphDatabase.driver(
                 f"bolt://127.0.0.1:{share.bolt_port}", auth=(share.catalogue.user, share.catalogue.password),
@@ -102,6 +108,8 @@ class Alias:
             try:
                 with driver.session(database=customer) as session:
                     nodes = session.run(COUNT_NODES).single(strict=True)[0]
+            except neo4j.exceptions.DriverError:  # no server; what it is to answer for is what it says when it is there
+                return ""
             except neo4j.exceptions.Neo4jError as fault:
                 return f"the alias does not resolve: {fault.message}" if customer in self._served else ""
             self._served.add(customer)
