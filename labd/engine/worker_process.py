@@ -45,7 +45,15 @@ _no_output = JobOutput(lambda level, text: None)
 
 
 class WorkerGone(Exception):
-    """The child ended, or was ended because it broke the protocol; the text says how."""
+    """The child ended, or was ended because it broke the protocol; the text says how.
+
+    Args:
+        code: Its return code, negative for a signal; None where labd ended it or it is out of reach.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.by_signal = code is not None and code < 0
 
 
 class WorkerProcess:
@@ -67,6 +75,7 @@ class WorkerProcess:
     ) -> None:  # fmt: skip
         self.python_version = ""
         self.ending: str | None = None
+        self._end_code: int | None = None
         self.jobs = 0
         self.job: int | None = None
         self._on_end = on_end
@@ -139,7 +148,7 @@ class WorkerProcess:
             TimeoutError: No answer within `limit_s`.
         """
         if self.ending is not None:
-            raise WorkerGone(self.ending)
+            raise WorkerGone(self.ending, self._end_code)
         if request is None and self._late is not None:
             return self._late  # it was ready before anybody asked
         self._output = output
@@ -172,7 +181,7 @@ class WorkerProcess:
             asyncio.CancelledError: It was cancelled, and the child confirmed that.
         """
         if self.ending is not None:
-            raise WorkerGone(self.ending)
+            raise WorkerGone(self.ending, self._end_code)
         self.jobs += 1
         self._late = None
         self._run, self._output, self._progress, self._consume = run, output, progress, consume
@@ -197,7 +206,7 @@ class WorkerProcess:
         if late is not None:
             return late
         if self.ending is not None:
-            raise WorkerGone(self.ending)
+            raise WorkerGone(self.ending, self._end_code)
         answer = self._answer = self._loop.create_future()  # the old one was cancelled with its waiter
         self._send(_encode({"type": "cancel", "run": run}) + b"\n")
         self._cancel_signalled = False
@@ -378,9 +387,9 @@ class WorkerProcess:
         self._fail(problem)
         self.kill()
 
-    def _fail(self, problem: str) -> None:
+    def _fail(self, problem: str, code: int | None = None) -> None:
         if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(WorkerGone(problem))
+            self._answer.set_exception(WorkerGone(problem, code))
 
     def _read_pipe(self, number: int) -> bool:
         try:
@@ -417,15 +426,19 @@ class WorkerProcess:
         except (ProcessLookupError, PermissionError):
             pass
         code = self._process.wait()
-        self.ending = self._told_end(code)
+        self.ending, self._end_code = self._told_end(code), self._known_code(code)
         self._close_all()
-        self._fail(self.ending)
+        self._fail(self.ending, self._end_code)
         self._ended.set()
         self._on_end(self)
 
     def _told_end(self, code: int) -> str:
         """How it ended, from the return code of the child process."""
         return told(code)
+
+    def _known_code(self, code: int) -> int | None:
+        """The return code of the worker itself, as far as that of the child process tells it."""
+        return code
 
     def _close_all(self) -> None:
         self._loop.remove_reader(self._socket)

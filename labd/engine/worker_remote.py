@@ -208,6 +208,11 @@ class RemoteWorker(WorkerProcess):
                 break
         super()._died()
 
+    def _known_code(self, code: int) -> int | None:
+        if self._remote_code is not None:
+            return self._remote_code
+        return None if self._silent else code
+
     def _told_end(self, code: int) -> str:
         if self._remote_code is not None:
             return told(self._remote_code)

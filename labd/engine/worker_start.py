@@ -14,8 +14,6 @@ from labd.engine.worker_process import WorkerGone, WorkerProcess
 from labd.engine.worker_remote import RemoteWorker
 from labd.settings_types import EnvironmentSettings
 
-BY_SIGNAL = "was ended by SIG"  # as `worker_process.told` says it
-
 
 class StartFailed(Exception):
     """A worker did not start or could not read its task files; the text says why.
@@ -76,7 +74,7 @@ async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) 
         loaded = await process.ask(request, limit_s, JobOutput(lambda level, text: lines.append(text)))
     except WorkerGone as fault:
         await process.end_now()  # it may have lost its way, and not its life
-        raise StartFailed(_with_lines(f"{subject} {fault}", lines), by_signal=BY_SIGNAL in str(fault)) from fault
+        raise StartFailed(_with_lines(f"{subject} {fault}", lines), by_signal=fault.by_signal) from fault
     except TimeoutError:
         await process.end_now()
         raise StartFailed(_with_lines(f"{subject} was not ready within {limit_s:g} s", lines)) from None

@@ -257,7 +257,7 @@ class WorkerTasks:
         try:
             return await start_worker(outfit, self._ended)
         except StartFailed as fault:
-            raise EnvironmentOff(f"environment {name}: {fault}", environment=name) from fault
+            raise EnvironmentOff(f"environment {name}: {fault}", environment=name, by_signal=fault.by_signal) from fault
 
     async def sync(self, name: str, fresh: bool) -> PoolView:
         """Make an environment and put it in use; its tasks are looked for then.

@@ -45,7 +45,6 @@ REFUSALS: dict[str, type[LabdError]] = {
 LISTENER: ContextVar[JobContext | None] = ContextVar("ingest_listener", default=None)
 """The job that hears what the child prints and how far it is; nobody outside of one."""
 MISSING = re.compile(r"No module named '([\w.]+)'")
-KILLED = re.compile(r"was ended by SIG[A-Z0-9]+")
 KEPT_SECRET = 4  # characters; shorter ones stand in too many innocent words
 _encode = msgspec.json.Encoder().encode
 log = structlog.get_logger("ingest")
@@ -155,7 +154,7 @@ class EngineChild:
         try:
             worker = await self._start()
         except EnvironmentOff as fault:
-            if KILLED.search(fault.message) is None:
+            if not fault.details.get("by_signal"):
                 raise
             text = f"{self._name}: its process was killed before it was ready: {fault.message}"
             raise ClusterUnreachable(text) from fault  # by a lack of memory, such as; the next try starts another

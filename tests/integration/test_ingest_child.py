@@ -50,6 +50,15 @@ def ask(verb, args):
         return {"answer": {"entries": "[]", "count": 0}}
     return "nonsense"
 """
+BREAKS = """
+import os, time
+
+for fd in os.listdir("/proc/self/fd"):
+    link = f"/proc/self/fd/{fd}"
+    if os.path.islink(link) and os.readlink(link).startswith("socket:"):
+        os.write(int(fd), b"nonsense\\n")
+time.sleep(60)
+"""
 SECRET = "s3cr3t/with+odd"
 
 
@@ -210,10 +219,23 @@ def test_secrets_are_hidden_as_they_are_and_quoted() -> None:
 
 
 async def test_a_process_that_is_killed_before_it_is_ready_may_be_asked_again(state_dir: Path) -> None:
-    async def start() -> Worker:
-        raise EnvironmentOff("environment default: /usr/bin/python3 was ended by SIGKILL")
-
-    child = EngineChild("arrow", start, SystemClock(), 60.0)
-    with pytest.raises(ClusterUnreachable, match="ingest engine arrow: its process was killed before it was ready"):
-        await child.ask("pid", {}, 10.0)
+    async with rig(state_dir, text="import os\nos.kill(os.getpid(), 9)\n") as killed:
+        told = "ingest engine arrow: its process was killed before it was ready: .* was ended by SIGKILL"
+        with pytest.raises(ClusterUnreachable, match=told):
+            await killed.child.ask("pid", {}, 10.0)
     assert ClusterUnreachable.retryable
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        # What it printed stands in the message as well, and is no word about how it ended.
+        ("import os\nprint('the last run was ended by SIGKILL', flush=True)\nos._exit(3)\n", "ended with exit code 3"),
+        # labd itself ends it with SIGKILL: it broke the protocol, and the next one would as well.
+        (BREAKS, "sent what is no message of the protocol"),
+    ],
+)
+async def test_a_process_that_ended_by_itself_is_off_whatever_it_printed(state_dir: Path, text: str, how: str) -> None:
+    async with rig(state_dir, text=text) as house:
+        with pytest.raises(EnvironmentOff, match=how):
+            await house.child.ask("pid", {}, 10.0)
