@@ -272,7 +272,15 @@ class Environments:
         ]
 
     def remove(self, name: str) -> int:
-        """Delete what was made for a name, whether the settings still know it or not; returns how many folders."""
+        """Delete what was made for a name, whether the settings still know it or not; returns how many folders.
+
+        Raises:
+            UnknownEnvironment: The settings do not know it, and nothing was made for it.
+        """
+        if "/" in name or (name not in self.settings and not self._folders(name)):
+            known = ", ".join(sorted(self.settings))
+            text = f"no environment is named {name}, and none was made for that name; the settings have {known}"
+            raise UnknownEnvironment(text, environment=name)
         with self._lock(name):
             folders = self._folders(name)
             (self._folder / name).unlink(missing_ok=True)

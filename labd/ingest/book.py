@@ -30,16 +30,17 @@ class IngestBook:
         random: Makes the ids.
         queues: Names of queues that a definition may ask for; empty takes any.
         catalogs, credentials: Names that the settings have; None takes any.
+        has_spark: Whether there is a cluster for `engine = "spark"`.
     """
 
     def __init__(
         self, engine: Engine, clock: Clock, random: Random, *, queues: Iterable[str] = (),
-        catalogs: Iterable[str] | None = None, credentials: Iterable[str] | None = None,
+        catalogs: Iterable[str] | None = None, credentials: Iterable[str] | None = None, has_spark: bool = True,
     ) -> None:  # fmt: skip
         self._engine = engine
         self._clock = clock
         self._random = random
-        self._known = checks.Known()
+        self._known = checks.Known(has_spark=has_spark)
         self.know(queues=queues, catalogs=catalogs, credentials=credentials)
         self._records: dict[int, Record] = {}
         self._by_name: dict[str, Record] = {}
@@ -49,6 +50,11 @@ class IngestBook:
         """Read what the last daemon left."""
         for row in await self._engine.journal.read("ingest.definitions"):
             self._remember(from_row(row))
+
+    @property
+    def has_spark(self) -> bool:
+        """Whether a definition may say `engine = "spark"`."""
+        return self._known.has_spark
 
     def know(
         self, *, queues: Iterable[str] | None = None, catalogs: Iterable[str] | None = None,
@@ -60,6 +66,7 @@ class IngestBook:
             known.queues if queues is None else frozenset(queues),
             known.catalogs if catalogs is None else frozenset(catalogs),
             known.credentials if credentials is None else frozenset(credentials),
+            known.has_spark,
         )
 
     def definitions(self, *, deleted: bool = False) -> list[Record]:

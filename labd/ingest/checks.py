@@ -45,6 +45,7 @@ class Known:
     queues: frozenset[str] = frozenset()
     catalogs: frozenset[str] | None = None
     credentials: frozenset[str] | None = None
+    has_spark: bool = True
 
 
 def refuse_faults(definition: Definition, known: Known) -> None:
@@ -192,6 +193,8 @@ def _rest(definition: Definition, known: Known) -> Iterator[str]:
     if known.catalogs is not None and catalog not in known.catalogs:
         near = nearest(catalog, known.catalogs)
         yield f"destination.catalog: no table [ingest.catalog.{catalog}] in the settings{near}"
+    if definition.engine == "spark" and not known.has_spark:
+        yield "engine: spark needs `url` in [ingest.spark] of the settings, and a restart; or take arrow or auto"
     for tag in definition.tags:
         if not re.fullmatch(r"[A-Za-z0-9_.:/@+-]{1,64}", tag):
             yield f"tags: {tag!r}: a tag has 1 to 64 letters, digits or _.:/@+-"

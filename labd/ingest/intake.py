@@ -133,6 +133,8 @@ class Intake:
             found.append(f"[ingest.credentials.{name}]")
         if catalog not in settings.catalogs:
             found.append(f"[ingest.catalog.{catalog}]")
+        if definition.engine == "spark" and not self._service.book.has_spark:
+            found.append("[ingest.spark] url")
         return found
 
     def _needed(self, found: Sequence[Prepared]) -> list[Needed]:

@@ -56,7 +56,7 @@ class IngestService:
         )
         self.book = IngestBook(
             host.engine, host.clock, host.random, queues=[queue.name for queue in host.engine.queues()],
-            catalogs=settings.catalogs, credentials=settings.credentials,
+            catalogs=settings.catalogs, credentials=settings.credentials, has_spark=bool(settings.spark.url),
         )  # fmt: skip
         self.runs = RunBook(host.engine, host.clock)
         self.ledger = FileLedger(host.engine, host.clock, host.random, self.book, self.runs)

@@ -174,7 +174,9 @@ def _check(found: IngestSettings, where: str, problems: Problems) -> None:
             problems.add(where, f"ingest.catalog.{name}.uri", f"type {part.type} needs one")
     if found.spark.token is not None and not found.spark.url.startswith("sc://"):
         problems.add(where, "ingest.spark.token", "belongs to a url sc://host:port")
-    known = checks.Known(catalogs=found.catalogs, credentials=frozenset(found.credentials))
+    known = checks.Known(
+        catalogs=found.catalogs, credentials=frozenset(found.credentials), has_spark=bool(found.spark.url)
+    )
     tables_of: dict[str, str] = {}
     for name, definition in found.definition.items():
         for fault in checks.faults(definition, known):

@@ -248,6 +248,25 @@ async def test_an_export_to_a_file_comes_back(house: IngestDoor, labctl: Labctl,
     assert (await labctl("show", "sales"))[0] == 0
 
 
+async def test_spark_is_refused_when_it_is_asked_for_and_not_when_it_should_run(
+    house: IngestDoor, labctl: Labctl, tmp_path: Path
+) -> None:
+    words = ("--source", house.inbox.as_uri(), "--format", "jsonl", "--table", "lab.sales")
+    told = "engine: spark needs `url` in [ingest.spark] of the settings, and a restart; or take arrow or auto"
+    code, _, err = await labctl("create", "sales", *words, "--engine", "spark")
+    assert (code, told in err) == (2, True), err
+    assert (await labctl("show", "sales"))[0] == 4
+    assert (await labctl("create", "sales", *words, "--engine", "auto"))[0] == 0
+    code, _, err = await labctl("edit", "sales", "--engine", "spark")
+    assert (code, told in err) == (2, True), err
+    file = tmp_path / "out.json"
+    assert (await labctl("export", "--out", str(file)))[0] == 0
+    assert (await labctl("delete", "sales"))[0] == 0
+    file.write_text(file.read_text().replace('"auto"', '"spark"'))
+    code, out, _ = await labctl("import", str(file))
+    assert "the settings need [ingest.spark] url; then import again" in out, out
+
+
 async def test_delete_keeps_the_table_unless_asked_twice(house: IngestDoor, labctl: Labctl) -> None:
     await made(house, labctl)
     house.put("a.jsonl", 1)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from labd.engine import interpreters, lending, task_files
 from labd.engine.environments import Environments
 from labd.engine.interpreters import Interpreter
 from labd.engine.worker_output import HEAD_SIZE_BYTES, JobOutput
 from labd.engine.worker_process import told
+from labd.environment_commands import env
 from labd.errors import EnvironmentOff, UnknownEnvironment
 from labd.settings_types import EnvironmentSettings
 
@@ -135,6 +137,33 @@ def test_remove_leaves_the_neighbour_with_a_longer_name(tmp_path: Path, monkeypa
     found.sync("ot2-flex")
     assert found.remove("ot2") == 1
     assert found.view("ot2-flex").state == "ready"
+
+
+@pytest.mark.parametrize("name", ["spectrometer", "ot2-", "../ot2", "/etc/passwd"])
+def test_remove_of_what_nobody_has_named_or_made_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    host, one = Host(monkeypatch, "3.12.1"), EnvironmentSettings(requires=("x",))
+    found = environments(host, tmp_path, monkeypatch, ot2=one)
+    assert found.remove("ot2") == 0  # named in the settings, and not made yet
+    with pytest.raises(UnknownEnvironment, match=f"no environment is named {name}, and none was made for that name"):
+        found.remove(name)
+    found.sync("ot2")
+    del found.settings["ot2"]
+    assert found.remove("ot2") == 1  # made once, and named no longer
+    with pytest.raises(UnknownEnvironment):
+        found.remove("ot2")
+
+
+def test_a_name_that_nobody_knows_ends_the_command_that_removes_with_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("labd.telemetry.configure", lambda **_: None)  # other tests of this process read logs
+    config = tmp_path / "labd.toml"
+    config.write_text(f'state_dir = "{tmp_path / "state"}"\n')
+    told = CliRunner().invoke(env, ["remove", "spectrometer", "--config", str(config)])
+    assert told.exit_code == 1
+    assert told.output.startswith("labd: no environment is named spectrometer, and none was made for that name; ")
 
 
 FILE = """
