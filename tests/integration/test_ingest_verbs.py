@@ -262,7 +262,9 @@ async def test_spark_is_refused_when_it_is_asked_for_and_not_when_it_should_run(
     file = tmp_path / "out.json"
     assert (await labctl("export", "--out", str(file)))[0] == 0
     assert (await labctl("delete", "sales"))[0] == 0
-    file.write_text(file.read_text().replace('"auto"', '"spark"'))
+    document = json.loads(file.read_text())
+    document["ingestions"][0]["definition"]["engine"] = "spark"
+    file.write_text(json.dumps(document))
     code, out, _ = await labctl("import", str(file))
     assert "the settings need [ingest.spark] url; then import again" in out, out
 
