@@ -13,7 +13,7 @@ from labd.api.endpoint import Call, Endpoint
 from labd.api.events import EventView, event_view
 from labd.api.job_filter import LARGEST_ID, JobsQuery, Page, filter_of
 from labd.clock import iso
-from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, brief_view, view
+from labd.engine.job import ENDED, Cause, Job, JobState, JobView, Submission, view
 from labd.engine.steps import Step
 from labd.engine.views import JobSpan
 from labd.errors import Draining, UnknownJob
@@ -63,6 +63,13 @@ class JobPage(msgspec.Struct):
     """Jobs, newest first; `next` is the `before` of the next page, null at the end."""
 
     jobs: list[JobView]
+    next: int | None = None
+
+
+class JobPageText(msgspec.Struct):
+    """A `JobPage` whose jobs are JSON already."""
+
+    jobs: msgspec.Raw
     next: int | None = None
 
 
@@ -127,11 +134,10 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             return view(job)
         return json_answer(call.request, view(job), 200)
 
-    async def list_jobs(call: Call) -> JobPage:
+    async def list_jobs(call: Call) -> JobPageText:
         query: JobsQuery = call.query
-        jobs = await engine.jobs(filter_of(query))
-        shown = [brief_view(job) if query.brief else view(job) for job in jobs]
-        return JobPage(shown, jobs[-1].id if len(jobs) == query.limit else None)
+        page = await engine.job_page(filter_of(query), query.brief)
+        return JobPageText(msgspec.Raw(page.text), page.lowest_id if page.jobs == query.limit else None)
 
     async def span(call: Call) -> JobSpan:
         return await engine.job_span()

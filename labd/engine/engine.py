@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from labd.clock import Clock, iso
-from labd.engine import recovery, rows, store
+from labd.engine import listing, recovery, rows, store
 from labd.engine.alerts import AlertBook
 from labd.engine.attendant import Attendance, Attendant
 from labd.engine.audit_trail import AuditTrail
@@ -52,6 +52,7 @@ from labd.errors import BadRequest, Conflict, UnknownTask
 log = structlog.get_logger()
 RETENTION_S = 600.0
 CLOCK_LOOK_S = 5.0
+SHORT_PAGE = 100
 FEW_JOBS = 5_000  # so many are sorted in a few milliseconds
 
 
@@ -98,6 +99,7 @@ class Engine:
         self.logbook = Logbook(state_dir / "logbook.db")
         self._state_dir = state_dir
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._long_page = asyncio.Semaphore(1)
         self._meters: list[Callable[[], list[Figure]]] = []
         self.attendance = Attendance(registry)
         self._dispatcher = Dispatcher(dict(options.resources), self.attendance.cause)
@@ -272,11 +274,27 @@ class Engine:
     async def jobs(self, which: JobFilter) -> list[Job]:
         """A page of jobs, newest first."""
         await self.journal.settle()
+        statement, values = which.statement(*self._few(which))
+        return await self.journal.browse(lambda c: [rows.from_row(row) for row in c.execute(statement, values)])
+
+    async def job_page(self, which: JobFilter, brief: bool = False) -> listing.JobListing:
+        """The same page as the API shows it.
+
+        Why long pages go one after the other: a short one would have to wait for all of them, however many ask.
+        """
+        await self.journal.settle()
+        read = listing.reader(which, brief, *self._few(which))
+        if which.limit <= SHORT_PAGE:
+            return await self.journal.browse(read)
+        async with self._long_page:
+            return await self.journal.browse(read)
+
+    def _few(self, which: JobFilter) -> tuple[bool, bool]:
+        """Whether few jobs stand in the states of a filter, and whether few are held."""
         counts = self.counts()
         standing = sum(counts.get(state, 0) for state in which.states)
         held = sum(lane.held for lane in self._dispatcher.lanes.values())
-        statement, values = which.statement(by_state=standing <= FEW_JOBS, by_hold=held <= FEW_JOBS)
-        return [rows.from_row(row) for row in await self.journal.read_sql(statement, values)]
+        return standing <= FEW_JOBS, held <= FEW_JOBS
 
     async def job_span(self) -> JobSpan:
         """Between which numbers the jobs lie that are kept."""

@@ -211,7 +211,7 @@ class JobBook:
         return job.state in ENDED
 
     async def _read_events(self, after: int, up_to: int, limit: int) -> list[Event]:
-        return [_event_of(row) for row in await self.journal.read("events_after", after, up_to, limit)]
+        return [_event_of(row) for row in await self.journal.look("events_after", after, up_to, limit)]
 
     async def events_of(self, job_id: int) -> list[Event]:
         """What happened to a job, oldest first."""

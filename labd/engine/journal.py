@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -24,6 +24,7 @@ from labd.engine.job import Job
 from labd.engine.schema import Schema
 from labd.errors import Conflict, Draining, LabdError, StoreFull
 
+T = TypeVar("T")
 log = structlog.get_logger()
 RETRY_S = 0.5
 PROBE_SIZE_BYTES = 65_536
@@ -54,6 +55,8 @@ class Journal:
                 self._writers[f"{schema.name}.{table}"] = store.insert_writer(f"{schema.name}_{table}", columns)
         self._writer: store.StoreConnection | None = None
         self._reader: store.StoreConnection | None = None
+        self._browser: store.StoreConnection | None = None
+        self._opening_browser = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._group: Group | None = None
         self._mending: asyncio.Task[None] | None = None
@@ -106,9 +109,11 @@ class Journal:
         self.push()
         await self._idle.wait()
         self._is_open = False
-        for opened in (self._reader, self._writer):
-            if opened is not None:
-                await opened.close()
+        async with self._opening_browser:
+            for opened in (self._browser, self._reader, self._writer):
+                if opened is not None:
+                    await opened.close()
+            self._browser = None
 
     def _refuse_closed(self) -> None:
         """Why not a defect: a request that outlived its door asks the journal when it is closed."""
@@ -309,6 +314,35 @@ class Journal:
         if self._reader is None:
             raise RuntimeError("the journal is not open")
         return await self._reader.run(lambda c: c.execute(statement, parameters).fetchall())
+
+    async def browse(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` makes of what is on disk, on a thread and a connection of their own; it only reads.
+
+        Why not the reader's: each submission with a key, and each job that is asked for, is one quick look there. A
+        list may take a second where its filter finds little among a million jobs, and they would stand behind it.
+        """
+        self._refuse_closed()
+        browser = self._browser
+        if browser is None:
+            browser = await asyncio.shield(self._open_browser())
+        return await browser.run(work)
+
+    async def _open_browser(self) -> store.StoreConnection:
+        """Not at the start, for a daemon that nobody looks at has no need of it; and to its end, whoever gives up."""
+        async with self._opening_browser:
+            self._refuse_closed()
+            if not self._is_open:
+                raise RuntimeError("the journal is not open")
+            if self._browser is None:
+                opened = store.connection(self.path, synchronous="FULL", read_only=True)
+                await opened
+                self._browser = opened
+            return self._browser
+
+    async def look(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """As `read`, for what may take long: on the thread of `browse`."""
+        statement = self._queries[name]
+        return await self.browse(lambda opened: opened.execute(statement, parameters).fetchall())
 
     async def fact(self, key: str) -> Any:
         """A small stored value, None if there is none."""

@@ -40,11 +40,11 @@ class Retention:
         """One round; returns how many jobs went. Stops early when there is no more to do."""
         gone = 0
         before = self._clock.wall() - self.keep_s
-        surplus = (await self._journal.read("jobs_total"))[0][0] - self.keep_jobs
+        surplus = (await self._journal.look("jobs_total"))[0][0] - self.keep_jobs
         for _ in range(BITES_PER_ROUND):
-            ids = [row[0] for row in await self._journal.read("ended_before", 0, before, BITE)]
+            ids = [row[0] for row in await self._journal.look("ended_before", 0, before, BITE)]
             if not ids and surplus > 0:
-                ids = [row[0] for row in await self._journal.read("ended_lowest", 0, min(BITE, surplus))]
+                ids = [row[0] for row in await self._journal.look("ended_lowest", 0, min(BITE, surplus))]
             if not ids:
                 break
             await self._journal.commit()

@@ -94,7 +94,7 @@ class Timeline:
         low, high = await self._first("first_event_since", since), await self._first("first_event_since", until)
         if before is not None:
             high = min(high, before)
-        started = await self._journal.read("attempts_started", low, high, limit)
+        started = await self._journal.look("attempts_started", low, high, limit)
         found = await self._of_jobs({job_id for _, job_id in started})
         wanted = {seq for seq, _ in started}
         page = [attempt for attempt in found if attempt.seq in wanted]
@@ -108,26 +108,26 @@ class Timeline:
         await self._journal.settle()
         first, high = await self._first("first_event_since", since), await self._first("first_event_since", until)
         low = max(first, high - LOOKED_AT_MOST)
-        loose = [_event(row) for row in await self._journal.read("loose_events", low, high, limit)]
-        earlier = [_event(row) for row in await self._journal.read(
+        loose = [_event(row) for row in await self._journal.look("loose_events", low, high, limit)]
+        earlier = [_event(row) for row in await self._journal.look(
             "device_events", max(0, first - LOOKED_AT_MOST), first, EARLIER_AT_MOST)]  # fmt: skip
         start, end = await self._first("first_audit_since", since), await self._first("first_audit_since", until)
-        audit = await self._journal.read("audit_span", start, end, limit)
+        audit = await self._journal.look("audit_span", start, end, limit)
         whole_since = since
         if low > first or len(loose) == limit:
-            oldest = await self._journal.read("events_after", low - 1, high, 1)
+            oldest = await self._journal.look("events_after", low - 1, high, 1)
             whole_since = loose[-1].at if len(loose) == limit else oldest[0][1] if oldest else since
         more = whole_since > since or len(audit) == limit
         return Marks(loose, audit, await self._gaps(start, end + LOOKED_AT_MOST, until), earlier, whole_since, more)
 
     async def _first(self, query: str, instant: float) -> int:
-        found = await self._journal.read(query, instant)
+        found = await self._journal.look(query, instant)
         return int(found[0][0])
 
     async def _reaching(self, since: float, low: int) -> list[Attempt]:
         lookback = await self._first("first_event_since", since - SHORT_S)
-        short = await self._journal.read("attempts_started", lookback, low, REACHING_AT_MOST)
-        long = await self._journal.read("reaching_into", since, REACHING_AT_MOST)
+        short = await self._journal.look("attempts_started", lookback, low, REACHING_AT_MOST)
+        long = await self._journal.look("reaching_into", since, REACHING_AT_MOST)
         found = await self._of_jobs({job_id for _, job_id in short} | {row[0] for row in long})
         return [one for one in found if one.seq < low and (one.ended_at is None or one.ended_at > since)]
 
@@ -135,9 +135,9 @@ class Timeline:
         if not job_ids:
             return []
         listed = msgspec.json.encode(sorted(job_ids)).decode()
-        faces = {row[0]: row for row in await self._journal.read("faces_of_jobs", listed)}
+        faces = {row[0]: row for row in await self._journal.look("faces_of_jobs", listed)}
         moves: dict[int, list[tuple[Any, ...]]] = {}
-        for job_id, *move in await self._journal.read("moves_of_jobs", listed, MOVES_AT_MOST):
+        for job_id, *move in await self._journal.look("moves_of_jobs", listed, MOVES_AT_MOST):
             moves.setdefault(job_id, []).append(tuple(move))
         return [
             one for job_id, of_job in moves.items() if job_id in faces for one in attempts_of(faces[job_id], of_job)
@@ -145,12 +145,12 @@ class Timeline:
 
     async def _gaps(self, first: int, end: int, until: float) -> list[Gap]:
         gaps = []
-        for at, before, action in await self._journal.read("daemon_starts", first, end, GAPS_AT_MOST):
+        for at, before, action in await self._journal.look("daemon_starts", first, end, GAPS_AT_MOST):
             if action == "daemon.stop":
                 gap = Gap(before, at, True)
             else:
                 seq = await self._first("first_event_since", at)
-                signs = [row[0] for row in await self._journal.read("signs_before", seq, SIGNS)]
+                signs = [row[0] for row in await self._journal.look("signs_before", seq, SIGNS)]
                 gap = Gap(last_sign([*signs, *([before] if before is not None else [])], at), at, False)
             if gap.since is None or gap.since < until:
                 gaps.append(gap)

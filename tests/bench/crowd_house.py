@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 
+from tests.bench import crowd_journal
 from tests.bench.crowd_lines import Place, write_certificates
 from tests.bench.daemon import Daemon, Simulator
 from tests.bench.raw_http import TIMEOUT_S, Caller
@@ -97,12 +98,14 @@ class House:
         folder: Everything goes here.
         dice: Where something is random.
         api: More keys of that table.
+        journal: What the daemon finds as its journal, copied; None for an empty house.
     """
 
-    def __init__(self, folder: Path, dice: random.Random, api: str = "") -> None:
+    def __init__(self, folder: Path, dice: random.Random, api: str = "", journal: Path | None = None) -> None:
         self.folder, self.dice = folder, dice
         self._simulator = Simulator(folder)
         self._api = api
+        self._journal = journal
         self._helpers: list[Helper] = []
         self.presses: list[Press] = []
         self.told: list[Path] = []
@@ -114,6 +117,8 @@ class House:
         port = _free_port()
         api = f'[api]\nlisten = "127.0.0.1:{port}"\ntls_cert = "{cert}"\ntls_key = "{key}"\n{self._api}'
         self.daemon = Daemon(self.folder, f"{bus.settings(speed=SPEED_RPM)}{api}{ENGINE}")
+        if self._journal is not None:
+            crowd_journal.put(self._journal, self.daemon.state)
         self.daemon.start()
         self.caller = Patient(self.daemon.socket)
         self._patient = Patient(self.daemon.socket)

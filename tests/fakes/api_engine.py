@@ -12,7 +12,8 @@ from labd.clock import Clock, SystemClock
 from labd.engine.audit import AuditEntry, AuditReport
 from labd.engine.events import EventFeed
 from labd.engine.group import Event
-from labd.engine.job import ENDED, Caller, Cause, Job, JobState, Submission
+from labd.engine.job import ENDED, Caller, Cause, Job, JobState, Submission, brief_view, view
+from labd.engine.listing import JobListing
 from labd.engine.registry import Registry
 from labd.engine.steps import Step
 from labd.engine.views import JobFilter, LogLine, QueueView, TokenRow
@@ -83,6 +84,11 @@ class MemoryEngine:
     async def jobs(self, which: JobFilter) -> list[Job]:
         found = [job for job in reversed(self._jobs.values()) if which.before_id is None or job.id < which.before_id]
         return [job for job in found if not which.states or job.state in which.states][: which.limit]
+
+    async def job_page(self, which: JobFilter, brief: bool = False) -> JobListing:
+        jobs = await self.jobs(which)
+        shown = [brief_view(job) if brief else view(job) for job in jobs]
+        return JobListing(msgspec.json.encode(shown), len(jobs), jobs[-1].id if jobs else None)
 
     def end(self, job_id: int, state: JobState = JobState.SUCCEEDED, result: Any = None) -> None:
         job = self._jobs[job_id]
