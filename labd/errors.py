@@ -58,6 +58,7 @@ LabdError                      internal
 │   ├── TableConflict          table_conflict
 │   ├── ClusterUnreachable     cluster_unreachable
 │   ├── Overloaded             overloaded
+│   │   └── ShareTaken         share_taken
 │   └── DaemonUnreachable      daemon_unreachable
 ├── DeviceError                device_error
 │   ├── DeviceTimeout          device_timeout
@@ -455,6 +456,12 @@ class Overloaded(Unavailable):
     """More requests than labd bears."""
 
     code = "overloaded"
+
+
+class ShareTaken(Overloaded):
+    """One caller has as much under way as a single one may."""
+
+    code = "share_taken"
 
 
 class DaemonUnreachable(Unavailable):

@@ -59,6 +59,7 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     connections_at_most: Annotated[int, Meta(ge=16, le=20_000)] = 400
     event_streams_at_most: Annotated[int, Meta(ge=16, le=20_000)] = 1200
     bodies_at_most_bytes: Annotated[int, Meta(ge=1024, le=1 << 32)] = 32 * 1024 * 1024
+    share_per_caller: Annotated[float, Meta(gt=0, le=1)] = 0.75
     write_timeout_s: PositiveSeconds = 60.0
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from labd.api.endpoint import Endpoint
 from labd.errors import BadRequest, BodyTooLarge, LengthRequired, RequestTimeout
 
 HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")  # msgspec lets the half of a surrogate pair through
+SHORT_BYTES = 4 * 1024  # what a stop may take; read before it is known whether its request must wait in line
 HEAVY_BYTES = 16 * 1024  # decoding it, and doing what it says, is the work of many others
 NO_BODY = frozenset({b"", b"{}", b"null"})
 
@@ -28,8 +29,25 @@ class BodyReader:
         self._timeout_s = timeout_s
         self._optional = self._decoder is None or _takes_nothing(self._decoder)
 
-    async def read(self, request: web.BaseRequest) -> Any:
+    async def short(self, request: web.BaseRequest, limit_s: float | None = None) -> bytes | None:
+        """The body, if it is a short one; None where it is not, and was left unread.
+
+        Raises:
+            RequestTimeout: It did not arrive within `limit_s`.
+            ClientGone: It never will.
+        """
+        length = request.content_length
+        if length is None:
+            length = request.content.total_bytes if request.content.is_eof() else SHORT_BYTES + 1
+        if not 0 < length <= min(SHORT_BYTES, self._max_bytes):
+            return None
+        return await self._bytes(request, limit_s)
+
+    async def read(self, request: web.BaseRequest, raw: bytes | None = None) -> Any:
         """The body of the request as the endpoint's type.
+
+        Args:
+            raw: It, where it was read already.
 
         Raises:
             LengthRequired: A body is needed and none was announced.
@@ -37,9 +55,11 @@ class BodyReader:
             RequestTimeout: Not all of it arrived in time.
             BadRequest: No JSON, or not of the type; names the field.
         """
-        raw = await self._bytes(request)
+        if raw is None:
+            raw = await self._bytes(request)
         if len(raw) > HEAVY_BYTES:
-            await connection_of(request).door.turnstile.wait_heavy()
+            connection = connection_of(request)
+            await connection.door.turnstile.wait_heavy(connection.share_of or "")
         if self._decoder is None:
             if raw.strip() not in NO_BODY:
                 raise BadRequest(f"{request.method} {request.path} takes no body; {len(raw)} bytes were sent")
@@ -66,7 +86,7 @@ class BodyReader:
             raise BadRequest("body: it is nested deeper than labd reads") from None
         return value
 
-    async def _bytes(self, request: web.BaseRequest) -> bytes:
+    async def _bytes(self, request: web.BaseRequest, limit_s: float | None = None) -> bytes:
         content = request.content
         length = request.content_length
         if length is None and not request.body_exists:
@@ -84,12 +104,13 @@ class BodyReader:
             transport = request.transport
             if transport is not None:
                 transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        limit_s = self._timeout_s if limit_s is None else min(limit_s, self._timeout_s)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(limit_s):
                 return await self._stream(request)
         except TimeoutError:
             connection_of(request).linger_no_more()
-            raise RequestTimeout(f"the body did not arrive within {self._timeout_s:g} s") from None
+            raise RequestTimeout(f"the body did not arrive within {limit_s:g} s") from None
         except (ConnectionError, web.RequestPayloadError):
             raise ClientGone("the client hung up before its body was whole") from None
 

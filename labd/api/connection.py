@@ -62,6 +62,7 @@ class Connection(RequestHandler):
         self.is_counted = not is_late
         self.is_stream = False
         self.held_bytes = 0
+        self.share_of: str | None = None
         self.caller: Caller | None = None
         self.caller_stamp: Any = None
         self.caller_until = 0.0
@@ -107,6 +108,12 @@ class Connection(RequestHandler):
             self._write_deadline = None
         if self.when_writable is not None:
             self.when_writable()
+
+    @property
+    def address(self) -> str:
+        """Where it comes from, for who has no name; all of the socket are one."""
+        peer = None if self.transport is None else self.transport.get_extra_info("peername")
+        return f"address {peer[0]}" if isinstance(peer, tuple) else "the socket"
 
     async def drained(self) -> None:
         """Wait until the client has taken most of what it was sent, or is gone."""

@@ -16,18 +16,20 @@ import structlog
 from aiohttp import web
 
 from labd.api.answer import json_answer
-from labd.api.body import BodyReader
-from labd.api.connection import ClientGone, Connection, connection_of
+from labd.api.body import SHORT_BYTES, BodyReader
+from labd.api.connection import LATE_S, ClientGone, connection_of
 from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import answer_error, answer_unexpected
 from labd.api.gate import ANONYMOUS, SAFE_METHODS, Gate, check_scope
 from labd.api.query import QueryReader
+from labd.engine.job import Caller
 from labd.errors import BadRequest, LabdError, MethodNotAllowed, NotAuthenticated, NotFound, OriginRefused, WingOff
 from labd.settings import KNOWN_WINGS
 
 log = structlog.get_logger()
 V1 = "/api/v1/"
 OPEN_BODY_BYTES = 4096  # where anybody may send one, or none belongs: a login needs some hundred
+BODY_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*(?:\r|$)", re.IGNORECASE)
 SEGMENT = re.compile(r"\{(\w+)(:\.\+)?\}")
 
 
@@ -45,22 +47,67 @@ class Route:
         self._reads_body = endpoint.method not in SAFE_METHODS
 
     async def answer(self, request: web.BaseRequest, path: dict[str, str], query: str) -> web.StreamResponse:
-        """Check, decode, call, encode; errors of the tree are left to the dispatcher."""
+        """Say who asks, wait for a turn, check, decode, call, encode; errors of the tree are left to the dispatcher."""
         endpoint = self.endpoint
-        connection = connection_of(request)
         caller = ANONYMOUS
+        refusal: LabdError | None = None
         if endpoint.scope != "none":
-            caller = await self._gate.caller(connection, request)
-            if endpoint.scope not in caller.scopes:
-                check_scope(caller, endpoint.scope, request.method, request.path)
+            try:
+                caller = await self._gate.caller(connection_of(request), request)
+            except (NotAuthenticated, OriginRefused, BadRequest) as fault:
+                refusal = fault
+        raw = await self._take_turn(request, path, caller)
+        if refusal is not None:  # told only now: who is refused stands in line like everybody else
+            raise refusal
+        if endpoint.scope != "none" and endpoint.scope not in caller.scopes:
+            check_scope(caller, endpoint.scope, request.method, request.path)
         values = self._query.read(query)
-        body = await self._body.read(request) if self._reads_body else None
+        body = await self._body.read(request, raw) if self._reads_body else None
         answer = await endpoint.handler(Call(caller, path, values, body, request))
         if isinstance(answer, web.StreamResponse):
             return answer
         if answer is None and endpoint.status == 204:
             return web.Response(status=204)
         return json_answer(request, answer, endpoint.status)
+
+    def is_urgent(self, path: dict[str, str]) -> bool:
+        """Whether a request of these parts of the route is, whatever its body says."""
+        urgent = self.endpoint.urgent
+        return urgent if isinstance(urgent, bool) else urgent(path)
+
+    async def _take_turn(self, request: web.BaseRequest, path: dict[str, str], caller: Caller) -> bytes | None:
+        """Let a request begin when it is its turn; one that is urgent begins at once.
+
+        Why a short body is read before: it may say that the request is a stop, and while it is on its way it takes
+        nothing of a turn.
+
+        Returns:
+            The body, if it was read already.
+
+        Raises:
+            Overloaded: It came on a connection that came when there was no room.
+            ShareTaken: Its caller has enough under way.
+            ClientGone: Its client left the line; nothing was begun.
+        """
+        if self.is_urgent(path):
+            return None
+        connection, says_stop = connection_of(request), self.endpoint.urgent_body
+        door, raw = connection.door, None
+        if says_stop is not None and self.endpoint.scope in caller.scopes:
+            if connection.is_late:
+                door.says_more(connection)
+            raw = await self._body.short(request, LATE_S if connection.is_late else None)
+            if raw is not None and says_stop(raw):
+                return raw
+        if connection.is_late:
+            raise door.full("connections_at_most")
+        who = connection.address if caller is ANONYMOUS else caller.name
+        door.begin(connection, who)
+        if not door.turnstile.lets_in():
+            await door.turnstile.wait(who)
+            if connection.transport is None:
+                raise ClientGone("the client left the line")
+        return raw
 
 
 class Dispatcher:
@@ -104,7 +151,6 @@ class Dispatcher:
                 raise MethodNotAllowed(
                     f"{path} does not take {method}; it takes {', '.join(sorted(methods))}", allowed=sorted(methods)
                 )
-            await _take_turn(connection, route.endpoint, arguments)
             return await route.answer(request, arguments, query)
         except LabdError as error:
             if isinstance(error, (NotAuthenticated, OriginRefused)):
@@ -119,14 +165,28 @@ class Dispatcher:
         finally:
             connection.door.answered(connection)
 
-    def is_urgent(self, method: str, path: str) -> bool:
-        """Whether the request of this method and path passes the line; one that there is not does not."""
+    def is_urgent(self, method: str, path: str, said: bytes) -> bool:
+        """Whether a request passes the line, or may do so by what is still to come; one that there is not does not.
+
+        Args:
+            said: Its first bytes.
+        """
         try:
             methods, arguments = (self._fixed[path], {}) if path in self._fixed else self._find(path)
         except LabdError:
             return False
         route = methods.get(method)
-        return route is not None and _is_urgent(route.endpoint, arguments)
+        if route is None or route.is_urgent(arguments):
+            return route is not None
+        says_stop = route.endpoint.urgent_body
+        if says_stop is None:
+            return False
+        head, end, body = said.partition(b"\r\n\r\n")
+        announced = BODY_LENGTH.search(head)
+        length = int(announced[1]) if announced is not None else 0
+        if not end:
+            return True
+        return 0 < length <= SHORT_BYTES and (len(body) < length or says_stop(body[:length]))
 
     def _find(self, path: str) -> tuple[dict[str, Route], dict[str, str]]:
         for pattern, methods in self._open:
@@ -137,29 +197,6 @@ class Dispatcher:
         if wing in self._off and path.startswith(V1):
             raise WingOff(f"wing {wing} is off: `labctl status` says why; [{wing}] in labd.toml turns it on", wing=wing)
         raise NotFound(f"no route {path[:200]}; GET /api/v1/openapi.json lists all", path=path[:200])
-
-
-async def _take_turn(connection: Connection, endpoint: Endpoint, path: dict[str, str]) -> None:
-    """Let a request begin when it is its turn; one that is urgent begins at once.
-
-    Raises:
-        Overloaded: It came on a connection that came when there was no room.
-        ClientGone: Its client left the line; nothing was begun.
-    """
-    if _is_urgent(endpoint, path):
-        return
-    door = connection.door
-    if connection.is_late:
-        raise door.full("connections_at_most")
-    if not door.turnstile.lets_in():
-        await door.turnstile.wait()
-        if connection.transport is None:
-            raise ClientGone("the client left the line")
-
-
-def _is_urgent(endpoint: Endpoint, path: dict[str, str]) -> bool:
-    urgent = endpoint.urgent
-    return urgent if isinstance(urgent, bool) else urgent(path)
 
 
 def _unless_begun(request: web.BaseRequest, answer: web.Response) -> web.Response:

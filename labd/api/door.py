@@ -21,8 +21,9 @@ import structlog
 from aiohttp import web
 
 from labd.api.connection import Connection, Listener
+from labd.api.shares import Shares
 from labd.api.turnstile import Turnstile
-from labd.errors import Overloaded
+from labd.errors import Overloaded, ShareTaken
 
 log = structlog.get_logger()
 LINGER_S = 1.0  # how long the rest of a refused body is read, so that the client gets to see the answer
@@ -31,7 +32,7 @@ LATE_AT_MOST = 64
 BLINK_S = 0.05
 TELL_EVERY_S = 10.0
 Limit = Literal["connections_at_most", "event_streams_at_most", "bodies_at_most_bytes"]
-LIMITS: tuple[Limit, ...] = get_args(Limit)
+LIMITS: tuple[str, ...] = (*get_args(Limit), "share_per_caller")
 FILES_BESIDE = 512  # databases, workers, devices
 
 
@@ -45,6 +46,7 @@ class Limits:
     header_timeout_s: float
     write_timeout_s: float
     keepalive_s: float
+    share_per_caller: float = 1.0
 
 
 class Door(web.Server):
@@ -53,14 +55,15 @@ class Door(web.Server):
     `closing` is done when streams and long polls must end; ordinary requests are still answered then.
 
     Args:
-        is_urgent: Whether a request of this method and path is heard where all room is taken.
+        is_urgent: Whether a request of this method and path, and with these first bytes, is heard where all room is
+            taken.
     """
 
     def __init__(
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         limits: Limits,
-        is_urgent: Callable[[str, str], bool] = lambda method, path: False,
+        is_urgent: Callable[[str, str, bytes], bool] = lambda method, path, said: False,
     ) -> None:
         super().__init__(handler)
         self.is_urgent = is_urgent
@@ -70,6 +73,8 @@ class Door(web.Server):
         self.inside: dict[str, int] = {"unix": 0, "tcp": 0}
         self.streams = 0
         self.bodies_bytes = 0
+        self.requests_of = Shares("requests", limits.connections_at_most, limits.share_per_caller)
+        self.streams_of = Shares("event_streams", limits.streams_at_most, limits.share_per_caller)
         self.refusals: dict[str, int] = dict.fromkeys(LIMITS, 0)
         self._quiet: dict[Connection, float] = {}
         self._late: dict[Connection, float] = {}
@@ -127,8 +132,36 @@ class Door(web.Server):
         self._quiet.pop(connection, None)
         self._late.pop(connection, None)
 
+    def says_more(self, connection: Connection) -> None:
+        """Who came late has still to send the body of its one request, and may be asked to leave meanwhile."""
+        self._late[connection] = self._loop.time()
+
+    def begin(self, connection: Connection, who: str) -> None:
+        """Count a request of a caller as under way, until it is answered or becomes a stream.
+
+        Raises:
+            ShareTaken: The caller has its share under way. Where all room is taken, its connection goes as well.
+        """
+        try:
+            self._take(self.requests_of, who)
+        except ShareTaken:
+            if self.inside[connection.listener.kind] >= self.limits.connections_at_most:
+                connection.close()  # after the answer; it would ask again, and never be quiet enough to make room
+            raise
+        connection.share_of = who
+
+    def _take(self, shares: Shares, who: str) -> None:
+        try:
+            shares.take(who)
+        except ShareTaken:
+            self._refused("share_per_caller", caller=who, of=shares.kind)
+            raise
+
     def answered(self, connection: Connection) -> None:
         """Its request is over: it holds no body any more, and is quiet until the next."""
+        if connection.share_of is not None and not connection.is_stream:
+            self.requests_of.give_back(connection.share_of)
+            connection.share_of = None
         if connection.held_bytes:
             self.bodies_bytes -= connection.held_bytes
             connection.held_bytes = 0
@@ -144,6 +177,9 @@ class Door(web.Server):
         if connection.is_stream:
             connection.is_stream = False
             self.streams -= 1
+            if connection.share_of is not None:
+                self.streams_of.give_back(connection.share_of)
+                connection.share_of = None
         elif connection.is_counted:
             self.inside[connection.listener.kind] -= 1
         connection.is_counted = False
@@ -153,10 +189,14 @@ class Door(web.Server):
 
         Raises:
             Overloaded: There are as many streams as there may be.
+            ShareTaken: This caller has as many as one may have.
         """
         if self.streams >= self.limits.streams_at_most:
             raise self.full("event_streams_at_most")
         if connection.is_counted and not connection.is_stream:
+            if connection.share_of is not None:
+                self._take(self.streams_of, connection.share_of)
+                self.requests_of.give_back(connection.share_of)
             self.inside[connection.listener.kind] -= 1
             connection.is_stream = True
             self.streams += 1
@@ -179,13 +219,16 @@ class Door(web.Server):
             "event_streams_at_most": f"{self.limits.streams_at_most} event streams",
             "bodies_at_most_bytes": f"{self.limits.bodies_at_most_bytes} bytes of request bodies",
         }[limit]
+        self._refused(limit)
+        text = f"labd bears {most} at once; try again in a moment, or raise api.{limit}"
+        return Overloaded(text, limit=f"api.{limit}")
+
+    def _refused(self, limit: str, **facts: str) -> None:
         self.refusals[limit] += 1
         now = self._loop.time()
         if now - self._told_at >= TELL_EVERY_S:
             self._told_at = now
-            log.warning("api.overloaded", limit=f"api.{limit}", refused=dict(self.refusals))
-        text = f"labd bears {most} at once; try again in a moment, or raise api.{limit}"
-        return Overloaded(text, limit=f"api.{limit}")
+            log.warning("api.overloaded", limit=f"api.{limit}", refused=dict(self.refusals), **facts)
 
     def end_streams(self) -> None:
         """Event streams and long polls end now; a second call does nothing."""

@@ -44,6 +44,8 @@ class Endpoint:
         streams: The handler writes its answer by itself, piece by piece; HEAD is then refused, for a body would follow.
         urgent: A stop, or what says whether labd is there: it passes the line, and is heard where all room is taken.
             A rule over the parts of the route where only some are.
+        urgent_body: A rule over the body where that says it, for bodies up to `body.SHORT_BYTES`; it must cost little,
+            since who stands in no line may ask it.
     """
 
     method: str
@@ -62,3 +64,4 @@ class Endpoint:
     refusal: Any = None
     refused: tuple[str, ...] = ()
     urgent: bool | Callable[[dict[str, str]], bool] = False
+    urgent_body: Callable[[bytes], bool] | None = None

@@ -77,6 +77,7 @@ STATUS: dict[str, int] = {
     "cluster_unreachable": 503,
     "dataset_changed": 503,
     "overloaded": 503,
+    "share_taken": 429,
     "daemon_unreachable": 503,
     "device_error": 502,
     "device_timeout": 504,
@@ -129,7 +130,7 @@ def answer_error(error: LabdError) -> web.Response:
     retry_after_s = error.details.get("retry_after_s")
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, -int(-float(retry_after_s) // 1)))
-    elif status == 503:
+    elif status in (429, 503):
         headers["Retry-After"] = RETRY_AFTER_S
     return web.Response(status=status, body=_encoded(error.to_wire()), headers=headers)
 

@@ -16,7 +16,6 @@ from labd.api.endpoint import Call, Endpoint
 from labd.api.errors import STATUS, status_of
 from labd.engine.job import ENDED, Job, Submission
 from labd.engine.outcome import failure, outcome
-from labd.engine.registry import StopSpec
 from labd.errors import Draining, LabdError
 
 if TYPE_CHECKING:
@@ -53,10 +52,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
         return answer(job)
 
     def is_stop(path: dict[str, str]) -> bool:
-        try:
-            return isinstance(engine.registry.find(path["task"]), StopSpec)
-        except LabdError:
-            return False
+        return engine.registry.is_stop(path["task"])
 
     return [
         Endpoint(

@@ -25,6 +25,14 @@ LIST_AT_MOST = 1000
 WAIT_AT_MOST_S = 60.0
 DRAIN_WAIT_S = 1.0
 
+
+class Named(msgspec.Struct):
+    """As much of a submission as tells whether it is a stop."""
+
+    task: str = ""
+
+
+NAMED = msgspec.json.Decoder(Named | list[Named])
 Submissions = Submission | Annotated[list[Submission], Meta(max_length=LIST_AT_MOST)]
 
 
@@ -134,6 +142,15 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             return view(job)
         return json_answer(call.request, view(job), 200)
 
+    def is_stop(body: bytes) -> bool:
+        try:
+            named = NAMED.decode(body)
+        except (msgspec.MsgspecError, ValueError):
+            return False
+        if isinstance(named, list):
+            return len(named) == 1 and engine.registry.is_stop(named[0].task)  # a stop goes alone
+        return engine.registry.is_stop(named.task)
+
     async def list_jobs(call: Call) -> JobPageText:
         query: JobsQuery = call.query
         page = await engine.job_page(filter_of(query), query.brief)
@@ -202,6 +219,7 @@ def endpoints(engine: Engine) -> list[Endpoint]:
             answer=JobView | JobList,
             status=201,
             tags=tags,
+            urgent_body=is_stop,
             errors=(*bad, "idempotency_conflict", "refused", "store_full"),
         ),
         Endpoint("GET", "/api/v1/jobs", list_jobs, "read", "List jobs", query=JobsQuery, answer=JobPage, tags=tags),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 REF = "#/components/schemas/{name}"
 _GREEDY = re.compile(r":\.\+\}")
 _PART = re.compile(r"\{(\w+)\}")
-EVERYWHERE = ("bad_request", "header_too_large", "origin_refused", "overloaded")
+EVERYWHERE = ("bad_request", "header_too_large", "origin_refused", "overloaded", "share_taken")
 WITH_SCOPE = ("not_authenticated", "scope_missing")
 WITH_BODY = ("length_required", "body_too_large", "request_timeout")
 

@@ -36,6 +36,8 @@ class ApiOptions:
         connections_at_most: Connections at once, counted for the socket and for TCP apart; event streams not counted.
         event_streams_at_most: Event streams at once, of both listeners together.
         bodies_at_most_bytes: What the bodies of all requests that are being read may hold together.
+        share_per_caller: Which part of the connections, by requests under way, and of the event streams one caller may
+            have.
     """
 
     socket: Path
@@ -60,6 +62,7 @@ class ApiOptions:
     connections_at_most: int = 400
     event_streams_at_most: int = 1200
     bodies_at_most_bytes: int = 32 * 1024 * 1024
+    share_per_caller: float = 0.75
 
     def address(self) -> tuple[str, int] | None:
         """Host and port of the TCP listener.

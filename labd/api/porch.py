@@ -98,7 +98,9 @@ class Porch:
             said = taken.recv(LOOK_BYTES, socket.MSG_PEEK)
             line, end, _ = said.partition(b"\r\n")
             words = line.decode("latin-1").split(" ")
-            if said and (not end or len(words) != 3 or self._door.is_urgent(words[0], words[1].partition("?")[0])):
+            if said and (
+                not end or len(words) != 3 or self._door.is_urgent(words[0], words[1].partition("?")[0], said)
+            ):
                 return False
             taken.recv(LOOK_BYTES)  # what is left unread would make the end of the connection a reset
             taken.send(last_word(self._door.full("connections_at_most")))

@@ -127,6 +127,7 @@ class ApiServer:
             header_timeout_s=options.request_timeout_s,
             write_timeout_s=options.event_write_timeout_s,
             keepalive_s=options.keepalive_s,
+            share_per_caller=options.share_per_caller,
         )
         needed = files_for(limits)
         allowed = allow_files(needed)

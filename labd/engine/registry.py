@@ -192,6 +192,10 @@ class Registry:
             raise UnknownTask(f"no task is named {name}{hint}", task=name, near=near)
         return spec
 
+    def is_stop(self, name: str) -> bool:
+        """Whether a name or alias means stop; costs two looks into tables, whatever the name."""
+        return self._aliases.get(name, name) in self._stops
+
     def tasks(self) -> list[TaskSpec]:
         """All tasks, by name."""
         return [self._tasks[name] for name in sorted(self._tasks)]

@@ -22,7 +22,7 @@ from labd.errors import SettingsFault, StopLatched
 from tests.fakes.api_engine import FakeStatus
 from tests.fakes.raw_http import DEADLINE_S, RawClient
 
-PATIENT = {"request_timeout_s": 5.0, "stop_grace_s": 2.0}
+PATIENT = {"request_timeout_s": 5.0, "stop_grace_s": 2.0, "share_per_caller": 1.0}  # a test is one caller
 
 
 async def nothing_changed() -> list[str]:

@@ -31,6 +31,7 @@ ERRORS = {
     "store_full": 4,
     "draining": 4,
     "overloaded": 4,
+    "share_taken": 4,
     "store_damaged": 6,
     "stop_unconfirmed": 6,
     "job_interrupted": 6,

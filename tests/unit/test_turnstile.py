@@ -65,3 +65,36 @@ async def test_what_is_heavy_goes_one_a_turn() -> None:
         assert len(done) - before <= 1
         before = len(done)
     assert done == list(range(20))
+
+
+async def test_callers_take_turns_in_the_line() -> None:
+    turnstile = Turnstile(asyncio.get_running_loop())
+    while turnstile.lets_in():
+        pass
+    order: list[str] = []
+
+    async def come(who: str) -> None:
+        await turnstile.wait(who)
+        order.append(who)
+
+    crowd = [asyncio.ensure_future(come("flood")) for _ in range(300)]
+    crowd += [asyncio.ensure_future(come(who)) for who in ("anna", "ben", "anna")]
+    await asyncio.wait(crowd)
+    assert [order.index("anna"), order.index("ben")] == [1, 2], order[:8]
+    assert order[:6].count("anna") == 2
+    assert order.count("flood") == 300
+    assert turnstile.waiting == 0
+
+
+async def test_what_is_heavy_of_one_caller_does_not_hold_anothers() -> None:
+    turnstile = Turnstile(asyncio.get_running_loop())
+    order: list[str] = []
+
+    async def come(who: str) -> None:
+        await turnstile.wait_heavy(who)
+        order.append(who)
+
+    crowd = [asyncio.ensure_future(come("flood")) for _ in range(20)]
+    crowd.append(asyncio.ensure_future(come("anna")))
+    await asyncio.wait(crowd)
+    assert order.index("anna") <= 3
