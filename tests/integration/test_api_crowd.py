@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 import socket
 import ssl
@@ -16,11 +17,13 @@ import structlog
 import trustme
 
 from labd.api import door as door_module
+from labd.api.body import SHORT_BYTES
 from labd.api.door import Limits, allow_files, files_for
 from labd.api.endpoint import Call, Endpoint
 from labd.api.listeners import tls_context
 from labd.api.server import ApiServer
 from labd.engine.job import Caller, Submission
+from labd.engine.registry import StopSpec
 from tests.fakes.api_door import Tasks, are_under_way, open_door, open_engine, until
 from tests.fakes.api_engine import MemoryEngine
 from tests.fakes.raw_http import RawClient
@@ -92,6 +95,100 @@ async def test_a_stop_by_its_task_gets_in_too(state_dir: Path) -> None:
             assert (await late.ask("POST", "/execute/emergency_stop", {})).json["result"] == {"stopped": True}
         tasks.go_on.set()
         assert (await first.answer()).status == 200
+
+
+BODIES = {
+    "a submission": {"task": "test.stop"},
+    "an older name": {"task": "emergency_stop", "args": {}},
+    "a list of one": [{"task": "test.stop"}],
+    "escaped": b'{"task": "test\\u002estop"}',
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("in_parts", [False, True], ids=["at once", "in parts"])
+async def test_a_stop_sent_as_a_job_gets_in_too(state_dir: Path, body: Any, in_parts: bool) -> None:
+    tasks = Tasks()
+    async with (
+        open_engine(state_dir, tasks) as engine,
+        open_door(engine, state_dir, connections_at_most=1),
+        await RawClient.unix(state_dir / "labd.sock") as first,
+    ):
+        first.send("POST", "/execute/test.hold", {})
+        await until(lambda: engine.counts()["running"])
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with await RawClient.unix(state_dir / "labd.sock") as late:
+            late.send("POST", "/api/v1/jobs", b"" if in_parts else raw, {"Content-Length": str(len(raw))})
+            if in_parts:
+                await until(lambda: are_under_way(2))
+                late.writer.write(raw)
+            answer = await late.answer()
+            assert (answer.status, len(tasks.stops)) == (201, 1), answer.body
+        for other in (
+            {"task": "test.add", "args": {"a": 1}},
+            [{"task": "test.stop"}] * 2,
+            b"{",
+            b"stop",
+            [],
+            b" " * 5000,
+        ):
+            async with await RawClient.unix(state_dir / "labd.sock") as late:
+                assert (await late.ask("POST", "/api/v1/jobs", other)).status == 503
+        assert len(tasks.stops) == 1
+        tasks.go_on.set()
+        assert (await first.answer()).status == 200
+
+
+async def test_who_never_says_what_job_keeps_no_stop_out(state_dir: Path) -> None:
+    tasks = Tasks()
+    async with (
+        open_engine(state_dir, tasks) as engine,
+        open_door(engine, state_dir, connections_at_most=1),
+        await RawClient.unix(state_dir / "labd.sock") as first,
+    ):
+        first.send("POST", "/execute/test.hold", {})
+        await until(lambda: engine.counts()["running"])
+        mute = [await RawClient.unix(state_dir / "labd.sock") for _ in range(door_module.LATE_AT_MOST + 40)]
+        for each in mute:
+            each.send("POST", "/api/v1/jobs", b"", {"Content-Length": "40"})
+        async with asyncio.timeout(5), await RawClient.unix(state_dir / "labd.sock") as late:
+            assert (await late.ask("POST", "/api/v1/jobs", {"task": "test.stop"})).status == 201
+        for each in mute:
+            assert await each.at_end()  # answered or not, none of them stays
+            await each.close()
+        tasks.go_on.set()
+        assert (await first.answer()).status == 200
+
+
+async def test_a_stop_sent_as_a_job_walks_past_the_line_and_nothing_longer_does(state_dir: Path) -> None:
+    tasks = Tasks()
+    async with open_engine(state_dir, tasks) as engine, open_door(engine, state_dir) as server:
+        door = server._door
+        assert door is not None
+        waiting_then: list[int] = []
+
+        async def stop(args: dict[str, Any], caller: Caller) -> dict[str, Any]:
+            waiting_then.append(door.turnstile.waiting)
+            return {"stopped": True}
+
+        engine.registry.add(StopSpec("test.halt", stop))
+        crowd = [await RawClient.unix(state_dir / "labd.sock") for _ in range(300)]
+        late = await RawClient.unix(state_dir / "labd.sock")
+        assert (await late.ask("GET", "/healthz")).status == 200
+        for each in crowd:
+            each.send("POST", "/api/v1/jobs", {"task": "test.add", "args": {"a": 1}, "delay_s": 600})
+        late.send("POST", "/api/v1/jobs", {"task": "test.halt"})
+        assert (await late.answer()).status == 201
+        assert waiting_then[0] > 100
+        assert {(await each.answer()).status for each in crowd} == {201}
+        door.turnstile.lets_in = lambda: False  # type: ignore[method-assign]
+        door.turnstile.wait = lambda who="": asyncio.get_running_loop().create_future()  # type: ignore[method-assign,assignment,misc]
+        late.send("POST", "/api/v1/jobs", json.dumps({"task": "test.halt"}).encode() + b" " * SHORT_BYTES)
+        async with await RawClient.unix(state_dir / "labd.sock") as short:
+            assert (await short.ask("POST", "/api/v1/jobs", {"task": "test.halt"})).status == 201
+        assert len(waiting_then) == 2  # the long one stands in line, and is read when it has its turn
+        for each in (*crowd, late):
+            await each.close()
 
 
 async def test_the_word_that_labd_is_there_gets_in_too(state_dir: Path) -> None:
