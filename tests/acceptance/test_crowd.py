@@ -27,7 +27,7 @@ SIZE = crowd_phases.Size(
     quiet_stops=1,
 )  # fmt: skip
 pytestmark = pytest.mark.timeout(240)  # of a machine that is busy with other things; a quiet one takes half a minute
-FEW = "connections_at_most = 100\nevent_streams_at_most = 200\nbodies_at_most_bytes = 8388608\n"
+FEW = "connections_at_most = 100\nevent_streams_at_most = 200\nbodies_at_most_bytes = 8388608\nshare_per_caller = 1.0\n"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_every_stop_gets_through_the_crowd(figures: dict[str, Any]) -> None:
 
 
 def test_labctl_stops_in_a_full_house_and_waits_with_everything_else(daemons: Callable[..., Daemon]) -> None:
-    settings = toml("api", connections_at_most=16) + toml("resort", driver="simulated", **SLOW)
+    settings = toml("api", connections_at_most=16, share_per_caller=1.0) + toml("resort", driver="simulated", **SLOW)
     daemon = daemons(settings, test_wing=True).start().ready()
     job = daemon.client.submit("test.noop", delay_s=600)
     daemon.labctl.ok("resort", "activate", "B", "--no-wait")

@@ -160,7 +160,7 @@ async def lists(rude: Rude, count: int, ended: Ended, ready: Callable[[Any], Non
             items = [{"task": "test.noop", "idempotency_key": key, "delay_s": 86400} for key in keys]
             answer = await line.ask("POST", JOBS, items)
             rude.heard(answer, begin, keys)
-            if answer.status == 503:
+            if answer.status in (429, 503):
                 await asyncio.sleep(int(answer.headers["retry-after"]))
             if not line.is_open:
                 line = await Line.open(rude.place, rude.context)
