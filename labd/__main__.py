@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labd import bootstrap
 
-MODULES = ("aiohttp", "aiosqlite", "anyio", "click", "cronsim", "msgspec", "rich", "structlog")
+MODULES = ("aiohttp", "aiosqlite", "click", "cronsim", "msgspec", "rich", "structlog")
 
 
 def main() -> None:

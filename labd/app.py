@@ -7,23 +7,17 @@ import importlib
 import os
 import socket
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
-from pathlib import Path
 from random import Random
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
 
 import labd
 from labd import credentials, restore, telemetry
-from labd.api import alerts, doctor, environments
-from labd.api import settings as api_settings
-from labd.api.options import ApiOptions
-from labd.api.server import ApiServer, build
 from labd.check import wing_state
 from labd.clock import Clock
-from labd.doctor import Doctor
 from labd.engine.alert_watch import AlertWatch
 from labd.engine.engine import Engine, EngineOptions
 from labd.engine.job import INTERNAL
@@ -32,14 +26,18 @@ from labd.engine.schedules import ScheduleSpec
 from labd.engine.schema import Schema
 from labd.engine.worker_tasks import WorkerTasks
 from labd.errors import LabdError, SettingsFault, StoreFull
-from labd.mongo import MongoOutlet
-from labd.mqtt import MqttDoor
-from labd.notify import AlertDelivery, outlets_of
 from labd.notify_settings import NotifySettings
+from labd.offers import entry_points_beside_labd
 from labd.settings import Settings
 from labd.state_folder import StateFolder
 from labd.systemd import Notifier, Watchdog
 from labd.wing import Host, Wing, WingFactory
+
+if TYPE_CHECKING:
+    from labd.api.server import ApiServer
+    from labd.mongo import MongoOutlet
+    from labd.mqtt import MqttDoor
+    from labd.notify import AlertDelivery
 
 log = structlog.get_logger()
 BUILT_IN_WINGS = {
@@ -58,7 +56,7 @@ def factories() -> dict[str, WingFactory]:
     for name, where in BUILT_IN_WINGS.items():
         module, _, attribute = where.partition(":")
         found[name] = getattr(importlib.import_module(module), attribute)
-    for entry in entry_points(group="labd.wings"):
+    for entry in entry_points_beside_labd("labd.wings"):
         if entry.name not in found:
             found[entry.name] = entry.load()
     return found
@@ -110,21 +108,17 @@ class App:
         await self.engine.open()
         for name, parsed in self.settings.wings.items():
             await self._start_wing(name, parsed)
-        await self.workers.start()
+        doors = await self._start_workers()
         recovered = await self.engine.start()
         await self._put_schedules(self.settings)
         await self._start_mqtt()
         await self._start_mongo()
         watch, outlets = self._make_alerts()
-        self._api = build(
-            self.engine, _api_options(self.settings),
-            [*environments.endpoints(self.engine, self.workers, self._clock),
-             *alerts.endpoints(self.engine.alerts, outlets),
-             *api_settings.endpoints(lambda: (self.settings.given, self.settings.origin)),
-             *doctor.endpoints(self._make_doctor().look, self._clock),
-             *(self._mongo.endpoints() if self._mongo is not None else ()),
-             *(e for wing in self._wings.values() for e in wing.endpoints())],
-            self, self.reload, clock=self._clock, inherited=self._inherited,
+        beside = self._mongo.endpoints() if self._mongo is not None else []
+        self._api = doors.server_of(
+            self.engine, self.workers, outlets, self, lambda: self.settings,
+            [*beside, *(e for wing in self._wings.values() for e in wing.endpoints())],
+            self.reload, self._clock, self._inherited,
         )  # fmt: skip
         await self._api.start()
         watch.start()
@@ -132,6 +126,19 @@ class App:
         self._record_start(recovered)
         self._notifier.ready(f"serving on {self.settings.socket}")
         self._watchdog = asyncio.create_task(Watchdog(self._notifier, self._probe, self._clock).run(), name="watchdog")
+
+    async def _start_workers(self) -> ModuleType:
+        """Start what runs task files, and import the doors meanwhile: both take long, and neither needs the other.
+
+        Returns:
+            `labd.doors`.
+        """
+        importing = asyncio.create_task(asyncio.to_thread(importlib.import_module, "labd.doors"), name="doors")
+        try:
+            await self.workers.start()
+        finally:
+            await asyncio.wait({importing})
+        return await importing
 
     def _record_start(self, recovered: Any) -> None:
         facts = {
@@ -176,6 +183,8 @@ class App:
         """Open the MQTT door where it is configured; a fault of it takes nothing else down."""
         if self.settings.mqtt is None:
             return
+        from labd.mqtt import MqttDoor
+
         door = MqttDoor(
             self.settings.mqtt, self.engine, self.settings.host.name, self.version, self._clock, self._random
         )
@@ -191,6 +200,8 @@ class App:
         """Show the inventory in MongoDB where that is configured; a fault of it takes nothing else down."""
         if self.settings.mongo is None:
             return
+        from labd.mongo import MongoOutlet
+
         ledger = getattr(self._wings.get("inventory"), "ledger", None)
         outlet = MongoOutlet(self.settings.mongo, self.engine, ledger, self._clock, self._random)
         try:
@@ -203,6 +214,8 @@ class App:
 
     def _make_alerts(self) -> tuple[AlertWatch, AlertDelivery]:
         """What watches and what tells; it begins when the doors are open."""
+        from labd.notify import AlertDelivery, outlets_of
+
         settings = self.settings.notify or NotifySettings()
         engine = self.engine
         watch = AlertWatch(engine.alerts, engine.events, engine.journal, self.attention, self._clock)
@@ -212,11 +225,6 @@ class App:
         )  # fmt: skip
         self._watch, self._outlets = watch, outlets
         return watch, outlets
-
-    def _make_doctor(self) -> Doctor:
-        outlets = {"mqtt": self.mqtt, "mongo": self.mongo}
-        certificate = _credential(self.settings.api.tls_cert)
-        return Doctor(self.engine, self.workers, self.settings.state_dir, self.wings, outlets, certificate, self._clock)
 
     async def drain(self) -> None:
         """Take nothing new, let running work end within the drain time, bring every device to rest."""
@@ -279,7 +287,9 @@ class App:
             fresh = await asyncio.to_thread(self._load)
             telemetry.configure(level=fresh.log_level)
             if self._api is not None:
-                self._api.change_access(_api_options(fresh))
+                from labd.doors import options_of
+
+                self._api.change_access(options_of(fresh))
             self.engine.change_options(_engine_options(fresh))
             await self._put_schedules(fresh)
             working = {name: wing for name, wing in self._wings.items() if name in fresh.wings}
@@ -406,33 +416,6 @@ def _engine_options(settings: Settings) -> EngineOptions:
         resources=dict(settings.engine.resources),
         seed=settings.host.name,
     )
-
-
-def _api_options(settings: Settings) -> ApiOptions:
-    api = settings.api
-    return ApiOptions(
-        socket=settings.socket,
-        state_dir=settings.state_dir,
-        host_name=settings.host.name,
-        listen=api.listen,
-        tls_cert=_credential(api.tls_cert),
-        tls_key=_credential(api.tls_key),
-        behind_proxy=api.behind_proxy,
-        allowed_hosts=api.allowed_hosts,
-        allowed_origins=api.allowed_origins,
-        users=settings.access.users,
-        groups=settings.access.groups,
-        max_body_bytes=api.max_body_bytes,
-        request_timeout_s=api.request_timeout_s,
-        connections_at_most=api.connections_at_most,
-        event_streams_at_most=api.event_streams_at_most,
-        bodies_at_most_bytes=api.bodies_at_most_bytes,
-        event_write_timeout_s=api.write_timeout_s,
-    )
-
-
-def _credential(reference: str | None) -> Path | None:
-    return None if reference is None else credentials.path_of(reference, os.environ)
 
 
 LIVE_KEYS = ("access.", "engine.", "queue.", "schedule.", "tasks.", "env.", "log_level")

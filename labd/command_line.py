@@ -88,9 +88,12 @@ def _failing(work: Callable[[], int]) -> None:
 @SOCKET
 def run(config: Path | None, state: Path | None, socket_path: Path | None) -> None:
     """Serve in the foreground until SIGTERM; SIGHUP reads the settings again."""
+    import gc
+
     from labd import lean
 
-    lean.import_structlog_without_rich()
+    gc.disable()  # until `process.tune`: what is imported stays
+    lean.import_lightly()
     from labd import app, process, settings
 
     wings = app.factories()

@@ -85,6 +85,7 @@ class WebhookOutlet:
         self._settings = settings
         self._clock = clock
         self._user_agent = user_agent
+        self._make_session = aiohttp.ClientSession  # looked up here: to import the client takes a while, see `lean`
         self._session: aiohttp.ClientSession | None = None
 
     async def ready(self) -> None:
@@ -131,7 +132,7 @@ class WebhookOutlet:
         if self._session is None:
             tls = ssl.create_default_context(cafile=self._settings.ca_file)
             tls.minimum_version = ssl.TLSVersion.TLSv1_2
-            self._session = aiohttp.ClientSession(
+            self._session = self._make_session(
                 connector=aiohttp.TCPConnector(ssl=tls, limit=1, force_close=True),
                 headers={"User-Agent": self._user_agent},
                 cookie_jar=aiohttp.DummyCookieJar(),

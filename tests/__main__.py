@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from labd import bootstrap
 
 NEEDED = (
-    "aiohttp", "aiosqlite", "anyio", "click", "cronsim", "msgspec", "rich", "structlog",
+    "aiohttp", "aiosqlite", "click", "cronsim", "msgspec", "rich", "structlog",
     "dynamixel_sdk", "serial", "prompt_toolkit", "hypothesis", "importlinter", "psutil",
     "pytest", "pytest_asyncio", "pytest_timeout",
 )  # fmt: skip

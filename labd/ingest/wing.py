@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labd.engine.schema import Schema
-from labd.ingest import settings
 from labd.settings import Problems
 from labd.wing import Host, Wing
+
+if TYPE_CHECKING:
+    from labd.ingest import settings
 
 SCHEMA = Schema("ingest", "labd.ingest.sql")
 
@@ -23,6 +25,8 @@ class IngestWing:
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.IngestSettings:
         """Engines, catalogues, credentials and the definitions that stand there."""
+        from labd.ingest import settings
+
         return settings.parse(table, where, problems)
 
     def build(self, settings: settings.IngestSettings, host: Host) -> Wing:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labd.engine.schema import Schema
-from labd.inventory import settings
 from labd.inventory.tables import SCHEMA
 from labd.settings import Problems
 from labd.wing import Host, Wing
+
+if TYPE_CHECKING:
+    from labd.inventory import settings
 
 
 class InventoryWing:
@@ -25,6 +27,8 @@ class InventoryWing:
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.InventorySettings | None:
         """The reservoirs of the table."""
+        from labd.inventory import settings
+
         return settings.parse(table, where, problems)
 
     def build(self, settings: settings.InventorySettings, host: Host) -> Wing:

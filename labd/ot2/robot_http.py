@@ -52,6 +52,7 @@ class HttpRobot:
         self._home_timeout_s = home_timeout_s
         self._analysis_timeout_s = analysis_timeout_s
         self._socket_path = socket_path
+        self._make_session = aiohttp.ClientSession  # looked up here: to import the client takes a while, see `lean`
         self._session: aiohttp.ClientSession | None = None
 
     # Robot
@@ -191,7 +192,7 @@ class HttpRobot:
                 connector = aiohttp.TCPConnector(force_close=True)
             else:
                 connector = aiohttp.UnixConnector(path=self._socket_path, force_close=True)
-            self._session = aiohttp.ClientSession(connector=connector, headers=self._headers)
+            self._session = self._make_session(connector=connector, headers=self._headers)
         limit_s = timeout_s or self._answer_timeout_s
         where = f"ot2 {self._name} ({self._url}): {method} {path.partition('?')[0]}"
         try:

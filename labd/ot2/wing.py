@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labd.ot2 import settings
 from labd.settings import Problems
 from labd.wing import Host, Wing
+
+if TYPE_CHECKING:
+    from labd.ot2 import settings
 
 
 class OT2Wing:
@@ -20,6 +22,8 @@ class OT2Wing:
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.OT2WingSettings:
         """The robots of the table."""
+        from labd.ot2 import settings
+
         return settings.parse(table, where, problems)
 
     def build(self, settings: settings.OT2WingSettings, host: Host) -> Wing:

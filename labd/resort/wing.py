@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labd.resort import settings
 from labd.settings import Problems
 from labd.wing import Host, Wing
+
+if TYPE_CHECKING:
+    from labd.resort import settings
 
 
 class ResortWing:
@@ -23,6 +25,8 @@ class ResortWing:
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.ResortWingSettings:
         """The carousels of the table."""
+        from labd.resort import settings
+
         return settings.parse(table, where, problems)
 
     def build(self, settings: settings.ResortWingSettings, host: Host) -> Wing:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from labd.engine.schema import Schema
 from labd.settings import Problems
-from labd.snapshots import settings
 from labd.wing import Host, Wing
+
+if TYPE_CHECKING:
+    from labd.snapshots import settings
 
 SCHEMA = Schema("snapshots", "labd.snapshots.sql")
 
@@ -23,6 +25,8 @@ class SnapshotsWing:
 
     def parse(self, table: Mapping[str, Any], where: str, problems: Problems) -> settings.SnapshotSettings:
         """The store, the folder and the rules."""
+        from labd.snapshots import settings
+
         return settings.parse(table, where, problems)
 
     def build(self, settings: settings.SnapshotSettings, host: Host) -> Wing:

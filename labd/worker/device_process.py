@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import Any, Dict, List, Mapping
 
-DAEMON_NEEDS = ("aiohttp", "aiosqlite", "anyio", "click", "cronsim", "msgspec", "structlog")
+DAEMON_NEEDS = ("aiohttp", "aiosqlite", "click", "cronsim", "msgspec", "structlog")
 READY_S = 30.0
 LOOK_AGAIN_S = 0.1
 

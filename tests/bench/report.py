@@ -24,7 +24,7 @@ import psutil
 
 import labd
 
-PACKAGES = ("aiohttp", "aiosqlite", "anyio", "msgspec", "structlog", "dynamixel-sdk", "pyarrow", "pyiceberg", "obstore")
+PACKAGES = ("aiohttp", "aiosqlite", "msgspec", "structlog", "dynamixel-sdk", "pyarrow", "pyiceberg", "obstore")
 
 
 class Report:

@@ -14,7 +14,7 @@ from labd import lean
 
 def main() -> int:
     """Serve until a signal; the exit code of `labd run`."""
-    lean.import_structlog_without_rich()  # as `labd run` does, before anything else
+    lean.import_lightly()  # as `labd run` does, before anything else
     from labd import app, process, settings
     from tests.fakes.bench_wing import wing
 

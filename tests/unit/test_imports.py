@@ -80,13 +80,32 @@ def test_a_daemon_with_all_its_wings_has_imported_no_heavy_package_before_one_is
     assert set(HEAVY) & set(done.stdout.split()) == set()
 
 
-def test_settings_of_wings_are_read_without_what_drives_a_device() -> None:
-    code = "import sys; from labd import app; app.factories(); print(*sys.modules)"
+READ_SETTINGS = """
+import sys
+from labd import app
+from labd.settings_table import Problems
+wing, problems = app.factories()["resort"], Problems()
+before = set(sys.modules)
+wing.parse({"driver": "simulated"}, "labd.toml", problems)
+assert not problems.lines(), problems.lines()
+print(*before, "|", *sys.modules)
+"""
+
+
+def test_settings_of_wings_are_read_when_they_are_there_and_without_what_drives_a_device() -> None:
+    done = subprocess.run([sys.executable, "-c", READ_SETTINGS], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    before, after = (set(words.split()) for words in done.stdout.split("|"))
+    assert not {f"labd.{name}.settings" for name in ("resort", "ot2", "inventory", "snapshots", "ingest")} & before
+    assert "labd.resort.drive.drive_settings" in after
+    assert not {f"labd.resort.{name}" for name in ("service", "drive.carousel", "drive.connecting")} & after
+
+
+def test_the_web_server_is_no_part_of_what_the_app_waits_for_before_its_first_worker() -> None:
+    code = "import sys; from labd import lean; lean.import_lightly(); from labd import process; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    loaded = set(done.stdout.split())
-    assert "labd.resort.drive.drive_settings" in loaded
-    assert not {f"labd.resort.{name}" for name in ("service", "drive.carousel", "drive.connecting")} & loaded
+    assert not {"aiohttp.web", "labd.doors", "labd.api.server", "importlib.metadata"} & set(done.stdout.split())
 
 
 def test_the_daemon_imports_nothing_of_what_its_workers_run() -> None:
