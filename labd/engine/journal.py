@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from labd.clock import Clock
-from labd.engine import rows, sql, store
+from labd.engine import checkpoint, rows, sql, store
 from labd.engine.group import Batch, Event, Group, Statement, single
 from labd.engine.job import Job
 from labd.engine.schema import Schema
@@ -57,6 +57,7 @@ class Journal:
         self._reader: store.StoreConnection | None = None
         self._browser: store.StoreConnection | None = None
         self._opening_browser = asyncio.Lock()
+        self._checkpointer: checkpoint.Checkpointer
         self._loop: asyncio.AbstractEventLoop | None = None
         self._group: Group | None = None
         self._mending: asyncio.Task[None] | None = None
@@ -87,7 +88,9 @@ class Journal:
         await self._writer
         self._reader = store.connection(self.path, synchronous="FULL", read_only=True)
         await self._reader
-        await self._writer.run(lambda c: c.execute("PRAGMA wal_autocheckpoint = 2000").fetchall())
+        last_resort = f"PRAGMA wal_autocheckpoint = {checkpoint.LAST_RESORT_PAGES}"
+        await self._writer.run(lambda c: c.execute(last_resort).fetchall())
+        self._checkpointer = checkpoint.Checkpointer(self.path, self.write)
         self._group = Group(self._loop)
         self._filling_up = self._loop.create_future()
         highest = await self.read("highest_ids")
@@ -109,6 +112,7 @@ class Journal:
         self.push()
         await self._idle.wait()
         self._is_open = False
+        await self._checkpointer.close()
         async with self._opening_browser:
             for opened in (self._browser, self._reader, self._writer):
                 if opened is not None:
@@ -276,6 +280,7 @@ class Journal:
         self._measure(started)
         self._next()
         self._landed(group)
+        self._checkpointer.note(len(group.events) + sum(map(len, group.rows.values())) + len(group.statements))
 
     def _next(self) -> None:
         """The writer is free."""
