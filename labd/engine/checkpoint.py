@@ -1,9 +1,9 @@
 """Brings what the write-ahead log holds into the journal's file, beside the writer.
 
 Why not by the writer, as SQLite does by itself: with half a million jobs the 2,000 pages of a checkpoint lie all over
-the file, and while they are written and the disk is waited for, no submission is answered. SQLite lets another connection
-do it while the writer goes on; only what came meanwhile is left to the writer, once the log is long, for the log begins
-anew only when all of it has been brought over.
+the file, and while they are written and the disk is waited for, no submission is answered. SQLite lets another
+connection do it while the writer goes on; only what came meanwhile is left to the writer, once the log is long, for the
+log begins anew only when all of it has been brought over.
 
 Nothing of the promise changes: a commit is in the log, and the log on disk, before anybody is told.
 """

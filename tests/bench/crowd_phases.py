@@ -179,7 +179,7 @@ def overload(house: House, size: Size) -> Figures:
         helper = house.helper("crowd_rude", "unix", kind, *words, "--told", told)
         helper.line()
         peak = _Peak(house)
-        with stops(house, size, "overload"), peak:
+        with stops(house, size, f"overload {kind}"), peak:
             _wait(size.rude_s)
         found[kind] = helper.end() | {
             "uss_bytes_more_at_most": peak.uss_bytes - before["uss_bytes"], "files_at_most": peak.files
@@ -229,10 +229,12 @@ def _wait(seconds: float) -> None:
 
 
 def stop_figures(pressed: list[Press], wire_ms: list[float]) -> Figures:
-    """By phase: from the press to the wire, and to the answer."""
+    """By phase, and by its parts where it has some: from the press to the wire, and to the answer."""
     found: Figures = {"unconfirmed": sum(not press.confirmed for press in pressed)}
-    for phase in PHASES:
-        mine = [place for place, press in enumerate(pressed) if press.phase == phase]
+    for phase in dict.fromkeys([*PHASES, *(press.phase for press in pressed)]):
+        mine = [
+            place for place, press in enumerate(pressed) if press.phase == phase or press.phase.startswith(f"{phase} ")
+        ]
         if mine:
             found[phase] = {
                 "wire_ms": summary([wire_ms[place] for place in mine]),
