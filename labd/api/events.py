@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from labd.api.connection import connection_of
 from labd.api.endpoint import Call, Endpoint
-from labd.api.fan import Fan, Stream
+from labd.api.fan import Fan, Stream, wrapped
 from labd.api.options import ApiOptions
 from labd.clock import iso
 from labd.errors import BadRequest, Draining
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from labd.engine.group import Event
 
 RECONNECT_MS = 2000
+EVENTS_AT_ONCE = 250
 
 
 class EventView(msgspec.Struct):
@@ -56,7 +57,11 @@ def event_view(event: Event) -> EventView:
 def frame(event: Event) -> bytes:
     """The event as server-sent text; JSON has no raw line breaks, so one `data:` line is enough."""
     body = msgspec.json.encode(event_view(event), enc_hook=str)
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.kind.encode(), body)
+    return _framed(event.seq, event.kind, body)
+
+
+def _framed(seq: int, kind: str, text: bytes) -> bytes:
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (seq, kind.encode(), text)
 
 
 def endpoints(engine: Engine, options: ApiOptions) -> list[Endpoint]:
@@ -124,7 +129,7 @@ async def _listen(engine: Engine, fan: Fan, stream: Stream, keepalive_s: float) 
     gone, closing = connection.gone(), connection.door.closing
     try:
         while not gone.done() and not closing.done():
-            await _catch_up(engine, fan, stream)
+            await _catch_up(engine, stream)
             if connection.transport is None:
                 return
             fan.join(stream)
@@ -140,18 +145,23 @@ async def _listen(engine: Engine, fan: Fan, stream: Stream, keepalive_s: float) 
         fan.leave(stream)
 
 
-async def _catch_up(engine: Engine, fan: Fan, stream: Stream) -> None:
+async def _catch_up(engine: Engine, stream: Stream) -> None:
     """Send what lies too far back for the memory of the feed, page by page, as fast as the client takes it."""
     connection = stream.connection
     while connection.transport is not None and not connection.door.closing.done():
         if engine.events.recent(stream.cursor) is not None:
             return
-        events = await engine.events.page(stream.cursor)
-        last = events[-1].seq if events else engine.events.last_seq
-        while events and connection.transport is not None:
-            text, stream.cursor = fan.batch(events, stream.prefixes, stream.chunked, last)
-            stream.write(text)
-            events = [event for event in events if event.seq > stream.cursor]
+        page = await engine.event_texts(stream.cursor)
+        if not page:  # what lay between has passed its retention
+            stream.cursor = max(stream.cursor, engine.events.memory_from)
+        for start in range(0, len(page), EVENTS_AT_ONCE):
+            part = page[start : start + EVENTS_AT_ONCE]
+            frames = [
+                _framed(*event) for event in part if not stream.prefixes or event.kind.startswith(stream.prefixes)
+            ]
+            stream.write(wrapped(b"".join(frames), stream.chunked))
+            stream.cursor = part[-1].seq
             if connection.writing_paused:
                 await connection.drained()
-        stream.cursor = max(stream.cursor, last) if not events else stream.cursor
+            if connection.gone().done():
+                return

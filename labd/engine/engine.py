@@ -28,6 +28,7 @@ from labd.engine.clock_watch import ClockWatch
 from labd.engine.decisions import Decisions
 from labd.engine.delayed import DelayedJobs
 from labd.engine.dispatcher import Dispatcher, Gate, Lane
+from labd.engine.event_texts import EventText
 from labd.engine.events import EventFeed
 from labd.engine.group import Event
 from labd.engine.intake import Intake
@@ -289,6 +290,11 @@ class Engine:
         async with self._long_page:
             return await self.journal.browse(read)
 
+    async def event_texts(self, after: int) -> list[EventText]:
+        """A page of old events as the API shows them; one page at a time, as of long lists."""
+        async with self._long_page:
+            return await self._book.event_texts(after)
+
     def _few(self, which: JobFilter) -> tuple[bool, bool]:
         """Whether few jobs stand in the states of a filter, and whether few are held."""
         counts = self.counts()
@@ -444,6 +450,10 @@ class Engine:
     def add_gate(self, resource: str, gate: Gate) -> None:
         """Hold every job of a resource while `gate` answers a cause; call `wake` when it may have opened."""
         self._dispatcher.add_gate(resource, gate)
+
+    def remove_gates(self, resource: str) -> None:
+        """The gates of a resource that will not be asked for again; call `wake` after it."""
+        self._dispatcher.remove_gates(resource)
 
     async def store_value(self, key: str, value: Any) -> None:
         """Keep a small JSON value (None removes it); on disk when it returns.

@@ -62,9 +62,10 @@ class EventFeed:
         newer.reverse()
         return newer
 
-    async def page(self, after: int) -> list[Event]:
-        """The next events behind number `after`, from memory or from disk; none where there are none."""
-        return await self._next(after) if after < self.last_seq else []
+    @property
+    def memory_from(self) -> int:
+        """The number behind which memory has everything."""
+        return self._ring_from
 
     def close(self) -> None:
         """End every subscription after what it has still to read."""

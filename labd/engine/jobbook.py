@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from labd.clock import Clock
-from labd.engine import rows
+from labd.engine import event_texts, rows
 from labd.engine.attendant import Attendance
 from labd.engine.dispatcher import Dispatcher
-from labd.engine.events import EventFeed
+from labd.engine.event_texts import EventText
+from labd.engine.events import PAGE, EventFeed
 from labd.engine.group import Event
 from labd.engine.job import ENDED, Job, JobState
 from labd.engine.journal import Journal
@@ -212,6 +213,11 @@ class JobBook:
 
     async def _read_events(self, after: int, up_to: int, limit: int) -> list[Event]:
         return [_event_of(row) for row in await self.journal.look("events_after", after, up_to, limit)]
+
+    async def event_texts(self, after: int) -> list[EventText]:
+        """The next events on disk behind number `after`; none where they have passed their retention."""
+        page = self.journal.statement("events_after")
+        return await self.journal.browse(event_texts.reader(page, after, self.journal.durable_seq, PAGE))
 
     async def events_of(self, job_id: int) -> list[Event]:
         """What happened to a job, oldest first."""

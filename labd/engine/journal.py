@@ -344,6 +344,10 @@ class Journal:
                 self._browser = opened
             return self._browser
 
+    def statement(self, name: str) -> str:
+        """A named query, for who makes more of it."""
+        return self._queries[name]
+
     async def look(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """As `read`, for what may take long: on the thread of `browse`."""
         statement = self._queries[name]

@@ -22,11 +22,11 @@ from labd.engine.job import Hold, JobError
 from labd.engine.rows import More
 from labd.engine.views import JobFilter
 
-_MICROSECONDS = "CAST({0} AS INTEGER) * 1000000 + CAST(round(({0} - CAST({0} AS INTEGER)) * 1e6) AS INTEGER)"
+MICROSECONDS = "CAST({0} AS INTEGER) * 1000000 + CAST(round(({0} - CAST({0} AS INTEGER)) * 1e6) AS INTEGER)"
 _INSTANTS = ("created_at", "run_at", "started_at", "finished_at", "expires_at")
 _COLUMNS = (
     "id", "task", "state", "args", "attempt", "max_attempts", "queue", "priority", "effect", "result", "error", "hold",
-    "submitted_by", *(_MICROSECONDS.format(name) for name in _INSTANTS), "tags", "idempotency_key", "schedule", "seq",
+    "submitted_by", *(MICROSECONDS.format(each) for each in _INSTANTS), "tags", "idempotency_key", "schedule", "seq",
     "more",
 )  # fmt: skip
 _SELECT = f"SELECT json_group_array(json_array({', '.join(_COLUMNS)})) FROM"
@@ -83,12 +83,12 @@ def _line(
     if brief:
         result, error = None, None if error is None else _without_traceback(error)
     return (
-        f'{{"id":{job_id},"task":{_name(task)},"state":"{state}","args":{args},"attempt":{attempt},'
-        f'"max_attempts":{max_attempts},"queue":{_name(queue)},"priority":{priority},"effect":"{effect}",'
+        f'{{"id":{job_id},"task":{name(task)},"state":"{state}","args":{args},"attempt":{attempt},'
+        f'"max_attempts":{max_attempts},"queue":{name(queue)},"priority":{priority},"effect":"{effect}",'
         f'"result":{result or "null"},"error":{error or "null"},"progress":{progress},'
-        f'"hold":{"null" if hold is None else _hold(hold)},"submitted_by":{_name(submitted_by)},'
-        f'"created_at":{_instant(created)},"run_at":{_instant(run)},"started_at":{_instant(started)},'
-        f'"finished_at":{_instant(finished)},"expires_at":{_instant(expires)},"timeout_s":{timeout_s},'
+        f'"hold":{"null" if hold is None else _hold(hold)},"submitted_by":{name(submitted_by)},'
+        f'"created_at":{instant(created)},"run_at":{instant(run)},"started_at":{instant(started)},'
+        f'"finished_at":{instant(finished)},"expires_at":{instant(expires)},"timeout_s":{timeout_s},'
         f'"resources":{resources},"tags":{_tags(tags) if tags else "[]"},"idempotency_key":{_json(key)},'
         f'"parent_id":{parent_id},"step":{step},"schedule":{_json(schedule)},"simulated":{simulated},"seq":{seq},'
         f'"code":{code},"asks":{asks},"cached_from":{cached_from},"needs":{needs},"override":{override}}}'
@@ -99,7 +99,10 @@ def _json(value: Any) -> str:
     return "null" if value is None else rows.encode(value)
 
 
-_name = lru_cache(maxsize=1024)(rows.encode)  # tasks, queues and submitters are few
+@lru_cache(maxsize=1024)  # tasks, queues, kinds and submitters are few
+def name(text: str) -> str:
+    """As JSON."""
+    return rows.encode(text)
 
 
 @lru_cache(maxsize=1024)
@@ -112,7 +115,7 @@ def _second(instant: int) -> str:
     return datetime.fromtimestamp(instant, UTC).isoformat()[:19]
 
 
-def _instant(microseconds: int | None) -> str:
+def instant(microseconds: int | None) -> str:
     """As `iso`; neighbours in a list share their seconds more often than their instants."""
     if microseconds is None:
         return "null"

@@ -47,7 +47,7 @@ class Patient(Caller):
         while True:
             try:
                 status, answer = super().ask(method, path, body)
-                if status != 503 or time.monotonic() > deadline:
+                if status not in (429, 503) or time.monotonic() > deadline:
                     return status, answer
             except OSError:
                 if time.monotonic() > deadline:

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from labd.api.events import event_view
 from labd.clock import Clock, SystemClock
 from labd.engine.audit import AuditEntry, AuditReport
+from labd.engine.event_texts import EventText
 from labd.engine.events import EventFeed
 from labd.engine.group import Event
 from labd.engine.job import ENDED, Caller, Cause, Job, JobState, Submission, brief_view, view
@@ -89,6 +91,10 @@ class MemoryEngine:
         jobs = await self.jobs(which)
         shown = [brief_view(job) if brief else view(job) for job in jobs]
         return JobListing(msgspec.json.encode(shown), len(jobs), jobs[-1].id if jobs else None)
+
+    async def event_texts(self, after: int) -> list[EventText]:
+        found = await self._read_after(after, self.events.last_seq, 1000)
+        return [EventText(event.seq, event.kind, msgspec.json.encode(event_view(event))) for event in found]
 
     def end(self, job_id: int, state: JobState = JobState.SUCCEEDED, result: Any = None) -> None:
         job = self._jobs[job_id]
