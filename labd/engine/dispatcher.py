@@ -84,6 +84,10 @@ class Dispatcher:
         """Hold every job of the resource while `gate` answers a cause."""
         self._gates.setdefault(resource, []).append(gate)
 
+    def remove_gates(self, resource: str) -> None:
+        """Hold its jobs no longer by gates; where there are none it does nothing."""
+        self._gates.pop(resource, None)
+
     def offer(self, job: Job) -> bool:
         """A ready job; False if it lies behind the window and is left to the database."""
         lane = self.lanes[job.queue]

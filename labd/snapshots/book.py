@@ -13,7 +13,7 @@ from labd.clock import Clock
 from labd.engine.engine import Engine
 from labd.errors import UnknownSnapshot
 from labd.snapshots import names
-from labd.snapshots.record import Customer, Record, State, from_row
+from labd.snapshots.record import OVERTAKING, Customer, Record, State, from_row
 from labd.snapshots.scan import SnapshotKey
 
 AT_REST = frozenset({State.DROPPED, State.REJECTED, State.SUPERSEDED})
@@ -87,6 +87,15 @@ class SnapshotBook:
     def newest(self, customer: str) -> str | None:
         """Timestamp of the newest snapshot that is or may come to be served."""
         return next((record.timestamp for record in self.versions(customer) if record.state in SERVABLE), None)
+
+    def overtaker(self, record: Record) -> Record | None:
+        """A newer version of the same customer that is verified, or was and has its database still."""
+        for newer in self.versions(record.customer):
+            if newer.number <= record.number:
+                break
+            if newer.state in OVERTAKING or (newer.state is State.SUPERSEDED and newer.database is not None):
+                return newer
+        return None
 
     def add(self, record: Record) -> None:
         """A new one."""

@@ -47,6 +47,15 @@ class Pipeline:
         record = await self.book.find(customer, timestamp)
         if record.state in WHOLE and record.database is not None:
             return {"database": record.database, "state": record.state, "loaded": False}
+        newest = self._overtaker(ctx, record)
+        if newest is not None:
+            record.body.problem = (
+                f"{newest} was ready before its turn came; `labctl snapshot load` loads it all the same"
+            )
+            self.book.move(record, State.SUPERSEDED, newest=newest)
+            await self.book.commit()
+            ctx.log(f"not loaded: {record.body.problem}")
+            return {"database": None, "state": record.state, "loaded": False, "newest": newest}
         dataset = await self._read(record)
         database = names.database_of(customer, timestamp)
         is_ours = record.database is not None
@@ -69,6 +78,18 @@ class Pipeline:
         await self.book.commit()
         return {"database": database, "state": record.state, "loaded": True, "nodes": counts.nodes,
                 "relationships": counts.relationships, "load_s": body.load_s}  # fmt: skip
+
+    def _overtaker(self, ctx: JobContext, record: Record) -> str | None:
+        """The newer version for which this one, which came by itself, is not loaded any more.
+
+        Not where a person named it or no switch is wanted, and not over a half-made database: whatever is superseded
+        and has one has a whole one.
+        """
+        came_by_itself = ctx.job.parent_id is not None and ctx.job.parent_id == record.body.job_id
+        if not came_by_itself or record.body.wished or record.body.no_switch or record.database is not None:
+            return None
+        newer = self.book.overtaker(record)
+        return None if newer is None else newer.timestamp
 
     async def _read(self, record: Record) -> Dataset:
         await self._unchanged(record)

@@ -42,6 +42,10 @@ WHOLE = frozenset({State.LOADED, State.VERIFIED, State.ACTIVE, State.SUPERSEDED,
 """States in which the database, if there is one, is whole."""
 WANTED = frozenset({State.SETTLED, State.GATED, State.LOADING, State.LOADED, State.VERIFIED})
 """States in which something is still to be done by a job."""
+UNDECIDED = frozenset({State.SETTLED, State.GATED, State.LOADING, State.LOADED})
+"""States in which nobody knows yet whether it can serve."""
+OVERTAKING = frozenset({State.VERIFIED, State.ACTIVE})
+"""States in which older ones that nobody has asked for need not be loaded any more."""
 
 
 class Body(msgspec.Struct, omit_defaults=True):
@@ -67,6 +71,8 @@ class Body(msgspec.Struct, omit_defaults=True):
     tries: int = 0
     asked: int = 0
     """How often a person, or a mended file, has asked for another job."""
+    wished: bool = False
+    """A person has asked for this very version: it is loaded whatever newer ones there are."""
 
 
 class Record(msgspec.Struct):

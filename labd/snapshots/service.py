@@ -21,13 +21,13 @@ from labd.snapshots.folder_watch import FolderWatch, Mending, first_of
 from labd.snapshots.gate import Limits, Reason, reasons
 from labd.snapshots.pipeline import Pipeline
 from labd.snapshots.port import GraphStore, Health
+from labd.snapshots.precedence import LOADING, Precedence
 from labd.snapshots.record import WANTED, WHOLE, Body, Record, SnapshotView, State, view
 from labd.snapshots.scan import Findings, Oddity, Scanner, Sighting, SnapshotKey, sight
 from labd.snapshots.settings import SnapshotSettings
 from labd.snapshots.stores import store_of
 from labd.wing import Host
 
-LOADING = "snapshots/load"
 DISK_FACTOR = 3.0  # of the parquet size, as long as no load has told better
 OF_TASKS = ("max_retries", "retry_backoff_base", "load_timeout_s")  # taken when the tasks are made
 LIVE = frozenset({"orchestrator", "query", "assertions", "canaries", "dataset", "watch"})
@@ -49,6 +49,7 @@ class SnapshotService:
         self.store = store if store is not None else store_of(settings, host)
         self.book = SnapshotBook(host.engine, host.clock)
         self.pipeline = Pipeline(self.store, self.book, settings, host.clock)
+        self.precedence = Precedence(host.engine, self.book)
         self.desk = SnapshotDesk(self, host)
         self.health: Health | None = None
         self.health_since: float | None = None
@@ -75,6 +76,9 @@ class SnapshotService:
             self._scanner.base.mkdir(parents=True, exist_ok=True)
         self.engine.limit_resource(LOADING, self.settings.orchestrator.max_concurrent_loads)
         self.engine.add_gate(LOADING, self.cause)
+        for record in self.book.live.values():
+            if record.state in WANTED and record.body.job_id is not None:
+                self.precedence.follow(record)
         self._beside(self._watch_health(), "snapshot health")
         self._beside(self._folder.scans(), "snapshot scan")
         self._beside(self._folder.events(), "snapshot file events")
@@ -88,6 +92,7 @@ class SnapshotService:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.precedence.close()
         await self.store.close()
 
     def tasks(self) -> list[TaskSpec | StopSpec]:
@@ -308,8 +313,8 @@ class SnapshotService:
         self.book.add(Record(*seen.key, state, None, seen.fingerprint, now, now, False, body))
 
     async def process_wanted(self, caller: Caller = INTERNAL, switch: bool | None = None) -> None:
-        """A job for each snapshot that needs one and has none; the idempotency key keeps it at one."""
-        for record in sorted(self.book.live.values(), key=lambda record: record.number):
+        """A job for each snapshot that needs one and has none, newest first; the idempotency key keeps it at one."""
+        for record in sorted(self.book.live.values(), key=lambda record: record.number, reverse=True):
             if record.state not in WANTED or record.body.job_id is not None:
                 continue
             try:
@@ -338,6 +343,7 @@ class SnapshotService:
             self.book.move(record, State.GATED)
         else:
             self.book.put(record)
+        self.precedence.follow(record)
         await self.book.commit()
         self.look()
         return job
@@ -378,6 +384,7 @@ class SnapshotService:
             self._as_seen(record, await self._sight(record))
         elif record.state is State.SUPERSEDED:
             self.book.move(record, State.LOADED)
+        record.body.wished = True  # on disk with what `process` puts
         return await self.process(record, caller, switch, anew=True)
 
     async def _job(self, job_id: int) -> Job | None:

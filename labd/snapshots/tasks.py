@@ -10,9 +10,9 @@ from msgspec import Meta
 from labd.engine.inline_steps import InlineSteps, StepFailed
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
 from labd.errors import LabdError
+from labd.snapshots.precedence import LOADING, load_of
 from labd.snapshots.record import State
 from labd.snapshots.scan import SnapshotKey
-from labd.snapshots.service import LOADING
 
 if TYPE_CHECKING:
     from labd.snapshots.service import SnapshotService
@@ -66,7 +66,7 @@ def snapshot_tasks(service: SnapshotService) -> list[TaskSpec | StopSpec]:
 
 def _of_load(args: dict[str, Any]) -> tuple[str, ...]:
     """A turn among all loads, and the snapshot itself: two jobs never fill one database."""
-    return LOADING, f"{LOADING}.{args['customer']}.{args['timestamp']}"
+    return LOADING, load_of(args["customer"], args["timestamp"])
 
 
 def _of_customer(args: dict[str, Any]) -> tuple[str, ...]:
@@ -89,7 +89,10 @@ class SnapshotJobs:
         steps, which = InlineSteps(ctx), {"customer": customer, "timestamp": timestamp}
         record = await self._service.book.find(customer, timestamp)
         try:
-            steps.call("snapshots.load_database", which)
+            loaded = steps.call("snapshots.load_database", which)
+            if "newest" in loaded:
+                reason = f"{loaded['newest']} is newer and was ready first"
+                return {**which, "state": State.SUPERSEDED, "switched": False, "reason": reason}
             verified = steps.call("snapshots.verify_database", which)
             if verified["held"]:
                 return {**which, "state": State.HELD, "differences": verified["differences"]}

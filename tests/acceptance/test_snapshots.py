@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -60,6 +62,31 @@ def test_a_daemon_killed_in_the_middle_of_a_load_ends_with_one_whole_database(da
     assert people(daemon, "customer1") == 200_000
     health = daemon.labctl.json("snapshot", "health")
     assert (health["ok"], health["databases"]) == (True, 1)
+
+
+def test_after_a_night_off_only_the_newest_of_many_versions_is_loaded(daemon: Daemon) -> None:
+    laid = daemon.client.simulate_snapshot("customer1", rows=50)["snapshots"][0]["timestamp"]
+    eventually(lambda: serving(daemon, "customer1") == laid, 20.0, "the first version")
+    folder = Path(daemon.client.snapshot("customer1", laid)["path"])
+    daemon.kill()
+    stamps = [str(int(laid) + number) for number in range(1, 7)]
+    for stamp in stamps:
+        shutil.copytree(folder, folder.parent / stamp)
+    daemon.start()
+    eventually(lambda: serving(daemon, "customer1") == stamps[-1], 30.0, "the newest version")
+    found = {stamp: daemon.client.snapshot("customer1", stamp) for stamp in stamps}
+    states = eventually(
+        lambda: all(daemon.client.snapshot("customer1", stamp)["state"] == "superseded" for stamp in stamps[:-1]),
+        20.0, "the older versions",
+    )  # fmt: skip
+    assert states and found[stamps[-1]]["state"] == "active"
+    told = [daemon.client.snapshot("customer1", stamp) for stamp in stamps[:-1]]
+    assert {(one["database"], one["load_s"]) for one in told} == {(None, None)}  # none of them was ever loaded
+    out = daemon.labctl.ok("snapshot", "load", "customer1", stamps[2])  # a person may want one all the same
+    assert stamps[2] in out
+    assert daemon.client.snapshot("customer1", stamps[2])["database"] is not None
+    assert serving(daemon, "customer1") == stamps[-1]
+    assert f"customer1 serves {laid}" in daemon.labctl.ok("snapshot", "rollback", "customer1", "--reason", "a try")
 
 
 def test_a_store_whose_password_is_not_there_leaves_the_daemon_and_says_so(daemons: Callable[..., Daemon]) -> None:

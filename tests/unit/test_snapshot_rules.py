@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labd.snapshots.book import SnapshotBook
 from labd.snapshots.gate import Limits, reasons
 from labd.snapshots.port import Counts, Dataset, Health, Table
+from labd.snapshots.record import Body, Record, State
 from labd.snapshots.retention import Version, plan
+from labd.snapshots.scan import SnapshotKey
 from labd.snapshots.verification import Answer, differences
 
 WELL = Health(
@@ -131,3 +134,35 @@ def test_no_plan_ever_drops_what_is_served_pinned_or_another_customers_newest(
             assert len(newer) >= keep
             assert not v.pinned
             assert not v.transactions
+
+
+@pytest.mark.parametrize(
+    ("versions", "overtaker"),
+    [
+        ({"300": State.VERIFIED}, "300"),
+        ({"300": State.ACTIVE, "400": State.GATED}, "300"),
+        ({"99": State.ACTIVE}, None),  # as a number it is older
+        ({"1000": State.ACTIVE}, "1000"),
+        ({"300": State.SUPERSEDED}, "300"),  # it has a database, so it was verified
+        ({"300": State.LOADED, "301": State.LOADING, "302": State.SETTLED}, None),  # nobody knows yet
+        ({"300": State.HELD, "301": State.FAILED, "302": State.QUARANTINED, "303": State.REJECTED}, None),
+    ],
+)  # fmt: skip
+def test_only_what_was_verified_overtakes_older_versions(versions: dict[str, State], overtaker: str | None) -> None:
+    book = SnapshotBook(None, None)  # type: ignore[arg-type]  # it writes nothing here
+    for timestamp, state in {"200": State.GATED, **versions}.items():
+        database = None if state in (State.GATED, State.SETTLED) else f"acme-v{timestamp}"
+        record = Record("acme", timestamp, state, database, "", 0.0, 0.0, False, Body("/srv"))
+        book.live[record.key] = record
+        other = Record("acme-eu", "999", State.ACTIVE, "acme-eu-v999", "", 0.0, 0.0, False, Body("/srv"))
+        book.live[other.key] = other
+    found = book.overtaker(book.live[SnapshotKey("acme", "200")])
+    assert (None if found is None else found.timestamp) == overtaker
+
+
+def test_a_superseded_version_without_a_database_overtakes_nothing() -> None:
+    book = SnapshotBook(None, None)  # type: ignore[arg-type]
+    for timestamp, state in (("200", State.GATED), ("300", State.SUPERSEDED)):
+        record = Record("acme", timestamp, state, None, "", 0.0, 0.0, False, Body("/srv"))
+        book.live[record.key] = record
+    assert book.overtaker(book.live[SnapshotKey("acme", "200")]) is None
