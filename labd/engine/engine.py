@@ -455,10 +455,6 @@ class Engine:
         """The gates of a resource that will not be asked for again; call `wake` after it."""
         self._dispatcher.remove_gates(resource)
 
-    def remove_gates(self, resource: str) -> None:
-        """The gates of a resource that will not be asked for again; call `wake` after it."""
-        self._dispatcher.remove_gates(resource)
-
     async def store_value(self, key: str, value: Any) -> None:
         """Keep a small JSON value (None removes it); on disk when it returns.
 
