@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 import labd
-from labd import credentials, restore, telemetry
+from labd import credentials, telemetry
 from labd.check import wing_state
 from labd.clock import Clock
 from labd.engine.alert_watch import AlertWatch
@@ -103,9 +103,12 @@ class App:
     async def start(self) -> None:
         """Everything up to the open doors; raises a `LabdError` whose message is fit for a terminal."""
         self._folder.hold(self._clock)
-        restore.finish(self.settings.state_dir)
+        if self._folder.has_restore:
+            from labd import restore
+
+            restore.finish(self.settings.state_dir)
         self.settings.runtime_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-        await self.engine.open()
+        await self._open()
         for name, parsed in self.settings.wings.items():
             await self._start_wing(name, parsed)
         doors = await self._start_workers()
@@ -126,6 +129,15 @@ class App:
         self._record_start(recovered)
         self._notifier.ready(f"serving on {self.settings.socket}")
         self._watchdog = asyncio.create_task(Watchdog(self._notifier, self._probe, self._clock).run(), name="watchdog")
+
+    async def _open(self) -> None:
+        """Open the journal, and lay out what workers need meanwhile: the one waits for the disk, the other reads."""
+        preparing = asyncio.create_task(self.workers.prepare(), name="workers")
+        try:
+            await self.engine.open()
+        finally:
+            await asyncio.wait({preparing})
+        await preparing
 
     async def _start_workers(self) -> ModuleType:
         """Start what runs task files, and import the doors meanwhile: both take long, and neither needs the other.

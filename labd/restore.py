@@ -25,10 +25,10 @@ from labd.clock import Clock, iso
 from labd.engine import catalog_copy
 from labd.engine.work_folder import FOLDER
 from labd.errors import Conflict, StoreFull
-from labd.state_folder import LOCK_NAME, StateFolder
+from labd.state_folder import LOCK_NAME, RESTORE_NAME, StateFolder
 
 MARKER = "restored.json"  # the engine holds queued physical jobs while it is there
-PENDING = "restore.pending"
+PENDING = RESTORE_NAME
 PLAN = "plan.json"
 SUFFIXES = ("", "-wal", "-shm")
 

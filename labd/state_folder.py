@@ -14,6 +14,7 @@ from labd.clock import Clock, iso
 from labd.errors import AlreadyServing, Conflict, StoreFull
 
 LOCK_NAME = "labd.lock"
+RESTORE_NAME = "restore.pending"  # see `labd.restore`
 
 
 class StateFolder:
@@ -26,6 +27,11 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: int | None = None
+
+    @property
+    def has_restore(self) -> bool:
+        """Whether a restore was cut short, or waits for the next start."""
+        return (self.path / RESTORE_NAME).exists()
 
     def hold(self, clock: Clock) -> None:
         """Take the lock.

@@ -96,21 +96,28 @@ class WorkerTasks:
         self._watched: list[str] = []
         self._lock = asyncio.Lock()
         self._runs = WorkerRuns(self._pools, self.pins, self.reload_soon)
+        self._lent: Path | None = None
         self._loader: TaskLoader | None = None
         self._beside: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def start(self) -> ReloadReport:
-        """Read the pins and the task files; returns when the tasks are known."""
-        await self.pins.open()
-        work = self._state_dir / "work"
-        work.mkdir(mode=0o750, parents=True, exist_ok=True)
-        package = Path(labd.__file__).parent
-        lend = await asyncio.to_thread(lending.lend, self._state_dir / "lend", package)
+    async def prepare(self) -> None:
+        """End what an earlier daemon left running, and lay out what workers are started with; needs no journal."""
         orphans = await asyncio.to_thread(end_orphans, self._state_dir)
         if orphans:
             log.warning("worker.orphans_ended", pids=orphans)
-        self._loader = TaskLoader(self.environments, lend, work, self._state_dir, self._environ, self._ended)
+        (self._state_dir / "work").mkdir(mode=0o750, parents=True, exist_ok=True)
+        package = Path(labd.__file__).parent
+        self._lent = await asyncio.to_thread(lending.lend, self._state_dir / "lend", package)
+
+    async def start(self) -> ReloadReport:
+        """Read the pins and the task files, after `prepare` where nobody has called it; the tasks are known then."""
+        if self._lent is None:
+            await self.prepare()
+        assert self._lent is not None
+        await self.pins.open()
+        work = self._state_dir / "work"
+        self._loader = TaskLoader(self.environments, self._lent, work, self._state_dir, self._environ, self._ended)
         report = await self.reload()
         if self._settings.poll_s:
             self._spawn(self._watch())
