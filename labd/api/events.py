@@ -161,7 +161,6 @@ async def _catch_up(engine: Engine, stream: Stream) -> None:
             ]
             stream.write(wrapped(b"".join(frames), stream.chunked))
             stream.cursor = part[-1].seq
-            if connection.writing_paused:
-                await connection.drained()
+            await (connection.drained() if connection.writing_paused else asyncio.sleep(0))
             if connection.gone().done():
                 return

@@ -8,6 +8,7 @@ under a public name here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -276,7 +277,7 @@ class Engine:
         """A page of jobs, newest first."""
         await self.journal.settle()
         statement, values = which.statement(*self._few(which))
-        return await self.journal.browse(lambda c: [rows.from_row(row) for row in c.execute(statement, values)])
+        return [rows.from_row(row) for row in await self.journal.look_sql(statement, values)]
 
     async def job_page(self, which: JobFilter, brief: bool = False) -> listing.JobListing:
         """The same page as the API shows it.
@@ -284,11 +285,10 @@ class Engine:
         Why long pages go one after the other: a short one would have to wait for all of them, however many ask.
         """
         await self.journal.settle()
-        read = listing.reader(which, brief, *self._few(which))
-        if which.limit <= SHORT_PAGE:
-            return await self.journal.browse(read)
-        async with self._long_page:
-            return await self.journal.browse(read)
+        statement, values = listing.statement(which, *self._few(which))
+        async with contextlib.nullcontext() if which.limit <= SHORT_PAGE else self._long_page:
+            found = await self.journal.look_sql(statement, values)
+            return await listing.composed(found[0][0], brief)
 
     async def event_texts(self, after: int) -> list[EventText]:
         """A page of old events as the API shows them; one page at a time, as of long lists."""

@@ -1,15 +1,15 @@
-"""Pages of old events as JSON, made on a thread of its own; the reasons are those of `listing`."""
+"""Pages of old events as JSON, made as those of `listing`, for the same reasons."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import asyncio
+from typing import NamedTuple
 
 import msgspec
 
 from labd.engine import listing
 
+EVENTS_A_TURN = 100
 _decode_page = msgspec.json.Decoder(list[tuple[int, int, str, int | None, str]]).decode
 
 
@@ -21,20 +21,25 @@ class EventText(NamedTuple):
     text: bytes
 
 
-def reader(page: str, *parameters: Any) -> Callable[[sqlite3.Connection], list[EventText]]:
-    """What reads a page.
+def statement(page: str) -> str:
+    """The SELECT of a page as one text.
 
     Args:
         page: A SELECT of seq, at, kind, job_id and data, in order.
     """
     row = f"json_array(seq, {listing.MICROSECONDS.format('at')}, kind, job_id, data)"
-    statement = f"SELECT json_group_array({row}) FROM ({page})"  # noqa: S608 only named statements come here
+    return f"SELECT json_group_array({row}) FROM ({page})"  # noqa: S608 only named statements come here
 
-    def read(opened: sqlite3.Connection) -> list[EventText]:
-        found = _decode_page(opened.execute(statement, parameters).fetchone()[0])
-        return [EventText(row[0], row[2], _text(*row)) for row in found]
 
-    return read
+async def composed(text: str) -> list[EventText]:
+    """The page of what `statement` found."""
+    found = _decode_page(text)
+    texts: list[EventText] = []
+    for start in range(0, len(found), EVENTS_A_TURN):
+        if start:
+            await asyncio.sleep(0)
+        texts += [EventText(row[0], row[2], _text(*row)) for row in found[start : start + EVENTS_A_TURN]]
+    return texts
 
 
 def _text(seq: int, at: int, kind: str, job_id: int | None, data: str) -> bytes:

@@ -216,8 +216,9 @@ class JobBook:
 
     async def event_texts(self, after: int) -> list[EventText]:
         """The next events on disk behind number `after`; none where they have passed their retention."""
-        page = self.journal.statement("events_after")
-        return await self.journal.browse(event_texts.reader(page, after, self.journal.durable_seq, PAGE))
+        statement = event_texts.statement(self.journal.statement("events_after"))
+        found = await self.journal.look_sql(statement, (after, self.journal.durable_seq, PAGE))
+        return await event_texts.composed(found[0][0])
 
     async def events_of(self, job_id: int) -> list[Event]:
         """What happened to a job, oldest first."""

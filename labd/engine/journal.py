@@ -12,7 +12,7 @@ import contextlib
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -24,7 +24,6 @@ from labd.engine.job import Job
 from labd.engine.schema import Schema
 from labd.errors import Conflict, Draining, LabdError, StoreFull
 
-T = TypeVar("T")
 log = structlog.get_logger()
 RETRY_S = 0.5
 PROBE_SIZE_BYTES = 65_536
@@ -320,17 +319,17 @@ class Journal:
             raise RuntimeError("the journal is not open")
         return await self._reader.run(lambda c: c.execute(statement, parameters).fetchall())
 
-    async def browse(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` makes of what is on disk, on a thread and a connection of their own; it only reads.
+    async def look_sql(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        """As `read_sql`, for what may take long; it has a thread and a connection of its own.
 
-        Why not the reader's: each submission with a key, and each job that is asked for, is one quick look there. A
-        list may take a second where its filter finds little among a million jobs, and they would stand behind it.
+        Why: each submission with a key, and each job that is asked for, is one quick look of the reader. A list may
+        take a second where its filter finds little among a million jobs, and they would stand behind it.
         """
         self._refuse_closed()
         browser = self._browser
         if browser is None:
             browser = await asyncio.shield(self._open_browser())
-        return await browser.run(work)
+        return await browser.run(lambda c: c.execute(statement, parameters).fetchall())
 
     async def _open_browser(self) -> store.StoreConnection:
         """Not at the start, for a daemon that nobody looks at has no need of it; and to its end, whoever gives up."""
@@ -349,9 +348,8 @@ class Journal:
         return self._queries[name]
 
     async def look(self, name: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """As `read`, for what may take long: on the thread of `browse`."""
-        statement = self._queries[name]
-        return await self.browse(lambda opened: opened.execute(statement, parameters).fetchall())
+        """As `read`, by `look_sql`."""
+        return await self.look_sql(self._queries[name], parameters)
 
     async def fact(self, key: str) -> Any:
         """A small stored value, None if there is none."""

@@ -34,12 +34,12 @@ async def test_a_page_of_stored_events_is_what_their_views_say(state_dir: Path, 
     for event in events:
         journal.add_event(event)
     await journal.commit()
-    read = event_texts.reader(journal.statement("events_after"), events[0].seq, up_to, 2)
-    page = await journal.browse(read)
+    statement = event_texts.statement(journal.statement("events_after"))
+    page = await event_texts.composed((await journal.look_sql(statement, (events[0].seq, up_to, 2)))[0][0])
     shown = [event for event in events if events[0].seq < event.seq <= up_to][:2]
     assert [msgspec.json.decode(each.text) for each in page] == [
         msgspec.json.decode(msgspec.json.encode(event_view(event))) for event in shown
     ]
     assert [(each.seq, each.kind) for each in page] == [(event.seq, event.kind) for event in shown]
-    assert await journal.browse(event_texts.reader(journal.statement("events_after"), 10**6, 10**9, 5)) == []
+    assert await event_texts.composed((await journal.look_sql(statement, (10**6, 10**9, 5)))[0][0]) == []
     await journal.close()

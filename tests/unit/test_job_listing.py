@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import sqlite3
 from pathlib import Path
@@ -66,7 +67,8 @@ def store(jobs: list[Job]) -> sqlite3.Connection:
 
 
 def shown(opened: sqlite3.Connection, brief: bool, **which: Any) -> tuple[list[Any], listing.JobListing]:
-    page = listing.reader(JobFilter(**which), brief)(opened)
+    text = opened.execute(*listing.statement(JobFilter(**which))).fetchone()[0]
+    page = asyncio.run(listing.composed(text, brief))
     return msgspec.json.decode(page.text), page
 
 
