@@ -65,6 +65,7 @@ class Message(msgspec.Struct):
     ask: dict[str, Any] | None = None
     ordinal: int = 0
     volumes_ul: dict[str, float] | None = None
+    printed: bool = False
     python: str = ""
     tasks: list[FoundTask] | None = None
     faults: list[Fault] | None = None

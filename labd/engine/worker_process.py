@@ -1,7 +1,9 @@
 """One worker: a child process that runs tasks, one at a time, and tells what became of them.
 
 Parent and child speak JSON lines over a socket pair; stdout and stderr are pipes. All is read by the event loop without
-a thread: a run costs one write, one read and two looks at empty pipes.
+a thread: a run costs one write, one read and two looks at empty pipes, and less where runs are sent ahead of their turn
+(`worker_ahead`). Why the pipes are left unread as long as there are such runs: what lies in them is of the run that the
+child is at, and which one that is, only its answers tell. Where one has printed, the child begins none of them.
 
 Why the child is started from the thread of the event loop: Linux sends the signal "your parent died" when the starting
 thread ends, and a pool thread may end long before the daemon.
@@ -23,6 +25,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from labd.engine.worker_ahead import NotBegun, Sent, Tickets, Told
 from labd.engine.worker_debits import Consume, Debits
 from labd.engine.worker_messages import Message, decode
 from labd.engine.worker_output import JobOutput
@@ -33,13 +36,15 @@ UNREAD_LIMIT_BYTES = 1024 * 1024
 # What a child may say that ends a wait; with any other word it has lost its way, and its next answer is worth nothing.
 ANSWERS = frozenset({"ready", "tasks", "done", "failed", "suspend", "cancelled"})
 READ_BYTES = 256 * 1024
+LAST_READS = 64
 DEATH_S = 10.0
 BOOT = (
     "import resource as r, sys; {limits}sys.path.insert(0, {lend!r}); from labd.worker.main import main; "
-    "main({number}, is_signalled=True)"
+    "main({number}, is_signalled=True, tickets={tickets})"
 )
 CANCEL_SIGNAL = signal.SIGURG  # as in `labd.worker.running`; ignored by whoever does not expect it
 INSIST_S = 0.05
+QUIET_S = 1.0
 _encode = msgspec.json.Encoder().encode
 _no_output = JobOutput(lambda level, text: None)
 
@@ -59,7 +64,7 @@ class WorkerGone(Exception):
 class WorkerProcess:
     """A child process and its channel.
 
-    `job` is the job that it runs, for people who look.
+    `jobs` counts the runs that it was given and has kept, `answered` those it has ended.
 
     Args:
         python: The interpreter and its options.
@@ -77,18 +82,22 @@ class WorkerProcess:
         self.ending: str | None = None
         self._end_code: int | None = None
         self.jobs = 0
-        self.job: int | None = None
+        self.answered = 0
         self._on_end = on_end
         self._buffer = bytearray()
         self._broken = False
         self._outgoing = b""
         self._cancel_signalled = True
-        self._run: int | None = None
-        self._answer: asyncio.Future[Message] | None = None
+        self._sent: dict[int, Sent] = {}  # in the order in which the child begins them
+        self._unsent: list[Sent] = []  # the last of those, which go out together
+        self._tickets: Tickets | None = None
+        self._taken_back_up_to = 0  # the last run that was sent when some were taken back; 0: the child is past it
+        self._printed_at = float("-inf")
+        self._reads_pipes = True
+        self._cancelling: Sent | None = None
+        self._asked: asyncio.Future[Message] | None = None
         self._late: Message | None = None
         self._output = _no_output
-        self._progress: Callable[[float, float | None, str], None] | None = None
-        self._consume: Consume | None = None
         self._debits = Debits(self._send)
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
@@ -99,15 +108,17 @@ class WorkerProcess:
     ) -> None:
         self._socket, theirs = socket.socketpair()
         limits = f"r.setrlimit(r.RLIMIT_DATA, ({memory_bytes}, {memory_bytes})); " if memory_bytes else ""
-        boot = BOOT.format(limits=limits, lend=str(lend), number=theirs.fileno())
+        tickets = self._tickets = Tickets()
+        boot = BOOT.format(limits=limits, lend=str(lend), number=theirs.fileno(), tickets=tickets.fd)
         with theirs:
             try:
                 self._process = subprocess.Popen(
                     [*python, "-X", "utf8", "-c", boot], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE, pass_fds=(theirs.fileno(),), start_new_session=True, env=dict(variables),
-                    cwd=folder,
+                    stderr=subprocess.PIPE, pass_fds=(theirs.fileno(), tickets.fd), start_new_session=True,
+                    env=dict(variables), cwd=folder,
                 )  # fmt: skip
             except OSError:
+                tickets.close()
                 self._socket.close()
                 raise
         self._attach()
@@ -152,62 +163,134 @@ class WorkerProcess:
         if request is None and self._late is not None:
             return self._late  # it was ready before anybody asked
         self._output = output
-        self._answer = self._loop.create_future()
+        self._asked = self._loop.create_future()
         if request is not None:
             self._send(_encode(request) + b"\n")
         try:
             async with asyncio.timeout(limit_s):
-                return await self._answer
+                return await self._asked
         finally:
-            self._answer = None
+            self._asked = None
             output.finish()
             self._output = _no_output
 
+    @property
+    def job(self) -> int | None:
+        """The job that it runs, for people who look."""
+        return next((sent.job for sent in self._sent.values()), None)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it has been given a run that is not over; the next one is sent ahead of its turn."""
+        return bool(self._sent)
+
+    @property
+    def takes_ahead(self) -> bool:
+        """Whether it may be given a run before its last one has ended.
+
+        Not while it may still come upon runs that were taken back, and not where the last ones have printed: it would
+        begin none of them by itself.
+        """
+        if self._tickets is None or self._taken_back_up_to or self._outgoing or not self.is_usable:
+            return False
+        return self._loop.time() - self._printed_at > QUIET_S
+
     async def run(
-        self, run: int, request: bytes, output: JobOutput, progress: Callable[[float, float | None, str], None],
-        grace_s: float, consume: Consume | None = None,
+        self, run: int, request: bytes, output: JobOutput, progress: Told, grace_s: float,
+        consume: Consume | None = None, job: int | None = None,
     ) -> Message:  # fmt: skip
         """One run: returns its end as the child told it.
 
         Args:
+            run: Its number, above those of all earlier runs.
+            request: Says `ahead` where `is_busy`; to be given then only to one that `takes_ahead`.
             consume: Debits stock, with the ordinal of the debit within this run; the child waits until it returns.
                 None: labd keeps the stock of such runs itself, and the child is told so.
+            job: The job that it runs, for people who look.
 
         When it is cancelled the child is asked to end the run, then gets SIGTERM, then SIGKILL, each after `grace_s`; a
         second cancellation takes the next step at once. It returns or raises only when the run is over.
 
         Raises:
             WorkerGone: The process ended before it answered.
-            asyncio.CancelledError: It was cancelled, and the child confirmed that.
+            NotBegun: It was sent ahead and taken back.
+            asyncio.CancelledError: It was cancelled, and the child confirmed that or has not begun it.
         """
         if self.ending is not None:
             raise WorkerGone(self.ending, self._end_code)
+        is_ahead = self.is_busy
         self.jobs += 1
         self._late = None
-        self._run, self._output, self._progress, self._consume = run, output, progress, consume
-        answer = self._answer = self._loop.create_future()
-        self._send(request)
+        sent = Sent(run, job, request, output, progress, consume, self._loop.create_future())
+        self._sent[run] = sent
+        if is_ahead:
+            self._send_ahead(sent)
+        else:
+            self._output = output
+            self._send(request)
         try:
             try:
-                message: Message = await answer
-                return message
+                answer = await sent.answer
+                if answer is None:
+                    raise NotBegun
+                return answer
             except asyncio.CancelledError:
-                message = await self._end_run(run, grace_s)
+                self.take_back()
+                if sent.is_back:
+                    raise
+                message = await self._end_run(sent, grace_s)
                 if message.type == "cancelled":
                     raise
                 return message
         finally:
-            self._run = self._answer = self._progress = self._consume = None
-            output.finish()
-            self._output = _no_output
+            self._leave(sent)
 
-    async def _end_run(self, run: int, grace_s: float) -> Message:
-        late: Message | None = self._late
+    def _leave(self, sent: Sent) -> None:
+        self._sent.pop(sent.number, None)
+        sent.output.finish()
+        if self._output is sent.output:
+            self._output = next((other.output for other in self._sent.values()), _no_output)
+        if not self._reads_pipes and len(self._sent) <= 1:
+            self._read_on(is_wanted=True)
+
+    def _send_ahead(self, sent: Sent) -> None:
+        """With all others of this turn of the loop in one piece."""
+        if self._reads_pipes:
+            self._read_on(is_wanted=False)
+        self._unsent.append(sent)
+        if len(self._unsent) == 1:
+            self._loop.call_soon(self._send_together)
+
+    def _send_together(self) -> None:
+        sent, self._unsent = self._unsent, []
+        if sent and self._tickets is not None and self.is_alive:
+            self._tickets.give(len(sent))  # first: a run that comes without one has been taken back
+            self._send(b"".join(one.request for one in sent))
+
+    def take_back(self) -> None:
+        """Take back the runs that the child has not begun; those who wait for them are told so."""
+        if self._tickets is None or not self._sent:
+            return
+        count = self._tickets.take_back() + len(self._unsent)
+        self._unsent = []
+        if not count:
+            return
+        self._taken_back_up_to = max(self._sent)
+        self.jobs -= count
+        for sent in list(self._sent.values())[: -count - 1 : -1]:
+            del self._sent[sent.number]
+            sent.is_back = True
+            if not sent.answer.done():
+                sent.answer.set_result(None)
+
+    async def _end_run(self, sent: Sent, grace_s: float) -> Message:
+        late = sent.late
         if late is not None:
             return late
         if self.ending is not None:
             raise WorkerGone(self.ending, self._end_code)
-        answer = self._answer = self._loop.create_future()  # the old one was cancelled with its waiter
+        run, answer = sent.number, self._loop.create_future()  # the old one was cancelled with its waiter
+        sent.answer, self._cancelling = answer, sent
         self._send(_encode({"type": "cancel", "run": run}) + b"\n")
         self._cancel_signalled = False
         self._signal_cancel()
@@ -228,19 +311,19 @@ class WorkerProcess:
         """Let the child, which has no thread that reads while a body runs, look at the line; once that is sent."""
         if self.is_alive and not self._outgoing and not self._cancel_signalled:
             self._cancel_signalled = True
-            self._insist(self._answer)
+            self._insist(self._cancelling)
 
-    def _insist(self, answer: asyncio.Future[Message] | None) -> None:
+    def _insist(self, sent: Sent | None) -> None:
         """Send the signal, and again until the run has ended.
 
         Race: one that comes after the body's last look for signals and before its blocking call has begun is seen only
         when that call returns. The next one interrupts it; one that is not needed does nothing.
         """
-        if answer is None or answer.done() or answer is not self._answer or not self.is_alive:
+        if sent is None or sent.answer.done() or sent.number not in self._sent or not self.is_alive:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, CANCEL_SIGNAL)
-        self._loop.call_later(INSIST_S, self._insist, answer)
+        self._loop.call_later(INSIST_S, self._insist, sent)
 
     def kill(self, signal_number: signal.Signals = signal.SIGKILL) -> None:
         """Send a signal to the worker and to all its children that stayed in its process group."""
@@ -317,28 +400,30 @@ class WorkerProcess:
             self._loop.remove_writer(self._socket)
             self._signal_cancel()
 
-    def _read_socket(self) -> None:
+    def _read_socket(self) -> bool:
+        """Take what has come; False if that was nothing."""
         try:
             data = self._socket.recv(READ_BYTES)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if not data:
             self._loop.remove_reader(self._socket)
-            return
+            return False
         *lines, rest = data.split(b"\n")
         for line in lines:
             if self._broken:
-                return
+                return True
             if self._buffer:
                 line, self._buffer = bytes(self._buffer + line), bytearray()
             self._take(line)
         if self._broken:
-            return
+            return True
         self._buffer += rest  # grows in place: a long line that drips in is not copied for each drop
         if len(self._buffer) > MESSAGE_LIMIT_BYTES:
             self._break(f"sent a message of more than {MESSAGE_LIMIT_BYTES // 2**20} MiB")
+        return True
 
     def _take(self, line: bytes) -> None:
         try:
@@ -346,18 +431,19 @@ class WorkerProcess:
         except ValueError as fault:
             self._break(f"sent what is no message of the protocol: {line[:80]!r} ({fault})")
             return
-        if message.run != self._run:
+        sent = None if message.run is None else self._sent.get(message.run)
+        if sent is None and (message.run is not None or self._sent):
             return  # of a run that is over: a forked child, or a thread that outlived its task
         if message.type == "log":
-            self._output.log(message.level, message.text)
+            (self._output if sent is None else sent.output).log(message.level, message.text)
         elif message.type == "progress":
-            if self._progress is not None:
-                self._progress(message.done, message.total, message.text)
+            if sent is not None:
+                sent.progress(message.done, message.total, message.text)
         elif message.type == "consume":
             if self._debits.is_crowded or len(self._outgoing) > UNREAD_LIMIT_BYTES:
                 self._break("asks for debits without end")
             else:
-                self._debits.begin(message, self._consume)
+                self._debits.begin(message, None if sent is None else sent.consume)
         elif message.type not in ANSWERS:
             self._break(f"sent a message of the type {message.type[:80]!r}, which is none")
         else:
@@ -368,13 +454,30 @@ class WorkerProcess:
 
         Why a turn of the loop later: the child prints before it tells the end. What it printed is seen by the next look
         at the pipes, which comes before the waiter goes on; reading them here once more would cost two system calls.
+        They are read here only where nobody looks at them.
         """
-        if message.run != self._run:
+        if message.run is None:
+            if self._asked is not None and not self._asked.done():
+                self._asked.set_result(message)
+            else:
+                self._late = message  # it was ready before anybody asked
             return
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(message)
+        sent = self._sent.get(message.run)
+        if sent is None:
+            return
+        self.answered += 1
+        if message.run > self._taken_back_up_to:
+            self._taken_back_up_to = 0
+        if message.printed:
+            self._printed_at = self._loop.time()
+            if not self._reads_pipes:
+                self.take_back()  # it begins none of them
+                self._output = sent.output
+                self._read_pipes()
+        if sent.answer.done():
+            sent.late = message  # it came between the cancellation and the waiter's next step
         else:
-            self._late = message  # it came between the cancellation and the waiter's next step
+            sent.answer.set_result(message)
 
     def broke(self, problem: str) -> None:
         """Its answer makes no sense: it is ended, for it may still be at work on what it has given an answer to."""
@@ -388,8 +491,20 @@ class WorkerProcess:
         self.kill()
 
     def _fail(self, problem: str, code: int | None = None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(WorkerGone(problem, code))
+        """Nothing more is answered: what the child has not begun may run elsewhere, the rest has died with it."""
+        self.take_back()
+        for answer in (self._asked, *(sent.answer for sent in self._sent.values())):
+            if answer is not None and not answer.done():
+                answer.set_exception(WorkerGone(problem, code))
+
+    def _read_on(self, *, is_wanted: bool) -> None:
+        """Look at the pipes whenever there is something, or leave them alone."""
+        self._reads_pipes = is_wanted
+        for number in self._pipes:
+            if is_wanted:
+                self._loop.add_reader(number, self._read_pipe, number)
+            else:
+                self._loop.remove_reader(number)
 
     def _read_pipe(self, number: int) -> bool:
         try:
@@ -402,6 +517,7 @@ class WorkerProcess:
             self._loop.remove_reader(number)
             self._pipes.pop(number, None)
             return False
+        self._printed_at = self._loop.time()
         self._output.feed(self._pipes[number], data)
         return True
 
@@ -415,11 +531,15 @@ class WorkerProcess:
     def _died(self) -> None:
         """The process has ended: read what it left, end its children, tell."""
         self._loop.remove_reader(self._death)
-        self._read_socket()
+        for _ in range(LAST_READS):
+            if not self._read_socket():
+                break
         self._loop.call_soon(self._bury)
 
     def _bury(self) -> None:
         """A turn later: an end that it told before it died has been handed on, and what it printed can be read."""
+        if not self._reads_pipes:  # what was printed is of the run that it was at
+            self._output = next((one.output for one in self._sent.values() if not one.answer.done()), self._output)
         self._read_pipes()
         try:
             os.killpg(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
@@ -427,8 +547,8 @@ class WorkerProcess:
             pass
         code = self._process.wait()
         self.ending, self._end_code = self._told_end(code), self._known_code(code)
-        self._close_all()
         self._fail(self.ending, self._end_code)
+        self._close_all()
         self._ended.set()
         self._on_end(self)
 
@@ -447,6 +567,9 @@ class WorkerProcess:
             self._loop.remove_reader(number)
         self._pipes.clear()
         os.close(self._death)
+        if self._tickets is not None:
+            self._tickets.close()
+            self._tickets = None
         self._socket.close()
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:

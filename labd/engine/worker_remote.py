@@ -155,9 +155,9 @@ class RemoteWorker(WorkerProcess):
         self._send(b'{"relay":"alive"}\n')
         self._loop.call_later(self._settings.ssh_silence_s / 4, self._beat)
 
-    def _read_socket(self) -> None:
+    def _read_socket(self) -> bool:
         self._heard_at = self._loop.time()
-        super()._read_socket()
+        return super()._read_socket()
 
     def _take(self, line: bytes) -> None:
         if line.startswith(b'{"relay":'):

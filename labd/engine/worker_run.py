@@ -15,6 +15,7 @@ from labd.engine.job import JobError
 from labd.engine.registry import InlineFunction, JobContext
 from labd.engine.steps import Call, Question, Step, Suspended
 from labd.engine.task_pins import TaskPins
+from labd.engine.worker_ahead import NotBegun
 from labd.engine.worker_messages import FoundTask, Message
 from labd.engine.worker_output import JobOutput
 from labd.engine.worker_process import WorkerGone
@@ -55,28 +56,33 @@ class WorkerRuns:
         digest = task.sha256
 
         async def run(ctx: JobContext, **args: Any) -> Any:
-            pool = self._pools.get(environment)
-            if pool is None:
-                raise EnvironmentOff(
-                    f"environment {environment} is off; see `labctl env list`", environment=environment
-                )
-            worker = await _borrow(pool, affinity, task.name, digest, ctx)
-            try:
-                self._check(worker, task.name, digest, code, ctx)
-                if worker.outfit.settings.cpu_s:
-                    worker.process.limit_processor_time(worker.outfit.settings.cpu_s)
-                message = await self._run(worker, task.name, ctx, args)
+            is_back = False
+            while True:
+                pool = self._pools.get(environment)
+                if pool is None:
+                    text = f"environment {environment} is off; see `labctl env list`"
+                    raise EnvironmentOff(text, environment=environment)
+                worker = await _borrow(pool, affinity, task.name, digest, ctx, is_back)
                 try:
-                    return _result(message)
-                except (msgspec.ValidationError, ProtocolFault) as fault:
-                    worker.process.broke(f"answered with {message.type!r} of the wrong shape: {fault}")
-                    text = f"{task.name} (job {ctx.job.id}): its worker's answer makes no sense: {fault}"
-                    raise AttemptFailed(JobError("task_failed", text, "ProtocolFault")) from fault
-            finally:
-                if affinity is None:
-                    pool.give_back(worker)
-                else:
-                    pool.give_back_sticky(affinity)
+                    self._check(worker, task.name, digest, code, ctx)
+                    if worker.outfit.settings.cpu_s:
+                        worker.process.limit_processor_time(worker.outfit.settings.cpu_s)
+                    try:
+                        message = await self._run(worker, task.name, ctx, args)
+                    except NotBegun:
+                        is_back = True
+                        continue
+                    try:
+                        return _result(message)
+                    except (msgspec.ValidationError, ProtocolFault) as fault:
+                        worker.process.broke(f"answered with {message.type!r} of the wrong shape: {fault}")
+                        text = f"{task.name} (job {ctx.job.id}): its worker's answer makes no sense: {fault}"
+                        raise AttemptFailed(JobError("task_failed", text, "ProtocolFault")) from fault
+                finally:
+                    if affinity is None:
+                        pool.give_back(worker)
+                    else:
+                        pool.give_back_sticky(affinity)
 
         return run
 
@@ -93,6 +99,9 @@ class WorkerRuns:
 
     async def _run(self, worker: Worker, task: str, ctx: JobContext, args: dict[str, Any]) -> Message:
         process, job = worker.process, ctx.job
+        is_ahead = process.is_busy
+        if not process.is_usable or (is_ahead and not process.takes_ahead):
+            raise NotBegun  # since it was lent it has ended, or printed
         number = next(self._numbers)
         output = JobOutput(lambda level, text: ctx.log(text, level))
         grace_s = worker.outfit.settings.grace_s
@@ -100,6 +109,8 @@ class WorkerRuns:
             "type": "run", "run": number, "job": job.id, "attempt": job.attempt, "task": task, "args": args,
             "steps": [_recorded(step) for step in ctx.steps if step.done] if ctx.steps else [], "grace_s": grace_s,
         }  # fmt: skip
+        if is_ahead:
+            request["ahead"] = True
         attempt = job.attempt
 
         async def consume(ordinal: int, volumes_ul: dict[str, float]) -> None:
@@ -111,28 +122,28 @@ class WorkerRuns:
                     await ctx.consume({name: -volume for name, volume in volumes_ul.items()}, step=f"{step} not taken")
                 raise
 
-        process.job = job.id
         try:
-            return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s, consume)
+            return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s, consume, job.id)
         except WorkerGone as gone:
             running = asyncio.current_task()
             if job.effect == "repeatable" and running is not None and running.cancelling():
                 raise asyncio.CancelledError from gone  # it was ended because it was asked to
             raise _died(worker, task, job.id, str(gone), output) from gone
-        finally:
-            process.job = None
 
 
-async def _borrow(pool: Pool, affinity: str | None, task: str, digest: str, ctx: JobContext) -> Worker:
+async def _borrow(
+    pool: Pool, affinity: str | None, task: str, digest: str, ctx: JobContext, is_back: bool
+) -> Worker:  # fmt: skip
     try:
         if affinity is not None:
             return await pool.borrow_sticky(affinity, task, digest)
         worker = pool.idle_worker()
         if worker is not None:
             return worker
+        may_be_sent_ahead = ctx.job.effect == "repeatable" and not ctx.steps
         size = pool.outfit.settings.size
         text = f"waits for a worker: all {size} of environment {pool.name} are busy or starting"
-        return await pool.borrow(lambda: ctx.log(text))
+        return await pool.borrow(lambda: ctx.log(text), may_be_sent_ahead=may_be_sent_ahead, is_back=is_back)
     except StartFailed as fault:
         if fault.by_signal and ctx.job.effect == "repeatable":
             raise WorkerDied(f"{task} (job {ctx.job.id}): its worker did not start: {fault}") from fault

@@ -46,13 +46,19 @@ class Outfit:
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A started process and what it has loaded."""
+    """A started process and what it has loaded.
+
+    `lent` counts the jobs that have it, `depth` says how many may, `answered` is the process's count of a moment ago.
+    """
 
     process: WorkerProcess
     outfit: Outfit
     loaded: Message
     digests: dict[str, str]
     free_since: float = 0.0
+    lent: int = 0
+    depth: int = 1
+    answered: int = 0
 
 
 async def start_worker(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) -> Worker:

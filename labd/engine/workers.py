@@ -6,6 +6,10 @@ their own, one after the other, which is never idle enough to end.
 
 Why a generation: the task files are read when a worker starts. After a change the pool starts new workers; those that
 run a job finish it on the code they have and end. A worker with an affinity stays as long as its task's file does.
+
+While jobs wait for a worker, one whose runs are short gets some of them before its last one has ended, as many as it
+does within half of `PACE_S`. Those that it has not begun are taken back when it is at one run for so long, when another
+worker is idle, and when the task files have changed.
 """
 
 from __future__ import annotations
@@ -25,7 +29,17 @@ from labd.engine.worker_start import Outfit, StartFailed, Worker, start_worker
 log = structlog.get_logger()
 LOOK_S = 15.0
 TELL_S = 0.2
+PACE_S = 0.02
+DEEPEST = 16
 Progress = Callable[[float, float | None, str], None]
+
+
+@dataclass(eq=False, slots=True)
+class Turn:
+    """A job that waits for a worker."""
+
+    worker: asyncio.Future[Worker]
+    may_be_sent_ahead: bool
 
 
 @dataclass(slots=True)
@@ -47,9 +61,10 @@ class Pool:
         self._idle: list[Worker] = []
         self._all: dict[int, Worker] = {}
         self._starting = 0
-        self._waiting: deque[asyncio.Future[Worker]] = deque()
+        self._waiting: deque[Turn] = deque()
         self._untold: deque[tuple[float, asyncio.Future[Worker], Callable[[], None]]] = deque()
         self._teller: asyncio.TimerHandle | None = None
+        self._pacer: asyncio.TimerHandle | None = None
         self._sticky: dict[str, Sticky] = {}
         self._starts: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()
@@ -80,6 +95,9 @@ class Pool:
             self._put_back(worker)
         for old in idle:
             self._retire(old)
+        for old in self._all.values():
+            if old.outfit is not outfit:
+                old.process.take_back()
         self._warm_up()
 
     def ended(self, process: WorkerProcess) -> None:
@@ -94,23 +112,38 @@ class Pool:
         while self._idle:
             worker = self._idle.pop()
             if worker.process.is_usable:
-                self.busy += 1
+                self._lend(worker)
                 return worker
         return None
 
-    async def borrow(self, tell: Callable[[], None]) -> Worker:
+    def _lend(self, worker: Worker) -> None:
+        worker.lent += 1
+        self.busy += worker.lent == 1
+
+    async def borrow(
+        self, tell: Callable[[], None], *, may_be_sent_ahead: bool = False, is_back: bool = False
+    ) -> Worker:
         """A worker when one is free; more are started up to the pool's size.
 
         Args:
             tell: Called if that takes longer than `TELL_S`.
+            may_be_sent_ahead: One that is at another job does as well, if that is as good as over.
+            is_back: A worker had it and did not begin it: it goes before all others.
 
         Raises:
             StartFailed: None could be started.
         """
         turn: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if is_back:
+            self._waiting.appendleft(Turn(turn, may_be_sent_ahead))
+        else:
+            self._waiting.append(Turn(turn, may_be_sent_ahead))
         self._tell_later(turn, tell)
         self._start_for_waiting()
+        if self._pacer is None:
+            for worker in self._all.values():
+                worker.answered = worker.process.answered
+            self._pacer = asyncio.get_running_loop().call_later(PACE_S, self._pace)
         try:
             return await turn
         except asyncio.CancelledError:
@@ -141,6 +174,10 @@ class Pool:
 
     def give_back(self, worker: Worker) -> None:
         """The job has ended; the worker goes on, or is replaced."""
+        worker.lent -= 1
+        if worker.lent:
+            self._lend_ahead(worker)
+            return
         self.busy -= 1
         self._put_back(worker)
 
@@ -149,13 +186,40 @@ class Pool:
             self._retire(worker)
             return
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn = self._waiting.popleft().worker
             if not turn.done():
-                self.busy += 1
+                self._lend(worker)
                 turn.set_result(worker)
+                self._lend_ahead(worker)
                 return
         worker.free_since = self._clock.monotonic()
         self._idle.append(worker)
+
+    def _lend_ahead(self, worker: Worker) -> None:
+        """Fill it up once half of what it may have ahead is done, so that several go out in one piece."""
+        waiting = self._waiting
+        if not waiting or worker.lent > worker.depth // 2 or not worker.process.takes_ahead or self._used_up(worker):
+            return
+        while waiting and worker.lent < worker.depth:
+            if not waiting[0].worker.done():
+                if not waiting[0].may_be_sent_ahead:
+                    return  # the next worker that has nothing to do is its own
+                self._lend(worker)
+                waiting[0].worker.set_result(worker)
+            waiting.popleft()
+
+    def _pace(self) -> None:
+        """Once in a while, as long as jobs wait for a worker or are sent ahead."""
+        self._pacer = None
+        settings = self.outfit.settings
+        is_deep = not settings.recycle_jobs and not settings.cpu_s
+        for worker in self._all.values():
+            done, worker.answered = worker.process.answered - worker.answered, worker.process.answered
+            worker.depth = max(1, min(DEEPEST, done // 2)) if is_deep else 1
+            if worker.lent > 1 and (not done or (self._idle and not self._waiting)):
+                worker.process.take_back()
+        if self._waiting or any(worker.lent > 1 for worker in self._all.values()):
+            self._pacer = asyncio.get_running_loop().call_later(PACE_S, self._pace)
 
     def _used_up(self, worker: Worker) -> bool:
         settings = worker.outfit.settings
@@ -184,7 +248,7 @@ class Pool:
             self._starting -= 1
             log.error("worker.not_started", environment=self.name, problem=str(fault))
             while self._waiting:
-                turn = self._waiting.popleft()
+                turn = self._waiting.popleft().worker
                 if not turn.done():
                     turn.set_exception(fault)
                     break
@@ -250,9 +314,12 @@ class Pool:
         if self._teller is not None:
             self._teller.cancel()
             self._teller = None
+        if self._pacer is not None:
+            self._pacer.cancel()
+            self._pacer = None
         for turn in self._waiting:
-            if not turn.done():
-                turn.set_exception(StartFailed(reason))
+            if not turn.worker.done():
+                turn.worker.set_exception(StartFailed(reason))
         self._waiting.clear()
 
     async def retire(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Dict, NoReturn, Optional, Set
 
 import labd
 from labd.worker import failures, output
+from labd.worker.ahead import Ahead
 from labd.worker.channel import Channel, ChannelFault
 from labd.worker.loading import Loader
 from labd.worker.running import CANCEL_SIGNAL, Run
@@ -35,10 +36,12 @@ class Worker:
 
     Args:
         is_signalled: The daemon sends `CANCEL_SIGNAL` behind each cancel, so no thread is needed to hear of it.
+        ahead: The daemon may send runs before the last one has ended.
     """
 
-    def __init__(self, channel: Channel, is_signalled: bool) -> None:
+    def __init__(self, channel: Channel, is_signalled: bool, ahead: Optional[Ahead] = None) -> None:
         self._channel = channel
+        self._ahead = ahead
         self._inbox = channel.inbox() if is_signalled else None
         self._queue: queue.SimpleQueue[Dict[str, Any]] = queue.SimpleQueue()  # from the reader's thread
         self._listening = False  # a signal may mean that a cancel was sent
@@ -62,7 +65,8 @@ class Worker:
             message = self._next()
             kind = message.get("type")
             if kind == "run":
-                self._execute(message)
+                if self._ahead is None or self._ahead.may_begin(message):
+                    self._execute(message)
             elif kind == "cancel":
                 self._cancel(message.get("run"))
             elif kind == "load":
@@ -114,7 +118,7 @@ class Worker:
         with self._lock:
             self._run = None
         output.flush()
-        run.finish(outcome)
+        run.finish(outcome, self._ahead is not None and self._ahead.has_printed())
 
     def _read(self) -> None:
         try:
@@ -196,18 +200,21 @@ def _give_up(fault: ChannelFault) -> NoReturn:
     os._exit(EXIT_BROKEN_LINE)
 
 
-def main(read_fd: int, write_fd: Optional[int] = None, is_signalled: bool = False) -> None:
+def main(
+    read_fd: int, write_fd: Optional[int] = None, is_signalled: bool = False, tickets: Optional[int] = None
+) -> None:  # fmt: skip
     """Run a worker on a socket, or on two pipes; does not return.
 
     Args:
         read_fd: Where the daemon's lines come from; 0 for a worker over ssh.
         write_fd: Where the answers go; None means the same descriptor.
         is_signalled: The daemon sends `CANCEL_SIGNAL` to this process behind each cancel.
+        tickets: Descriptor of the counter that says which runs sent ahead may begin; None: none is sent ahead.
     """
     _die_with_parent()
     output.set_up()
     channel = Channel(*output.keep_for_protocol(read_fd, read_fd if write_fd is None else write_fd))
-    Worker(channel, is_signalled).serve()
+    Worker(channel, is_signalled, None if tickets is None else Ahead(tickets)).serve()
     output.flush()
     atexit._run_exitfuncs()
     output.flush()

@@ -55,6 +55,7 @@ class Run:
         self._listen = listen
         self._own_stock: Optional[Stock] = None
         self._is_over = False
+        self._has_printed = False
         self._channel = channel
         self._monotonic = monotonic
         self._physical = False
@@ -150,11 +151,16 @@ class Run:
                 return self._ended_by(fault)
         return self._returned(value)
 
-    def finish(self, outcome: Dict[str, Any]) -> None:
-        """Tell the daemon, with the last progress before it."""
+    def finish(self, outcome: Dict[str, Any], has_printed: bool = False) -> None:
+        """Tell the daemon, with the last progress before it.
+
+        Args:
+            has_printed: The daemon has to read what was printed before it hands this end on.
+        """
+        self._has_printed = has_printed
         self._send_progress()
         try:
-            self._channel.send({**outcome, "run": self.number})
+            self._send_end(outcome)
         except NotJson as fault:
             where = explain(outcome.get("result"), "result") or f"result: {fault}"
             self._send_failure("result_invalid", f"returned what cannot be kept: {where}")
@@ -226,7 +232,13 @@ class Run:
         self._interrupt()
 
     def _send_failure(self, code: str, message: str) -> None:
-        self._channel.send({**failures.failed(code, f"{self._subject} {message}"), "run": self.number})
+        self._send_end(failures.failed(code, f"{self._subject} {message}"))
+
+    def _send_end(self, outcome: Mapping[str, Any]) -> None:
+        told = {**outcome, "run": self.number}
+        if self._has_printed:
+            told["printed"] = True
+        self._channel.send(told)
 
     def _send_progress(self) -> None:
         waiting, self._progress = self._progress, None
