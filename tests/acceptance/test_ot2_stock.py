@@ -47,8 +47,8 @@ INVENTORY = (
 
 
 @pytest.fixture(scope="module")
-def python() -> Path:
-    return opentrons_env.interpreter()
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return opentrons_env.once(tmp_path_factory.mktemp("simulated"))
 
 
 @pytest.fixture

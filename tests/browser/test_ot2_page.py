@@ -44,8 +44,8 @@ def run(ctx):
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A virtual robot with the real opentrons, and a stock on its deck."""
-    python = str(opentrons_env.interpreter())
     folder, port = Path(tempfile.mkdtemp(prefix="labd-")), free_port()
+    python = str(opentrons_env.once(folder))
     text = toml("api", listen=f"127.0.0.1:{port}") + toml("inventory", simulated=True)
     text += toml("inventory.reservoir.red", slot="3", well="A1", capacity_ul=15000)
     text += toml("ot2", driver="simulated", python=python, preflight="robot", poll_s=0.05, look_s=0.2)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import requires
+from tests.fakes import simulated_once
 
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labd-tests" / "opentrons-9.0"
 REQUIREMENT = "opentrons>=9.0,<9.1"
@@ -27,6 +28,11 @@ def interpreter() -> Path:
             problem = _make(python)
     requires("opentrons 9.0", not problem, problem)
     return python
+
+
+def once(folder: Path) -> Path:
+    """The same for `ot2.python`, which simulates each protocol once and keeps the answers in this folder."""
+    return simulated_once.interpreter(interpreter(), folder)
 
 
 def _make(python: Path) -> str:

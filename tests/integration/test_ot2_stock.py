@@ -95,8 +95,8 @@ class Books:
 
 
 @pytest.fixture(scope="module")
-def python() -> Path:
-    return opentrons_env.interpreter()
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return opentrons_env.once(tmp_path_factory.mktemp("simulated"))
 
 
 @pytest.fixture
