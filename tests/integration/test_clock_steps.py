@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
@@ -21,13 +23,18 @@ HOUR_S = 3600.0
 
 
 class Bench:
-    """A task that fails as often as it is told to, one that moves, and a queue that can be paused."""
+    """A task that fails as often as it is told to, one that moves, and a queue that can be paused.
+
+    It outlives its daemons: each `open` is another one on the same files, and `ran` is of all of them.
+    """
 
     def __init__(self, state_dir: Path, clock: FakeClock) -> None:
         self.ran: list[int] = []
         self.failures = 0
         self.clock = clock
-        registry = Registry()
+        self.state_dir = state_dir
+        self.registry = Registry()
+        self.engine: Engine
 
         async def echo(ctx: JobContext) -> None:
             if self.failures:
@@ -38,17 +45,19 @@ class Bench:
         async def move(ctx: JobContext) -> None:
             self.ran.append(ctx.job.id)
 
-        registry.add(TaskSpec("test.echo", echo, "Echo.", max_attempts=3, retry_delay_s=60.0))
-        registry.add(TaskSpec("test.move", move, "Move.", effect="physical"))
-        self.engine = Engine(state_dir, registry, clock, Random(1))
+        self.registry.add(TaskSpec("test.echo", echo, "Echo.", max_attempts=3, retry_delay_s=60.0))
+        self.registry.add(TaskSpec("test.move", move, "Move.", effect="physical"))
 
-    async def __aenter__(self) -> Bench:
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Engine]:
+        """The engine of one daemon, closed on the way out."""
+        self.engine = Engine(self.state_dir, self.registry, self.clock, Random(1))
         await self.engine.open()
-        await self.engine.start()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.engine.close()
+        try:
+            await self.engine.start()
+            yield self.engine
+        finally:
+            await self.engine.close()
 
     async def submit(self, task: str = "test.echo", **more: object) -> Job:
         job, _ = await self.engine.submit_one(Submission(task, **more), ANNA)  # type: ignore[arg-type]
@@ -69,23 +78,28 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
+@pytest.fixture
+def bench(tmp_path: Path, clock: FakeClock) -> Bench:
+    return Bench(tmp_path, clock)
+
+
 async def test_jobs_that_waited_for_nothing_run_in_a_daemon_that_comes_up_in_the_past(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.pause_queue("standard", ANNA, "not yet")
         jobs = [await bench.submit() for _ in range(3)]
     clock.step_wall(-3 * HOUR_S)
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.resume_queue("standard", ANNA)
         await until(lambda: len(bench.ran) == 3)
         assert bench.ran == [job.id for job in jobs]
 
 
 async def test_a_pause_between_two_attempts_ends_when_the_clock_is_set_back_behind_the_job(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         bench.failures = 1
         job = await bench.submit()
         await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
@@ -95,9 +109,9 @@ async def test_a_pause_between_two_attempts_ends_when_the_clock_is_set_back_behi
 
 
 async def test_a_pause_between_two_attempts_is_as_long_as_it_was_when_the_clock_is_set_back_a_little(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         bench.failures = 2
         job = await bench.submit()
         await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
@@ -112,37 +126,37 @@ async def test_a_pause_between_two_attempts_is_as_long_as_it_was_when_the_clock_
 
 
 async def test_a_pause_between_two_attempts_ends_for_a_daemon_that_comes_up_in_the_past(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         bench.failures = 1
         job = await bench.submit()
         await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
     clock.step_wall(-3 * HOUR_S)
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await until(lambda: bench.ran == [job.id])
         kinds = [event.kind for event in await bench.engine.job_events(job.id)]
         assert "job.rescheduled" in kinds
 
 
 async def test_a_daemon_that_dies_between_a_step_and_its_look_leaves_no_job_in_the_future(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         bench.failures = 1
         job = await bench.submit()
         await until(lambda: job.state is JobState.QUEUED and job.attempt == 1)
         clock.step_wall(-26 * HOUR_S)
         bench.engine.publish("daemon.started", {})  # a last event by the right clock
         await bench.engine.journal.commit()
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await until(lambda: bench.ran == [job.id])
 
 
 async def test_a_motion_asked_for_after_a_step_back_and_before_the_look_is_not_taken_for_an_old_one(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         clock.step_wall(-26 * HOUR_S)
         job = await bench.submit("test.move")
         await until(lambda: job.state in (JobState.SUCCEEDED, JobState.CANCELLED))
@@ -150,9 +164,9 @@ async def test_a_motion_asked_for_after_a_step_back_and_before_the_look_is_not_t
 
 
 async def test_a_motion_waits_no_longer_than_its_expiry_when_the_clock_is_set_back(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.pause_queue("standard", ANNA, "not yet")
         job = await bench.submit("test.move")
         clock.step_wall(-3 * HOUR_S)
@@ -167,9 +181,9 @@ async def test_a_motion_waits_no_longer_than_its_expiry_when_the_clock_is_set_ba
 
 
 async def test_a_motion_that_waited_for_a_second_is_not_cancelled_when_the_clock_is_set_forward(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.pause_queue("standard", ANNA, "not yet")
         asked = iso(clock.wall() + 300.0)
         unsaid, said = await bench.submit("test.move"), await bench.submit("test.move", expires_at=asked)
@@ -179,9 +193,9 @@ async def test_a_motion_that_waited_for_a_second_is_not_cancelled_when_the_clock
 
 
 async def test_the_expiry_of_a_motion_goes_with_the_clock_and_that_of_a_new_one_is_its_own(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.pause_queue("standard", ANNA, "not yet")
         old = await bench.submit("test.move")
         clock.step_wall(3 * HOUR_S)
@@ -194,9 +208,9 @@ async def test_the_expiry_of_a_motion_goes_with_the_clock_and_that_of_a_new_one_
 
 
 async def test_an_instant_that_somebody_asked_for_is_past_once_the_clock_says_so(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.pause_queue("standard", ANNA, "not yet")
         unsaid = await bench.submit("test.move")
         said = await bench.submit("test.move", expires_at=iso(clock.wall() + 300.0))
@@ -207,9 +221,9 @@ async def test_an_instant_that_somebody_asked_for_is_past_once_the_clock_says_so
 
 
 async def test_a_schedule_goes_on_as_soon_as_the_clock_is_seen_to_be_right_again(
-    tmp_path: Path, clock: FakeClock
+    bench: Bench, clock: FakeClock
 ) -> None:
-    async with Bench(tmp_path, clock) as bench:
+    async with bench.open():
         await bench.engine.put_schedule(ScheduleSpec(name="beat", task="test.echo", interval_s=3600.0), ANNA)
         clock.step_wall(-26 * HOUR_S)
         await bench.clock_is_looked_at()
@@ -219,8 +233,8 @@ async def test_a_schedule_goes_on_as_soon_as_the_clock_is_seen_to_be_right_again
         await until(lambda: len(bench.ran) == 1)
 
 
-async def test_an_instant_that_somebody_asked_for_stays_that_instant(tmp_path: Path, clock: FakeClock) -> None:
-    async with Bench(tmp_path, clock) as bench:
+async def test_an_instant_that_somebody_asked_for_stays_that_instant(bench: Bench, clock: FakeClock) -> None:
+    async with bench.open():
         job = await bench.submit(delay_s=60.0)
         wanted = job.run_at
         clock.step_wall(-HOUR_S)
