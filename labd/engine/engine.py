@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -55,6 +55,7 @@ log = structlog.get_logger()
 RETENTION_S = 600.0
 CLOCK_LOOK_S = 5.0
 SHORT_PAGE = 100
+REST_AT_MOST_S = 0.1
 FEW_JOBS = 5_000  # so many are sorted in a few milliseconds
 
 
@@ -102,6 +103,7 @@ class Engine:
         self._state_dir = state_dir
         self._tasks: set[asyncio.Task[Any]] = set()
         self._long_page = asyncio.Semaphore(1)
+        self._long_pages = 0  # that are asked for
         self._meters: list[Callable[[], list[Figure]]] = []
         self.attendance = Attendance(registry)
         self._dispatcher = Dispatcher(dict(options.resources), self.attendance.cause)
@@ -286,14 +288,30 @@ class Engine:
         """
         await self.journal.settle()
         statement, values = listing.statement(which, *self._few(which))
-        async with contextlib.nullcontext() if which.limit <= SHORT_PAGE else self._long_page:
+        async with contextlib.nullcontext() if which.limit <= SHORT_PAGE else self._a_long_page():
             found = await self.journal.look_sql(statement, values)
             return await listing.composed(found[0][0], brief)
 
     async def event_texts(self, after: int) -> list[EventText]:
         """A page of old events as the API shows them; one page at a time, as of long lists."""
-        async with self._long_page:
+        async with self._a_long_page():
             return await self._book.event_texts(after)
+
+    @contextlib.asynccontextmanager
+    async def _a_long_page(self) -> AsyncIterator[None]:
+        """One at a time; where others wait for theirs, a rest as long as this one took, for all else."""
+        loop = asyncio.get_running_loop()
+        self._long_pages += 1
+        try:
+            await self._long_page.acquire()
+            began = loop.time()
+            try:
+                yield
+            finally:
+                rest_s = loop.time() - began if self._long_pages > 1 else 0.0
+                loop.call_later(min(rest_s, REST_AT_MOST_S), self._long_page.release)
+        finally:
+            self._long_pages -= 1
 
     def _few(self, which: JobFilter) -> tuple[bool, bool]:
         """Whether few jobs stand in the states of a filter, and whether few are held."""
