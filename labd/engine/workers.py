@@ -61,6 +61,7 @@ class Pool:
         self._idle: list[Worker] = []
         self._all: dict[int, Worker] = {}
         self._starting = 0
+        self._to_warm = 0
         self._waiting: deque[Turn] = deque()
         self._untold: deque[tuple[float, asyncio.Future[Worker], Callable[[], None]]] = deque()
         self._teller: asyncio.TimerHandle | None = None
@@ -258,6 +259,7 @@ class Pool:
         log.info("worker.started", environment=self.name, pid=worker.process.pid, python=worker.process.python_version)
         self._all[worker.process.pid] = worker
         self._put_back(worker)
+        self._warm_next()
 
     async def borrow_sticky(self, affinity: str, task: str, digest: str) -> Worker:
         """The worker of an affinity, alone; another is started where its task's file has changed or it has ended.
@@ -303,11 +305,21 @@ class Pool:
             self._warm_up()
 
     def _warm_up(self) -> None:
-        missing = self.outfit.settings.warm - len(self._all) - self._starting
-        for _ in range(max(0, missing)):
-            if not self._closed and self.outfit.files + self.outfit.modules:
-                self._starting += 1
-                _spawn(self._start(), self._starts)
+        """Start as many as are missing, although nobody waits for them.
+
+        Why one after the other: they would take all of a small host just when labd itself starts, or has read changed
+        task files. For those who wait for a worker as many are started at once as they are.
+        """
+        self._to_warm = self.outfit.settings.warm - len(self._all) - self._starting
+        self._warm_next()
+
+    def _warm_next(self) -> None:
+        """One more, unless one is on its way; no more than were missing, even if they end as fast as they come."""
+        is_missing = self.outfit.settings.warm > len(self._all) + self._starting and self._to_warm > 0
+        if is_missing and not self._starting and not self._closed and self.outfit.files + self.outfit.modules:
+            self._to_warm -= 1
+            self._starting += 1
+            _spawn(self._start(), self._starts)
 
     def _send_away(self, reason: str) -> None:
         self._untold.clear()

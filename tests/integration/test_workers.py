@@ -6,13 +6,15 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from labd.engine.job import INTERNAL, JobState, Submission
+from labd.engine.worker_process import WorkerProcess
+from labd.engine.worker_start import Outfit, Worker, start_worker
 from labd.errors import InvalidArguments
 from labd.settings_types import EnvironmentSettings
 from tests.fakes.broker import until
@@ -385,6 +387,48 @@ async def test_idle_workers_end_but_for_the_warm_ones(state_dir: Path) -> None:
             task.cancel()
         assert len(ends) == 2 and done
         assert pool.workers == 1
+
+
+async def test_warm_workers_that_nobody_waits_for_are_started_one_after_the_other(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most_at_once = 0, 0
+
+    async def counted(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) -> Worker:
+        nonlocal under_way, most_at_once
+        under_way += 1
+        most_at_once = max(most_at_once, under_way)
+        try:
+            return await start_worker(outfit, on_end)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr("labd.engine.workers.start_worker", counted)
+    warm = EnvironmentSettings(size=4, warm=4, grace_s=0.3)
+    async with task_house(state_dir, TASKS, {"default": warm}) as house:
+        await until(lambda: house.workers.pool("default").workers == 4)
+        assert most_at_once == 1
+
+
+async def test_warm_workers_that_end_at_once_are_not_started_without_end(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids: list[int] = []
+
+    async def ended_at_once(outfit: Outfit, on_end: Callable[[WorkerProcess], None]) -> Worker:
+        worker = await start_worker(outfit, on_end)
+        pids.append(worker.process.pid)
+        os.kill(worker.process.pid, signal.SIGKILL)
+        await worker.process.gone()
+        return worker
+
+    monkeypatch.setattr("labd.engine.workers.start_worker", ended_at_once)
+    warm = EnvironmentSettings(size=4, warm=3, grace_s=0.3)
+    async with task_house(state_dir, TASKS, {"default": warm}) as house:
+        pool = house.workers.pool("default")
+        await until(lambda: len(pids) == 2 and not pool._starting)  # beside the one that has read the task file
+        await asyncio.gather(*pool._starts)
+        assert len(pids) == 2 and not pool._starts
 
 
 async def test_arguments_are_refused_at_submission(house: TaskHouse) -> None:
