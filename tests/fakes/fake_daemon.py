@@ -335,7 +335,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(data)))
-        if status == 503:
+        if status in (429, 503):
             self.send_header("Retry-After", self.daemon.retry_after)
         self.end_headers()
         self.wfile.write(data)

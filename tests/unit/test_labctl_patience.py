@@ -17,6 +17,7 @@ from labd.errors import Overloaded, StopLatched, WingOff
 from tests.fakes.fake_daemon import FakeDaemon
 
 FULL = (503, {"code": "overloaded", "message": "labd bears 400 connections at once", "details": {}})
+SHARE = (429, {"code": "share_taken", "message": "unix:anna has 300 requests under way, its share", "details": {}})
 STATUS = "GET /api/v1/status"
 SUBMIT = "POST /api/v1/jobs"
 
@@ -53,12 +54,14 @@ def asked(daemon: FakeDaemon, method: str, path: str) -> int:
     return sum((method, path) == (one[0], one[1]) for one in daemon.requests)
 
 
-def test_a_read_and_a_submission_come_again_after_the_named_time(daemon: FakeDaemon) -> None:
+@pytest.mark.parametrize("full", [FULL, SHARE], ids=["for all", "for this caller"])
+def test_a_read_and_a_submission_come_again_after_the_named_time(daemon: FakeDaemon, full: tuple[int, Any]) -> None:
     pauses = Pauses(daemon, 3, STATUS, SUBMIT)
+    daemon.errors[STATUS] = full
     with pauses.client() as client:
         assert client.status()["host"] == "bench"
         assert asked(daemon, "GET", "/api/v1/status") == 4
-        daemon.errors[SUBMIT] = FULL
+        daemon.errors[SUBMIT] = full
         pauses.lengths_s.clear()
         assert client.submit("test.noop", {})["id"] == 1
         assert asked(daemon, "POST", "/api/v1/jobs") == 4
