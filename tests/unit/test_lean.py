@@ -20,8 +20,19 @@ def run(code: str) -> str:
 
 def test_a_server_is_imported_without_the_client_and_without_rich() -> None:
     loaded = set(run("from aiohttp import web; web.Response; import structlog; print(*sys.modules)").split())
-    assert {"aiohttp.web", "aiohttp.web_protocol", "structlog"} <= loaded
-    assert not {"aiohttp.client", "aiohttp.connector", "rich"} & loaded
+    assert {"aiohttp.web", "aiohttp.web_response", "structlog"} <= loaded
+    assert not {"aiohttp.client", "aiohttp.connector", "aiohttp.web_app", "rich"} & loaded
+
+
+def test_the_doors_take_nothing_of_the_server_that_is_not_theirs() -> None:
+    loaded = set(run("import labd.doors; print(*sys.modules)").split())
+    assert {"aiohttp.web_protocol", "aiohttp.web_server"} <= loaded
+    assert not {"aiohttp.client", "aiohttp.web_app", "aiohttp.web_fileresponse", "aiohttp.connector"} & loaded
+
+
+def test_the_parts_that_are_had_alone_are_those_of_the_whole() -> None:
+    code = "from aiohttp import web; parts = [getattr(web, name) for name in lean.SERVER_PARTS]; web.Application; "
+    assert run(code + "print([getattr(web, name) for name in lean.SERVER_PARTS] == parts, len(parts))") == "True 5"
 
 
 @pytest.mark.parametrize(
@@ -29,7 +40,8 @@ def test_a_server_is_imported_without_the_client_and_without_rich() -> None:
     [
         "import aiohttp; print(aiohttp.ClientSession.__module__)",
         "from aiohttp import ClientSession; print(ClientSession.__module__)",
-        "from aiohttp import web; import aiohttp; print(aiohttp.ClientSession.__module__)",
+        "from aiohttp import web; import aiohttp; web.Application; print(aiohttp.ClientSession.__module__)",
+        "from aiohttp.web import Application, run_app; import aiohttp.client as found; print(found.__name__)",
         "from aiohttp import *; print(ClientSession.__module__)",
         "import aiohttp.client; print(aiohttp.client.ClientSession.__module__)",
     ],
@@ -39,12 +51,10 @@ def test_the_client_is_there_when_it_is_asked_for(code: str) -> None:
 
 
 def test_everything_is_as_aiohttp_itself_has_it() -> None:
-    code = "from aiohttp import web; import aiohttp; aiohttp.ClientSession; print(*sorted(vars(aiohttp)))"
-    plain = subprocess.run(
-        [sys.executable, "-c", code.replace("aiohttp.ClientSession; ", "")], cwd=ROOT, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-    assert set(run(code).split()) >= set(plain.stdout.split()) > {"ClientSession", "web", "__version__"}
+    code = "import aiohttp; from aiohttp import web; aiohttp.ClientSession, web.Application; "
+    code += "print(*vars(aiohttp), *vars(web))"
+    plain = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(run(code).split()) >= set(plain.stdout.split()) > {"ClientSession", "Application", "__version__"}
 
 
 def test_what_aiohttp_has_not_is_missed_as_ever_and_brings_nothing_in() -> None:
