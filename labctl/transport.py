@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -249,8 +250,12 @@ def _connected(address: Address, timeout_s: float) -> socket.socket:
             raise OSError("this platform has no Unix sockets; use --host http://... or https://...")
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(timeout_s)
+            _wait_in_line(sock, timeout_s)
             sock.connect(address.target)
+            sock.settimeout(timeout_s)
+        except BlockingIOError:
+            sock.close()
+            raise TimeoutError from None
         except OSError:
             sock.close()
             raise
@@ -266,6 +271,16 @@ def _connected(address: Address, timeout_s: float) -> socket.socket:
     except OSError:
         sock.close()
         raise
+
+
+def _wait_in_line(sock: socket.socket, timeout_s: float) -> None:
+    """Have `connect` wait where too many others are connecting just now, as in a flood, through which a stop must get.
+
+    Why not `settimeout`: it makes the socket non-blocking, and a Unix socket whose queue is full then refuses at once
+    with EAGAIN, as if nobody were there; a blocking one waits in the queue for its send timeout. Linux, unix(7).
+    """
+    whole_s = int(timeout_s)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", whole_s, int((timeout_s - whole_s) * 1e6)))
 
 
 def _plain(fault: Exception) -> str:

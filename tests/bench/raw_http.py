@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -39,12 +40,14 @@ class Caller:
 
     def __init__(self, path: Path, timeout_s: float = TIMEOUT_S) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(timeout_s)
+        # A blocking connect waits where the queue is full; with a timeout it would be refused with EAGAIN.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(timeout_s) or 1, 0))
         try:
             self._socket.connect(str(path))
         except OSError:
             self._socket.close()
             raise
+        self._socket.settimeout(timeout_s)
         self._data = bytearray()
 
     def send(self, raw: bytes) -> None:
