@@ -105,7 +105,7 @@ def test_the_web_server_is_no_part_of_what_the_app_waits_for_before_its_first_wo
     code = "import sys; from labd import lean; lean.import_lightly(); from labd import process; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not {"aiohttp.web", "labd.doors", "labd.api.server", "importlib.metadata"} & set(done.stdout.split())
+    assert not {"aiohttp.web_protocol", "labd.doors", "labd.api.server", "importlib.metadata"} & set(done.stdout.split())
 
 
 def test_the_daemon_imports_nothing_of_what_its_workers_run() -> None:
