@@ -1,0 +1,56 @@
+"""Who comes in a flood to a full house is turned away quickly, so that who comes behind them is seen soon."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from labd.api import porch
+from tests.fakes.api_door import RawClient, Tasks, open_door, open_engine
+from tests.fakes.broker import until
+
+FLOOD = 150
+POLL = b"GET /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+async def test_a_whole_flood_is_turned_away_in_a_turn_or_two(state_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    take = porch.Porch._take
+
+    def counted(self: porch.Porch) -> None:
+        nonlocal turns
+        turns += 1
+        take(self)
+
+    monkeypatch.setattr(porch.Porch, "_take", counted)
+    monkeypatch.setattr(porch, "TURNING_AWAY_S", 60.0)  # a busy machine is no reason
+    tasks = Tasks()
+    async with (
+        open_engine(state_dir, tasks) as engine,
+        open_door(engine, state_dir, connections_at_most=1),
+        await RawClient.unix(state_dir / "labd.sock") as first,
+    ):
+        first.send("POST", "/execute/test.hold", {})
+        await until(lambda: engine.counts()["running"])
+        turns = 0
+        with ExitStack() as opened:
+            flood = [opened.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(FLOOD)]
+            for each in flood:
+                each.connect(str(state_dir / "labd.sock"))
+                each.sendall(POLL)
+                each.setblocking(False)
+            await until(lambda: all(_is_answered(each) for each in flood))
+            assert {each.recv(12) for each in flood} == {b"HTTP/1.1 503"}
+        assert turns <= 3  # one that sees nobody left, and a blink
+        tasks.go_on.set()
+        assert (await first.answer()).status == 200
+
+
+def _is_answered(each: socket.socket) -> bool:
+    try:
+        return bool(each.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
