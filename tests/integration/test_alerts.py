@@ -366,6 +366,7 @@ async def test_a_full_disk_is_told_though_it_cannot_be_written_down(
         await until(lambda: hook.got)
         assert hook.keys() == ["store_full:store"]
     await until(lambda: not house.engine.store_full)
+    await turns(house)  # gone is counted from when it was seen to be gone
     house.clock.ahead_s += 11.0
     await until(lambda: not house.book.find("store_full:store").is_open)
 

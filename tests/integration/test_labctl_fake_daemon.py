@@ -436,9 +436,12 @@ def test_the_client_raises_the_error_of_the_code(daemon: FakeDaemon) -> None:
             client.job(99)
 
 
-def test_the_client_says_that_a_lost_submission_may_have_been_accepted(daemon: FakeDaemon) -> None:
+def test_the_client_says_that_a_lost_submission_may_have_been_accepted(
+    daemon: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
     daemon.hangs = {"/api/v1/jobs"}
-    with Client(timeout_s=0.05) as client, pytest.raises(DaemonUnreachable, match="it may have been accepted"):
+    monkeypatch.setattr("labctl.routes.SUBMIT_ANSWER_S", 0.05)
+    with Client() as client, pytest.raises(DaemonUnreachable, match="it may have been accepted"):
         client.submit("resort.go_home")
 
 
