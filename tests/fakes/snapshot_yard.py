@@ -116,12 +116,14 @@ class Yard:
         assert ended.state in (JobState.SUCCEEDED, JobState.FAILED), ended.state
         return ended
 
-    async def job_of(self, task: str) -> Job:
-        """The newest job of a task, once there is one."""
+    async def job_of(self, task: str, **args: Any) -> Job:
+        """The newest job of a task with these arguments, once there is one."""
         async with asyncio.timeout(10):
-            while not (found := await self.engine.jobs(JobFilter(task=task))):  # noqa: ASYNC110 no event for it either
+            while True:
+                for job in await self.engine.jobs(JobFilter(task=task)):
+                    if args.items() <= job.args.items():
+                        return job
                 await asyncio.sleep(0.01)
-        return found[0]
 
     async def until_state(self, customer: str, timestamp: str, state: State) -> None:
         async with asyncio.timeout(20):

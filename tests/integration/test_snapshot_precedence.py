@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from labd.engine.job import JobState
-from labd.engine.views import JobFilter
 from labd.snapshots.record import State
 from tests.fakes.broker import until
 from tests.fakes.snapshot_yard import ANNA, Yard, lay_down
@@ -61,13 +60,8 @@ async def test_a_newer_one_that_comes_while_older_wait_overtakes_them(yard: Yard
         for version in VERSIONS:  # each found by a scan of its own, as through a night without the store
             await laid(yard, version)
         await yard.until_state("acme", "1000", State.GATED)
-        waiting = JobFilter(task="snapshots.load_database")
-        async with asyncio.timeout(20):
-            while not (  # noqa: ASYNC110 no event for it
-                found := [job for job in await yard.engine.jobs(waiting) if job.args["timestamp"] == "99"]
-            ):
-                await asyncio.sleep(0.01)
-        causes = {cause.code: cause.message for cause in await yard.engine.why(found[0].id)}
+        load = await yard.job_of("snapshots.load_database", timestamp="99")
+        causes = {cause.code: cause.message for cause in await yard.engine.why(load.id)}
         assert causes["snapshot_newer_first"] == "acme/1000 is newer and gated; it comes first"
         yard.graph.is_away = False
         await all_settled(yard, *VERSIONS)
