@@ -41,7 +41,7 @@ class Group:
 
     __slots__ = (
         "admitted", "admitted_starts", "dirty", "events", "landed", "launches", "refusal", "rows", "salvaged",
-        "started", "starts", "statements",
+        "started", "starts", "statements", "waiters",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -57,6 +57,7 @@ class Group:
         self.statements: list[Statement] = []
         self.landed: asyncio.Future[None] = loop.create_future()
         self.refusal: asyncio.Future[None] = loop.create_future()
+        self.waiters: list[asyncio.Future[None]] = []  # follow `refusal`, each of one who waits
 
     def is_empty(self) -> bool:
         """True if there is nothing to write."""

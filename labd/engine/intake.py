@@ -102,9 +102,9 @@ class Intake:
             if sweeps != self._book.sweeps and item.idempotency_key not in there:
                 self._refuse_what_was_swept(item, spec, sweeps)
         jobs = self._stage(items, checked, there, caller, staged, hits, needs)
-        admitted = self._journal.admitted()
+        admission = self._journal.admission()
         self._journal.push()
-        await asyncio.shield(admitted)
+        await admission
         return jobs
 
     def _refuse_when_ending(self) -> None:

@@ -143,6 +143,17 @@ class Journal:
         """Resolves when the jobs admitted so far are on disk; `StoreFull` when they were refused."""
         return self._open_group().refusal
 
+    def admission(self) -> asyncio.Future[None]:
+        """As `admitted`, for one alone, who may be cancelled and takes nobody else along.
+
+        Why not a shield around the one of all: it comes a turn of the event loop later, behind everything else that the
+        commit has woken, and whoever submits one job after the other waits for each of those turns.
+        """
+        group = self._open_group()
+        waiter: asyncio.Future[None] = group.refusal.get_loop().create_future()
+        group.waiters.append(waiter)
+        return waiter
+
     def record(self, job: Job, event: Event | None = None) -> None:
         """A change of a job that has happened; written until it lands."""
         group = self._open_group()
@@ -304,7 +315,7 @@ class Journal:
 
     @staticmethod
     def _land(group: Group) -> None:
-        for future in (group.refusal, group.landed):
+        for future in (group.refusal, *group.waiters, group.landed):
             if not future.done():
                 future.set_result(None)
 
@@ -420,6 +431,10 @@ class Journal:
         if not group.refusal.done():
             group.refusal.set_exception(error)
             group.refusal.exception()  # nobody may be waiting: mark it as seen
+            for waiter in group.waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
+                    waiter.exception()
         for launch in taken_back:
             asyncio.get_running_loop().call_soon(launch, False)
 
