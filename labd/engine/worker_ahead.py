@@ -37,6 +37,7 @@ class Sent:
     progress: Told
     consume: Consume | None
     answer: asyncio.Future[Message | None]
+    is_ahead: bool
     late: Message | None = None
     is_back: bool = False
 

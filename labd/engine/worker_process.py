@@ -197,7 +197,7 @@ class WorkerProcess:
 
     async def run(
         self, run: int, request: bytes, output: JobOutput, progress: Told, grace_s: float,
-        consume: Consume | None = None, job: int | None = None,
+        consume: Consume | None = None, job: int | None = None, *, are_more_coming: bool = False,
     ) -> Message:  # fmt: skip
         """One run: returns its end as the child told it.
 
@@ -207,6 +207,7 @@ class WorkerProcess:
             consume: Debits stock, with the ordinal of the debit within this run; the child waits until it returns.
                 None: labd keeps the stock of such runs itself, and the child is told so.
             job: The job that it runs, for people who look.
+            are_more_coming: Others follow within this turn of the loop, and go out with it.
 
         When it is cancelled the child is asked to end the run, then gets SIGTERM, then SIGKILL, each after `grace_s`; a
         second cancellation takes the next step at once. It returns or raises only when the run is over.
@@ -218,15 +219,15 @@ class WorkerProcess:
         """
         if self.ending is not None:
             raise WorkerGone(self.ending, self._end_code)
-        is_ahead = self.is_busy
         self.jobs += 1
         self._late = None
-        sent = Sent(run, job, request, output, progress, consume, self._loop.create_future())
-        self._sent[run] = sent
-        if is_ahead:
-            self._send_ahead(sent)
-        else:
+        sent = Sent(run, job, request, output, progress, consume, self._loop.create_future(), self.is_busy)
+        if not sent.is_ahead:
             self._output = output
+        self._sent[run] = sent
+        if sent.is_ahead or (are_more_coming and self._tickets is not None):
+            self._send_soon(sent)
+        else:
             self._send(request)
         try:
             try:
@@ -253,9 +254,9 @@ class WorkerProcess:
         if not self._reads_pipes and len(self._sent) <= 1:
             self._read_on(is_wanted=True)
 
-    def _send_ahead(self, sent: Sent) -> None:
+    def _send_soon(self, sent: Sent) -> None:
         """With all others of this turn of the loop in one piece."""
-        if self._reads_pipes:
+        if self._reads_pipes and sent.is_ahead:
             self._read_on(is_wanted=False)
         self._unsent.append(sent)
         if len(self._unsent) == 1:
@@ -264,7 +265,9 @@ class WorkerProcess:
     def _send_together(self) -> None:
         sent, self._unsent = self._unsent, []
         if sent and self._tickets is not None and self.is_alive:
-            self._tickets.give(len(sent))  # first: a run that comes without one has been taken back
+            ahead = len(sent) - (not sent[0].is_ahead)
+            if ahead:
+                self._tickets.give(ahead)  # first: a run that comes without one has been taken back
             self._send(b"".join(one.request for one in sent))
 
     def take_back(self) -> None:

@@ -123,7 +123,10 @@ class WorkerRuns:
                 raise
 
         try:
-            return await process.run(number, _encode(request) + b"\n", output, ctx.progress, grace_s, consume, job.id)
+            return await process.run(
+                number, _encode(request) + b"\n", output, ctx.progress, grace_s, consume, job.id,
+                are_more_coming=worker.lent > 1,
+            )  # fmt: skip
         except WorkerGone as gone:
             running = asyncio.current_task()
             if job.effect == "repeatable" and running is not None and running.cancelling():

@@ -8,7 +8,7 @@ Why a generation: the task files are read when a worker starts. After a change t
 run a job finish it on the code they have and end. A worker with an affinity stays as long as its task's file does.
 
 While jobs wait for a worker, one whose runs are short gets some of them before its last one has ended, as many as it
-does within half of `PACE_S`. Those that it has not begun are taken back when it is at one run for so long, when another
+does within `PACE_S`. Those that it has not begun are taken back when it is at one run for so long, when another
 worker is idle, and when the task files have changed.
 """
 
@@ -216,7 +216,7 @@ class Pool:
         is_deep = not settings.recycle_jobs and not settings.cpu_s
         for worker in self._all.values():
             done, worker.answered = worker.process.answered - worker.answered, worker.process.answered
-            worker.depth = max(1, min(DEEPEST, done // 2)) if is_deep else 1
+            worker.depth = max(1, min(DEEPEST, done)) if is_deep else 1
             if worker.lent > 1 and (not done or (self._idle and not self._waiting)):
                 worker.process.take_back()
         if self._waiting or any(worker.lent > 1 for worker in self._all.values()):

@@ -81,10 +81,10 @@ class Spy:
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     spy = Spy()
-    send, take_back = WorkerProcess._send_ahead, WorkerProcess.take_back
+    send, take_back = WorkerProcess._send_soon, WorkerProcess.take_back
 
     def counted(self: WorkerProcess, sent: Any) -> None:
-        spy.ahead += 1
+        spy.ahead += sent.is_ahead
         send(self, sent)
 
     def counted_back(self: WorkerProcess) -> None:
@@ -92,7 +92,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
         take_back(self)
         spy.back += before - self.jobs
 
-    monkeypatch.setattr(WorkerProcess, "_send_ahead", counted)
+    monkeypatch.setattr(WorkerProcess, "_send_soon", counted)
     monkeypatch.setattr(WorkerProcess, "take_back", counted_back)
     monkeypatch.setattr(workers, "PACE_S", 0.1)  # a busy host does less in a moment
     return spy
@@ -196,13 +196,13 @@ async def test_a_physical_job_is_never_sent_ahead(
     house: TaskHouse, spy: Spy, state_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[bytes] = []
-    send = WorkerProcess._send_ahead
+    send = WorkerProcess._send_soon
 
     def seen(self: WorkerProcess, one: Any) -> None:
-        sent.append(one.request)
+        sent.extend([one.request] if one.is_ahead else [])
         send(self, one)
 
-    monkeypatch.setattr(WorkerProcess, "_send_ahead", seen)
+    monkeypatch.setattr(WorkerProcess, "_send_soon", seen)
     path = state_dir / "notes"
     items = [asked("moves" if n % 10 == 9 else "notes", path=str(path), number=n) for n in range(200)]
     ended = await all_ended(house, await hurried(house, items))
