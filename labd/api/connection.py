@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -144,6 +145,15 @@ class Connection(RequestHandler):
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether the client has said something that waits in the system to be read, or may have."""
+        if self.transport is None:
+            return not self.listener.tls  # without a handshake it is looked at in the next turn
+        looking = select.poll()
+        looking.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(looking.poll(0))
+
     def ask_to_leave(self, error: LabdError) -> None:
         """Close a connection that has no request under way."""
         self.door.left(self)
@@ -186,6 +196,9 @@ class Connection(RequestHandler):
     def _headers_late(self) -> None:
         self._header_deadline = None
         if self._messages or self._request_in_progress or self.transport is None:
+            return
+        if self.is_late and self.has_unread:
+            self._header_deadline = self._loop.call_later(LATE_S, self._headers_late)
             return
         if self.is_late:
             self.ask_to_leave(self.door.full("connections_at_most"))

@@ -89,12 +89,13 @@ class Door(web.Server):
     def takes_more(self) -> bool:
         """Whether anybody may come in now, if only to say one thing; if not, in a blink.
 
-        Why a blink for each: who came to say something has said it by then; who has not leaves to the next.
+        Why a blink for each: who came to say something has said it by then; who has not leaves to the next. Who has
+        said it to a loop that was too busy to read it stays: it may be a stop.
         """
         if len(self._late) < LATE_AT_MOST:
             return True
         oldest, since = next(iter(self._late.items()))
-        if since > self._loop.time() - BLINK_S:
+        if since > self._loop.time() - BLINK_S or oldest.has_unread:
             return False
         oldest.ask_to_leave(self.full("connections_at_most"))
         return True
@@ -123,7 +124,7 @@ class Door(web.Server):
         for connection, since in self._quiet.items():
             if since > before:
                 return
-            if connection.listener.kind == kind:
+            if connection.listener.kind == kind and not connection.has_unread:
                 connection.ask_to_leave(self.full("connections_at_most"))
                 return
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from labd.api import door as door_module
 from labd.api import porch
 from tests.fakes.api_door import RawClient, Tasks, open_door, open_engine
 from tests.fakes.broker import until
@@ -54,3 +55,28 @@ def _is_answered(each: socket.socket) -> bool:
         return bool(each.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
+
+
+async def test_a_stop_that_a_busy_loop_has_not_read_yet_is_not_sent_away(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "LATE_AT_MOST", 1)
+    tasks = Tasks()
+    async with (
+        open_engine(state_dir, tasks) as engine,
+        open_door(engine, state_dir, connections_at_most=1) as server,
+        await RawClient.unix(state_dir / "labd.sock") as first,
+    ):
+        first.send("POST", "/execute/test.hold", {})
+        await until(lambda: engine.counts()["running"])
+        door = server._door
+        assert door is not None
+        async with await RawClient.unix(state_dir / "labd.sock") as late:
+            await until(lambda: door._late and next(iter(door._late)).transport is not None)
+            monkeypatch.setattr(door_module, "BLINK_S", 0.0)
+            late.send("POST", "/execute/test.stop", {})
+            assert not door.takes_more()  # in the same turn of the loop: nothing of it has been read
+            assert (await late.answer()).status == 200
+        assert len(tasks.stops) == 1
+        tasks.go_on.set()
+        assert (await first.answer()).status == 200
