@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -38,14 +39,28 @@ def sources() -> list[Path]:
     return sorted([*(ROOT / "labd").rglob("*.py"), *(ROOT / "labctl").rglob("*.py")])
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
-    """Top package of every absolute import."""
+class Import(NamedTuple):
+    """An absolute import: its top package, whether it is done when the module is imported, and how it is written."""
+
+    package: str
+    at_top: bool
+    text: str
+
+
+@cache
+def imports(path: Path) -> tuple[Import, ...]:
+    """Every absolute import of a file, which is parsed once for all tests."""
+    tree = ast.parse(path.read_text())
+    at_top = {id(node) for node in tree.body}
+    found = []
     for node in ast.walk(tree):
+        names: list[str] = []
         if isinstance(node, ast.Import):
-            for name in node.names:
-                yield name.name.partition(".")[0], node
+            names = [name.name for name in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield (node.module or "").partition(".")[0], node
+            names = [node.module or ""]
+        found += [Import(name.partition(".")[0], id(node) in at_top, ast.unparse(node)) for name in names]
+    return tuple(found)
 
 
 def test_import_contracts_hold() -> None:
@@ -60,12 +75,10 @@ def test_a_heavy_package_is_imported_in_few_modules_and_only_when_used(package: 
     for path in sources():
         if path.relative_to(ROOT).as_posix() in LATE:
             continue
-        tree = ast.parse(path.read_text())
-        at_top = {id(node) for node in tree.body}
-        for name, node in imports(tree):
-            if name == package:
+        for one in imports(path):
+            if one.package == package:
                 importers.append(path.relative_to(ROOT).as_posix())
-                assert id(node) not in at_top, f"{path}: {package} is imported when the module is"
+                assert not one.at_top, f"{path}: {package} is imported when the module is"
     assert len(set(importers)) <= HEAVY[package], importers
 
 
@@ -105,7 +118,9 @@ def test_the_web_server_is_no_part_of_what_the_app_waits_for_before_its_first_wo
     code = "import sys; from labd import lean; lean.import_lightly(); from labd import process; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not {"aiohttp.web_protocol", "labd.doors", "labd.api.server", "importlib.metadata"} & set(done.stdout.split())
+    assert not {"aiohttp.web_protocol", "labd.doors", "labd.api.server", "importlib.metadata"} & set(
+        done.stdout.split()
+    )
 
 
 def test_the_daemon_imports_nothing_of_what_its_workers_run() -> None:
@@ -113,13 +128,13 @@ def test_the_daemon_imports_nothing_of_what_its_workers_run() -> None:
     for path in sources():
         name = path.relative_to(ROOT).as_posix()
         if name not in TABLES:
-            named = [ast.unparse(node) for package, node in imports(ast.parse(path.read_text())) if package == "labd"]
+            named = [one.text for one in imports(path) if one.package == "labd"]
             assert not [line for line in named if "labd.ingest.remote" in line], name
 
 
 @pytest.mark.parametrize("name", ["labd/__init__.py", "labd/bootstrap.py"])
 def test_what_runs_before_any_package_imports_the_standard_library_only(name: str) -> None:
-    found = {package for package, _ in imports(ast.parse((ROOT / name).read_text()))}
+    found = {one.package for one in imports(ROOT / name)}
     assert found - {"labd"} <= sys.stdlib_module_names
 
 
