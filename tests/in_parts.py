@@ -17,11 +17,13 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PIECES = {"integration": 4, "acceptance": 3, "contract": 2, "browser": 2, "intruders": 1, "unit": 1}  # else 1
+TOGETHER = (("test_ingest_engine.py", "test_ingest_spark.py"),)  # in one process, as they share its Spark session
 SECOND_TRIES_AT_MOST = 40  # more is no want of a core
 TOLD_S = 60.0
 LOOK_S = 0.2
@@ -84,11 +86,21 @@ def pieces(folder: Path, scratch: Path) -> list[Piece]:
         files.setdefault(path.relative_to(folder).parts[0], []).append(path)
     made = []
     for name in sorted(files, key=lambda name: list(PIECES).index(name) if name in PIECES else -1):
-        count = min(PIECES.get(name, 1), len(files[name]))
+        units = list(units_of(files[name]))
+        count = min(PIECES.get(name, 1), len(units))
         for number in range(count):
-            dealt = tuple(files[name][number::count])
+            dealt = tuple(path for unit in units[number::count] for path in unit)
             made.append(Piece(f"{name} {number + 1}/{count}" if count > 1 else name, dealt, scratch))
     return made
+
+
+def units_of(files: list[Path]) -> Iterator[list[Path]]:
+    """Files that are dealt as one: each by itself, save those that stand together."""
+    first = {name: names[0] for names in TOGETHER for name in names}
+    units: dict[str, list[Path]] = {}
+    for path in files:
+        units.setdefault(first.get(path.name, str(path)), []).append(path)
+    yield from units.values()
 
 
 def main(words: list[str] | None = None) -> int:

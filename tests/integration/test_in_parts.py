@@ -43,6 +43,16 @@ def test_a_new_folder_is_a_piece_of_its_own_and_no_piece_is_empty(tmp_path: Path
     assert [(piece.name, len(piece.files)) for piece in made] == [("new", 2), ("integration", 1)]
 
 
+@pytest.mark.parametrize("beside", [0, 1, 2])
+def test_files_that_share_a_session_are_in_one_piece(tmp_path: Path, beside: int) -> None:
+    names = [name.removeprefix("test_").removesuffix(".py") for name in in_parts.TOGETHER[0]]
+    between = [f"{names[0]}_{number}" for number in range(beside)]
+    _write(tmp_path, **{f"contract__{name}": "" for name in [*names, *between, "other"]})
+    holding = [[path.name for path in piece.files] for piece in in_parts.pieces(tmp_path, tmp_path)]
+    assert len(holding) == in_parts.PIECES["contract"]
+    assert [set(in_parts.TOGETHER[0]) & set(found) for found in holding].count(set(in_parts.TOGETHER[0])) == 1
+
+
 def test_what_fails_beside_the_others_is_run_once_more_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
