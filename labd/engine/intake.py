@@ -20,6 +20,7 @@ from labd.engine.registry import Registry, StopSpec, TaskSpec
 from labd.errors import BadRequest, Draining, LabdError, Refused, ScopeMissing
 
 SUBMISSIONS_LIMIT = 1000
+LONG_LIST = 100
 OVERRIDE_LIMIT = 500
 
 
@@ -45,6 +46,7 @@ class Intake:
         self._expires_in_s = expires_in_s
         self._keys_coming: dict[str, asyncio.Future[None]] = {}
         self._keys_landed = 0
+        self._long_list = asyncio.Lock()
 
     async def submit(self, items: list[Submission], caller: Caller) -> list[Job]:
         """Accept jobs, all or none, in one commit; on disk when it returns.
@@ -81,6 +83,21 @@ class Intake:
         self._refuse_when_ending()
         self._journal.refuse_if_full()
         sweeps = dict(self._book.sweeps)
+        if len(items) <= LONG_LIST:
+            jobs, admission = await self._take_in(items, caller, staged, known, sweeps)
+        else:  # one after the other, for each must see what the one before has put into the next commit
+            async with self._long_list:
+                await self._journal.room()
+                jobs, admission = await self._take_in(items, caller, staged, known, sweeps)
+        self._journal.push()
+        await admission
+        return jobs
+
+    async def _take_in(
+        self, items: list[Submission], caller: Caller, staged: Callable[[], None] | None,
+        known: dict[str, Job] | None, sweeps: dict[str, int],
+    ) -> tuple[list[Job], asyncio.Future[None]]:  # fmt: skip
+        """Look at everything that takes time, then stage the jobs; and what tells that they are on disk."""
         checked = [self._check(item) for item in items]
         hits = await self._hits(items, checked) if any(spec.cached for spec in checked) else {}
         needs: dict[int, dict[str, float]] = {}
@@ -102,10 +119,7 @@ class Intake:
             if sweeps != self._book.sweeps and item.idempotency_key not in there:
                 self._refuse_what_was_swept(item, spec, sweeps)
         jobs = self._stage(items, checked, there, caller, staged, hits, needs)
-        admission = self._journal.admission()
-        self._journal.push()
-        await admission
-        return jobs
+        return jobs, self._journal.admission()
 
     def _refuse_when_ending(self) -> None:
         if self._dispatcher.stopped is not None:

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 RETRY_S = 0.5
 PROBE_SIZE_BYTES = 65_536
 PATIENCE_S = 0.004
+LONG_GROUP = 1000
 # Rows that no second try makes writable. Why more than what the database refuses: a text or a number that cannot be
 # bound or encoded fails before it gets there, and must not take the writer, and with it every promise, along.
 UNWRITABLE = (sqlite3.IntegrityError, sqlite3.DataError, ArithmeticError, RecursionError, TypeError, ValueError)
@@ -132,6 +133,15 @@ class Journal:
     def last_seq(self) -> int:
         """The number of the last change that was staged."""
         return self._seq
+
+    async def room(self) -> None:
+        """Wait until the next commit is short enough for a long list to join it.
+
+        Why: the rows of a commit are made in one turn of the loop, and everybody waits for all that it writes; lists of
+        a thousand that come faster than the disk takes them would grow it without end.
+        """
+        while self._group is not None and len(self._group.admitted) >= LONG_GROUP and self.full_reason is None:
+            await asyncio.wait({self._group.refusal})
 
     def admit(self, job: Job, event: Event) -> None:
         """A new job, refusable; `admitted()` tells when it is on disk."""
