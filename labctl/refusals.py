@@ -57,7 +57,7 @@ def value_of(status: int, content_type: str, body: bytes, retry_after: str = "")
     document: Any = None
     if content_type == "application/json" or body[:1] in (b"{", b"["):
         try:
-            document = json.loads(body) if body else None
+            document = json.loads(body.decode()) if body else None
         except ValueError:
             document = None
     if status < 400:

@@ -95,21 +95,33 @@ class Wire:
             yield rest
 
     def _read_head(self) -> None:
-        first = self._line()
+        first, *lines = self._whole_head() or self._head_by_lines()
         version, _, told = first.partition(b" ")
         if not version.startswith(b"HTTP/1.") or not told[:3].isdigit():
             raise BadAnswer(f"no HTTP answer but {first[:40]!r}")
         self.status = int(told[:3])
         self.headers = {}
-        size = 0
-        while line := self._line():
-            size += len(line)
-            if size > HEAD_AT_MOST_BYTES:
-                raise BadAnswer(f"an answer with a head of more than {HEAD_AT_MOST_BYTES} bytes")
+        for line in lines:
             name, _, value = line.decode("latin-1").partition(":")
             self.headers[name.strip().lower()] = value.strip()
         connection = self.headers.get("connection", "").lower()
         self.closes = "close" in connection or (version == b"HTTP/1.0" and "keep-alive" not in connection)
+
+    def _whole_head(self) -> list[bytes]:
+        """The lines of a head that came in one piece, as nearly all do; nothing of any other, and nothing is taken."""
+        there = self._file.peek()
+        end = there.find(b"\r\n\r\n") + 4
+        return [] if end < 4 else self._file.read(end)[:-4].split(b"\r\n")
+
+    def _head_by_lines(self) -> list[bytes]:
+        lines = [self._line()]
+        size = 0
+        while lines[0].startswith(b"HTTP/") and (line := self._line()):  # of anything else no more will come
+            size += len(line)
+            if size > HEAD_AT_MOST_BYTES:
+                raise BadAnswer(f"an answer with a head of more than {HEAD_AT_MOST_BYTES} bytes")
+            lines.append(line)
+        return lines
 
     def _chunks(self) -> Iterator[bytes]:
         while left := _number(self._line().partition(b";")[0].decode("latin-1"), 16):

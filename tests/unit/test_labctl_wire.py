@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -96,6 +99,26 @@ def test_a_line_of_a_stream_is_there_before_the_stream_ends(ends: tuple[Wire, so
 def test_no_header_can_break_the_request(ends: tuple[Wire, socket.socket]) -> None:
     with pytest.raises(BadAnswer, match="a line break in a request's head"):
         ends[0].ask("GET", "/", {"Authorization": "Bearer a\r\nX: y"}, None)
+
+
+@pytest.mark.parametrize("size", [1, 7, 18, 19, 40])
+def test_a_head_that_comes_in_pieces_is_the_same_head(ends: tuple[Wire, socket.socket], size: int) -> None:
+    wire, there = ends
+    data = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nRetry-After: 7\r\n\r\nab"
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    told = threading.Thread(target=lambda: [_tell(there, wire, piece) for piece in pieces])
+    told.start()
+    wire.ask("GET", "/x", {}, None)
+    assert (wire.status, wire.headers, wire.read()) == (200, {"content-length": "2", "retry-after": "7"}, b"ab")
+    told.join(5)
+
+
+def _tell(there: socket.socket, wire: Wire, piece: bytes) -> None:
+    """The next piece when the one before was taken."""
+    until = time.monotonic() + 5
+    while select.select([wire.sock], [], [], 0)[0] and time.monotonic() < until:
+        continue
+    there.sendall(piece)
 
 
 def test_a_connection_is_used_again(ends: tuple[Wire, socket.socket]) -> None:
