@@ -53,6 +53,7 @@ class Books:
         self.admitted: dict[int, dict[str, float]] = {}
         self.taken: dict[tuple[int, str], dict[str, float]] = {}
         self.again = 0
+        self.refused = 0
         self.ends: list[tuple[int, JobState]] = []
 
     def admit(self, jobs: list[Job]) -> None:
@@ -79,6 +80,7 @@ class Books:
 
     def consume(self, job: Job, step: str, volumes_ul: dict[str, float]) -> None:
         if self.full:
+            self.refused += 1
             raise StoreFull("the disk is full")
         if (job.id, step) in self.taken:
             self.again += 1
@@ -120,6 +122,15 @@ async def rigs(state_dir: Path, python: Path) -> AsyncIterator[Callable[..., OT2
 
 def text(level: str = "2.20", middle: str = "pass") -> str:
     return TAKING.replace("LEVEL", level).replace("MIDDLE", middle)
+
+
+async def paused(rig: OT2Rig) -> Job:
+    """A run that is at its pause; simulated first, which takes longer than `until` waits where cores are short."""
+    script = text(middle='ctx.pause("look")')
+    await rig.robot._analyse([Document("p.py", script)], {})
+    job = await rig.submit(script)
+    await until(lambda: rig.device.own_view is not None and rig.device.own_view.status == "paused")
+    return job
 
 
 async def ended(rig: OT2Rig, job: Job) -> Job:
@@ -164,8 +175,7 @@ async def test_a_run_that_would_be_short_is_refused_before_anything_moves(rigs: 
 async def test_a_stopped_run_has_debited_what_it_moved_and_no_more(rigs: Any) -> None:
     books = Books()
     rig = await rigs(books).start()
-    job = await rig.submit(text(middle='ctx.pause("look")'))
-    await until(lambda: rig.device.own_view is not None and rig.device.own_view.status == "paused")
+    job = await paused(rig)
     await rig.service.emergency_stop(None, ALICE, "spill")
     job = await ended(rig, job)
     assert (job.state, job.error.code if job.error else None) == (JobState.CANCELLED, "stop_latched")
@@ -176,8 +186,7 @@ async def test_a_stopped_run_has_debited_what_it_moved_and_no_more(rigs: Any) ->
 async def test_a_lost_connection_debits_nothing_twice(rigs: Any) -> None:
     books = Books()
     rig = await rigs(books).start()
-    job = await rig.submit(text(middle='ctx.pause("look")'))
-    await until(lambda: rig.device.own_view is not None and rig.device.own_view.status == "paused")
+    job = await paused(rig)
     await rig.faults(starting=True)
     await until(lambda: rig.device.watch.state == "starting")
     await rig.faults()
@@ -201,9 +210,9 @@ async def test_a_command_that_failed_debits_nothing(rigs: Any) -> None:
 async def test_a_debit_that_the_disk_refuses_stops_no_run_and_is_made_up_for(rigs: Any) -> None:
     books = Books()
     rig = await rigs(books).start()
-    job = await rig.submit(text(middle='ctx.pause("look")'))
     books.full = True
-    await until(lambda: rig.device.own_view is not None and rig.device.own_view.status == "paused")
+    job = await paused(rig)
+    await until(lambda: books.refused)
     assert books.taken == {}
     books.full = False
     await rig.device.resume(ALICE)
@@ -218,8 +227,7 @@ async def test_what_an_interrupted_run_moved_without_labd_is_debited_when_it_is_
 ) -> None:
     books = Books()
     first = await rigs(books).start()
-    job = await first.submit(text(middle='ctx.pause("look")'))
-    await until(lambda: first.device.own_view is not None and first.device.own_view.status == "paused")
+    job = await paused(first)
     await until(lambda: books.of(job.id) == FIRST)
     run_id = first.device.own.run_id
     robot = first.robot  # goes on by itself, as a real one does
