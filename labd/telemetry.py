@@ -110,6 +110,7 @@ EVENTS: dict[str, str] = {
     "snapshot.not_queued": "a snapshot has no job yet; the next scan tries again",
     "snapshot.alias_differs": "somebody else has pointed an alias elsewhere; a person decides",
     "snapshot.events_off": "the system tells no changes of the folder; the scan at every interval goes on",
+    "snapshot.again": "a snapshot that failed for what passes is tried again",
     "snapshot.mended": "a damaged snapshot has other files now and is tried again",
     "snapshot.watch_ended": "an unexpected exception reached the watch over the folder or the store",
     "snapshot.slow_loader": "the graph server has no Arrow; a load goes over Bolt, which is slower",

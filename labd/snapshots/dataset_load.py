@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from labd.errors import GraphRefused, LabdError
+from labd.errors import GraphRefused, GraphUnreachable, LabdError
 from labd.snapshots import dataset_mapping, dataset_rows
 from labd.snapshots.dataset_mapping import LABELS, Part, Source
 from labd.snapshots.embedded_values import SEVERAL_LABELS
@@ -24,7 +24,9 @@ from labd.snapshots.names import quote
 _TWICE = re.compile(r"duplicated primary key value (.*), which violates")
 _NO_NODE = re.compile(r"Unable to find primary key value (.*)\.")
 _MISSING = "Found NULL, which violates the non-null constraint"
-_OUT_OF_ROOM = ("Buffer manager exception", "No space left", "IO exception", "Disk quota")
+DISK_FAULTS = ("IO exception", "No space left", "Disk quota", "Read-only file system", "Input/output error")
+"""Ladybug's words, and the system's, for what is the matter with a disk and not with the data: it may pass."""
+_OUT_OF_MEMORY = "Buffer manager exception"
 
 
 class Connection(Protocol):
@@ -56,7 +58,8 @@ def load(connection: Connection, scratch: Path, sources: Sequence[Source], meter
 
     Raises:
         DatasetRefused: The store cannot hold something; names folder, column and value.
-        GraphRefused: It has no room.
+        GraphRefused: It has no room in memory.
+        GraphUnreachable: Its disk takes no more, or fails.
     """
     shutil.rmtree(scratch / "in", ignore_errors=True)
     (scratch / "in").mkdir(parents=True)
@@ -166,6 +169,8 @@ class _Filler:
         try:
             self._run(statement)
         except RuntimeError as fault:
+            if is_of_disk(str(fault)):
+                raise _disk_fault(source, str(fault)) from fault
             raise source.refused(f"the store cannot make its table ({_first_line(fault)})") from fault
 
     def _copy(self, into: str, parts: Sequence[Part], columns: Sequence[str], options: str) -> None:
@@ -202,7 +207,9 @@ class _Filler:
             return source.refused(f"column {key!r} has {match[1]}, and no node has that id", column=key, value=match[1])
         if _MISSING in text:
             return source.refused(f"column {' or '.join(map(repr, keys))} has a row without a value", column=keys[0])
-        if any(word in text for word in _OUT_OF_ROOM):
+        if is_of_disk(text):
+            return _disk_fault(source, text)
+        if _OUT_OF_MEMORY in text:
             return GraphRefused(f"embedded graph store: no room to load {source.subject}: {_first_line(text)}")
         return source.refused(f"the store cannot hold it ({_first_line(text)})")
 
@@ -238,6 +245,17 @@ def _values(columns: Mapping[str, str], part: Part) -> list[str]:
 
 def _text(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def is_of_disk(text: str) -> bool:
+    """Whether words of ladybug tell of a disk that fails or is full."""
+    return any(word in text for word in DISK_FAULTS)
+
+
+def _disk_fault(source: Source, text: str) -> GraphUnreachable:
+    return GraphUnreachable(
+        f"embedded graph store: its disk failed while {source.subject} was loaded: {_first_line(text)}"
+    )
 
 
 def _first_line(fault: object) -> str:

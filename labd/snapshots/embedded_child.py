@@ -19,7 +19,9 @@ PACKAGE_ROOT = Path(__file__).parents[2]
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from labd.snapshots.remote import main; main()"
 LINE_LIMIT_BYTES = 64 * 2**20
 LAST_WORDS = 600
-REFUSALS: dict[str, type[LabdError]] = {kind.code: kind for kind in (errors.DatasetRefused, errors.GraphRefused)}
+REFUSALS: dict[str, type[LabdError]] = {
+    kind.code: kind for kind in (errors.DatasetRefused, errors.GraphRefused, errors.GraphUnreachable)
+}
 Json = dict[str, Any]
 
 
@@ -81,7 +83,7 @@ class Child:
 
         Raises:
             DatasetRefused, GraphRefused: As the child says.
-            GraphUnreachable: It died; the signal and its last words are in the message.
+            GraphUnreachable: It died; the signal and its last words are in the message. Or its disk fails.
         """
         stdin, stdout = self._process.stdin, self._process.stdout
         if stdin is None or stdout is None:
@@ -106,7 +108,10 @@ class Child:
         if "answer" in message:
             return dict(message["answer"])
         if "error" in message:
-            raise _refusal(message["error"])
+            fault = _refusal(message["error"])
+            if isinstance(fault, GraphUnreachable):  # what it has open may be no good any more
+                await self.end()
+            raise fault
         await self.end()
         raise GraphUnreachable(f"embedded graph store: its process {self._told_end()}")
 

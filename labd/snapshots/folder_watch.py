@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from labd.snapshots.service import SnapshotService
 
 SOON_S = 0.05  # what has just settled has done so at the next scan
+AGAIN_AT_MOST_S = 3600.0
+AGAIN_DOUBLINGS = 30
 MENDABLE = frozenset({State.QUARANTINED, State.FAILED})
 
 log = structlog.get_logger("snapshots")
@@ -95,6 +97,18 @@ class FolderWatch:
         if problem != self.problem:
             log.warning("snapshot.events_off", problem=problem)
         self.problem = problem
+
+
+def is_due(record: Record, now: float, first_s: float, at_least_s: float) -> bool:
+    """Whether a snapshot that failed for what passes is tried again: sooner at first, then every hour.
+
+    Args:
+        now: Seconds since 1970; a clock that was set back or far ahead makes nobody wait for long.
+        first_s: Pause after the first failure; each one after it doubles it.
+        at_least_s: No pause is shorter.
+    """
+    pause_s = max(at_least_s, min(AGAIN_AT_MOST_S, first_s * 2 ** min(record.body.asked, AGAIN_DOUBLINGS)))
+    return record.body.transient and abs(now - record.changed_at) >= pause_s
 
 
 class Mending:

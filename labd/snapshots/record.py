@@ -70,9 +70,11 @@ class Body(msgspec.Struct, omit_defaults=True):
     no_switch: bool = False
     tries: int = 0
     asked: int = 0
-    """How often a person, or a mended file, has asked for another job."""
+    """How often a person, a mended file or a fault that has passed has asked for another job."""
     wished: bool = False
     """A person has asked for this very version: it is loaded whatever newer ones there are."""
+    transient: bool = False
+    """Its last job failed for what passes, such as a store or a folder that is away: a later scan tries again."""
 
 
 class Record(msgspec.Struct):

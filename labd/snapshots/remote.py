@@ -46,7 +46,7 @@ def main() -> None:
         except LabdError as fault:
             wire.say({"error": fault.to_wire()})
         except Exception as fault:  # noqa: BLE001 whatever ladybug raises is the answer
-            wire.say({"error": {"code": "graph_refused", "message": _words(fault), "details": {}}})
+            wire.say({"error": {"code": _code(fault), "message": _words(fault), "details": {}}})
 
 
 def _end_with_parent() -> None:
@@ -216,6 +216,14 @@ def _too_long(request: Json) -> GraphRefused:
         f"the query took longer than {request['timeout_s']:g} s; ask for less, or give it more time",
         timeout_s=request["timeout_s"],
     )
+
+
+def _code(fault: Exception) -> str:
+    """A file or a disk that is away may come back; everything else that ladybug says is said for good."""
+    from labd.snapshots.dataset_load import is_of_disk
+
+    is_of_system = isinstance(fault, OSError) and fault.errno is not None
+    return "graph_unreachable" if is_of_system or is_of_disk(str(fault)) else "graph_refused"
 
 
 def _words(fault: Exception) -> str:

@@ -17,7 +17,7 @@ from labd.snapshots import names
 from labd.snapshots.alias_watch import AliasWatch
 from labd.snapshots.book import SnapshotBook
 from labd.snapshots.desk import SnapshotDesk
-from labd.snapshots.folder_watch import FolderWatch, Mending, first_of
+from labd.snapshots.folder_watch import FolderWatch, Mending, first_of, is_due
 from labd.snapshots.gate import Limits, Reason, reasons
 from labd.snapshots.pipeline import Pipeline
 from labd.snapshots.port import GraphStore, Health
@@ -273,6 +273,7 @@ class SnapshotService:
             await self.book.commit()
             await self.process_wanted(caller, switch)
             await self._take_mended(caller, switch)
+            await self._take_again(caller, switch)
             return found
 
     async def _take_mended(self, caller: Caller, switch: bool | None) -> None:
@@ -287,6 +288,27 @@ class SnapshotService:
             log.info("snapshot.mended", customer=record.customer, version=record.timestamp)
             self._as_seen(record, seen)
             await self.process(record, caller, switch, anew=True)
+
+    async def _take_again(self, caller: Caller, switch: bool | None) -> None:
+        """Try snapshots again that failed for what passes; not those that are older than what serves.
+
+        Why beside the tries of the job: those are over in a minute, a share or a disk may be away for a night.
+        """
+        rules = self.settings.orchestrator
+        for record in list(self.book.live.values()):
+            serving = self.book.customer(record.customer).active
+            if serving is not None and int(serving) > record.number:
+                continue
+            if not is_due(record, self._host.clock.wall(), rules.retry_backoff_base, rules.scan_interval):
+                continue
+            try:
+                seen = await self._sight(record)
+            except Refused:
+                continue  # its folder is still away
+            log.info("snapshot.again", customer=record.customer, version=record.timestamp, problem=record.body.problem)
+            if record.state is State.FAILED:
+                self._as_seen(record, seen)
+            await self.process(record, caller, False if record.body.no_switch else switch, anew=True)
 
     def _as_seen(self, record: Record, seen: Sighting) -> None:
         """Take a snapshot as its files are now, to be loaded anew."""
@@ -338,7 +360,7 @@ class SnapshotService:
         args = {"customer": record.customer, "timestamp": record.timestamp, "switch": wanted}
         submission = Submission("snapshots.process_snapshot", args, idempotency_key=key, tags=["snapshot"])
         job, _ = await self.engine.submit_one(submission, caller)
-        record.body.job_id, record.body.no_switch = job.id, not wanted
+        record.body.job_id, record.body.no_switch, record.body.transient = job.id, not wanted, False
         if record.state is State.SETTLED:
             self.book.move(record, State.GATED)
         else:

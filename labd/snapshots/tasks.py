@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from labd.engine.inline_steps import InlineSteps, StepFailed
+from labd.engine.inline_steps import InlineSteps, StepFailed, failure_code
 from labd.engine.registry import JobContext, StopSpec, TaskSpec
-from labd.errors import LabdError
+from labd.errors import DatasetChanged, GraphUnreachable, LabdError, StoreFull
 from labd.snapshots.precedence import LOADING, load_of
 from labd.snapshots.record import State
 from labd.snapshots.scan import SnapshotKey
@@ -22,6 +22,7 @@ Timestamp = Annotated[str, Meta(min_length=1, max_length=19, description="folder
 ORIGIN = "snapshots"
 STEP_TIMEOUT_S = 3600.0
 STORE = "snapshots/store"
+TRANSIENT = frozenset({GraphUnreachable.code, DatasetChanged.code, StoreFull.code})
 
 
 def aliases_of(flow: str) -> tuple[str, ...]:
@@ -108,6 +109,7 @@ class SnapshotJobs:
     async def _failed(self, customer: str, timestamp: str, fault: LabdError) -> None:
         book = self._service.book
         record = await book.find(customer, timestamp)
+        record.body.transient = failure_code(fault) in TRANSIENT
         if record.state in (State.SETTLED, State.GATED, State.LOADING):
             record.body.problem = fault.message
             book.move(record, State.FAILED, problem=fault.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from labd.errors import GraphRefused, GraphUnreachable
 from labd.snapshots import demo_data, embedded_statement, layout
 from labd.snapshots.embedded import EmbeddedStore
+from labd.snapshots.embedded_child import Child
 from labd.snapshots.port import Dataset, Progress
 
 DEADLINE_S = 30.0
@@ -30,6 +32,7 @@ ACT = """
 import asyncio, os, pathlib, signal, sys
 from labd.snapshots import layout
 from labd.snapshots.embedded import EmbeddedStore
+from labd.snapshots.embedded_child import Child
 
 root, act, name, number = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 owner = {"fsync": os, "replace": pathlib.Path, "rename": pathlib.Path, "rmtree": __import__("shutil")}[name]
@@ -416,6 +419,30 @@ async def test_a_damaged_database_is_told_and_replaced(tmp_path: Path) -> None:
     file.unlink()
     assert [database.status for database in await store.databases()] == ["damaged"]
     assert (await store.load("acme-v7", dataset, quiet, replace=True)).nodes == dataset.nodes
+    await store.close()
+
+
+async def test_a_disk_that_takes_no_more_and_files_that_are_away_are_faults_that_may_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, dataset = make(tmp_path), snapshot(tmp_path, 7)
+    begin = Child.start
+
+    async def begin_bounded() -> Child:
+        child = await begin()
+        resource.prlimit(child.pid, resource.RLIMIT_FSIZE, (8192, 8192))
+        return child
+
+    monkeypatch.setattr(Child, "start", begin_bounded)
+    with pytest.raises(GraphUnreachable, match=r"its disk failed while .* was loaded: .*IO exception"):
+        await store.load("acme-v7", dataset, quiet)
+    monkeypatch.setattr(Child, "start", begin)
+    away = dataset.tables[0].files[0]
+    away.rename(tmp_path / "away.parquet")
+    with pytest.raises(GraphUnreachable, match="No such file or directory"):
+        await store.load("acme-v7", dataset, quiet)
+    (tmp_path / "away.parquet").rename(away)
+    assert (await store.load("acme-v7", dataset, quiet)).nodes == dataset.nodes
     await store.close()
 
 

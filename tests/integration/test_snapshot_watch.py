@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from labd.engine.job import JobState
-from labd.errors import Refused
-from labd.snapshots.record import State
+from labd.errors import GraphRefused, GraphUnreachable, Refused
+from labd.snapshots.folder_watch import is_due
+from labd.snapshots.record import Body, Record, State
 from tests.fakes.broker import until
 from tests.fakes.snapshot_yard import ANNA, Yard, lay_down
 
@@ -245,3 +246,69 @@ async def test_each_load_waits_for_what_the_store_says_after_the_one_before(stat
         await yard.service.drop(ANNA, "beta", "100")
         await yard.settled("gamma", "100")
         assert (await yard.record("gamma", "100")).state is State.ACTIVE
+
+
+async def test_a_snapshot_that_failed_for_what_passes_is_tried_again_by_itself(state_dir: Path) -> None:
+    away = True
+
+    async def fault(act: str, name: str) -> None:
+        if away and act == "half" and name == "acme-v200":
+            raise GraphUnreachable("its disk is full")
+
+    yard = Yard(state_dir)
+    async with yard.open():
+        await yard.take("acme", "100")
+        yard.graph.before = fault
+        failed = await yard.take("acme", "200")
+        assert (failed.state, failed.body.transient) == (State.FAILED, True)
+        first = failed.body.job_id
+        await yard.service.scan()
+        assert (await yard.record("acme", "200")).body.job_id == first  # not before the pause is over
+        failed.changed_at -= 3601
+        shutil.move(yard.base / "acme" / "200", yard.base / "gone")
+        await yard.service.scan()
+        assert (await yard.record("acme", "200")).body.job_id == first  # nothing to try while its folder is away
+        shutil.move(yard.base / "gone", yard.base / "acme" / "200")
+        away = False
+        await yard.service.scan()
+        assert (await yard.settled("acme", "200")).id != first
+        record = await yard.record("acme", "200")
+        assert (record.state, record.body.problem, record.body.transient) == (State.ACTIVE, None, False)
+
+
+async def test_what_failed_for_good_or_is_older_than_what_serves_is_not_tried_again(state_dir: Path) -> None:
+    refused = True
+
+    async def fault(act: str, name: str) -> None:
+        if act == "half" and name in ("acme-v100", "acme-v200"):
+            raise GraphRefused("no such thing") if refused else GraphUnreachable("its disk is full")
+
+    yard = Yard(state_dir)
+    async with yard.open():
+        yard.graph.before = fault
+        for_good = await yard.take("acme", "200")
+        assert (for_good.state, for_good.body.transient) == (State.FAILED, False)
+        refused = False
+        older = await yard.take("acme", "100")
+        assert (older.state, older.body.transient) == (State.FAILED, True)
+        await yard.take("acme", "300")
+        jobs = (older.body.job_id, for_good.body.job_id)
+        older.changed_at -= 3601
+        for_good.changed_at -= 3601
+        await yard.service.scan()
+        assert tuple([(await yard.record("acme", name)).body.job_id for name in ("100", "200")]) == jobs
+
+
+@pytest.mark.parametrize(
+    ("asked", "since_s", "due"),
+    [
+        (0, 29, False), (0, 31, True), (2, 39, False), (2, 41, True), (40, 3599, False), (40, 3601, True),
+        (2, -39, False), (2, -41, True),
+    ],
+)  # fmt: skip
+def test_the_pause_before_another_try_doubles_up_to_an_hour(asked: int, since_s: float, due: bool) -> None:
+    body = Body(path="/data/acme/100", asked=asked, transient=True)
+    record = Record("acme", "100", State.FAILED, None, "", 0.0, 1000.0, False, body)
+    assert is_due(record, 1000.0 + since_s, first_s=10.0, at_least_s=30.0) is due
+    record.body.transient = False
+    assert not is_due(record, 1000.0 + since_s, first_s=10.0, at_least_s=30.0)
