@@ -267,6 +267,8 @@ class Runs:
     def _expire(self, job: Job) -> None:
         waited_s = self._clock.wall() - job.created_at
         waited = f"waited {waited_s:.0f} s" if waited_s >= 0 else "has waited since before the clock was set back"
+        if job.attempt:
+            waited += f" for another try since its start at {iso(job.started_at)} (what it did then stands)"
         error = JobError(
             "job_expired",
             f"job {job.id} {waited}, past its expires_at {iso(job.expires_at)}; submit it again if it is still wanted",

@@ -39,8 +39,9 @@ READ_BYTES = 256 * 1024
 LAST_READS = 64
 DEATH_S = 10.0
 BOOT = (
-    "import resource as r, sys; {limits}sys.path.insert(0, {lend!r}); from labd.worker.main import main; "
-    "main({number}, is_signalled=True, tickets={tickets})"
+    "import resource as r, sys; {limits}lend = {lend!r}; early = {{}}; "
+    "exec(open(lend + '/labd/worker/whole_cache.py').read(), early); early['install'](lend); "
+    "sys.path.insert(0, lend); from labd.worker.main import main; main({number}, is_signalled=True, tickets={tickets})"
 )
 CANCEL_SIGNAL = signal.SIGURG  # as in `labd.worker.running`; ignored by whoever does not expect it
 INSIST_S = 0.05

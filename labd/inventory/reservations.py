@@ -92,6 +92,8 @@ class Reservations:
             self._release(owner, f"job {job.id} is {after} before its start")
         elif before is JobState.INTERRUPTED:
             self._release(owner, f"job {job.id} was interrupted and is cancelled; measure what it took unsaid")
+        elif job.attempt <= 1 and job.error is not None and job.error.details.get("begun") is False:
+            self._release(owner, f"job {job.id} is {after} before its first line: {job.error.message}")
         else:
             self._end(job, owner, f"job {job.id} is {after} and did not say what it moved")
 

@@ -140,7 +140,7 @@ class OT2Device:
                 self.own_view = view  # its job reads what it took, then lets the record go
             else:
                 await self.take_own(view)
-        elif record is not None and current is not None and self.own.is_mine(current):
+        elif record is not None and current is not None and self.own.is_what_was_asked_for(current):
             await self.own.keep(msgspec.structs.replace(record, run_id=current.run_id))
         foreign = None if current is None or current.ended or self.own.is_mine(current) else current
         if foreign is None:

@@ -8,6 +8,8 @@ import msgspec
 
 from labd.ot2.robot import RunStatus, RunView
 
+UNANSWERED_AT_MOST = 16
+
 
 class Store(Protocol):
     """The part of the engine that keeps small facts."""
@@ -42,8 +44,10 @@ class OwnRun:
 
     def __init__(self, device: str, store: Store) -> None:
         self._key = f"ot2:{device}:run"
+        self._unanswered_key = f"ot2:{device}:unanswered"
         self._store = store
         self.record: OwnRunRecord | None = None
+        self._unanswered: tuple[str, ...] = ()
 
     @property
     def run_id(self) -> str | None:
@@ -55,6 +59,19 @@ class OwnRun:
         value = await self._store.stored_value(self._key)
         if value is not None:
             self.record = msgspec.convert(value, OwnRunRecord)
+        self._unanswered = tuple(await self._store.stored_value(self._unanswered_key) or ())
+
+    async def begin(self, record: OwnRunRecord) -> None:
+        """As `keep`, before the robot is asked to make another run.
+
+        Why what was asked for before is remembered: a request that was never answered may still lie on its way, and
+        the run that comes of it in the end is labd's and nobody else's.
+        """
+        before = self.record
+        if before is not None and before.run_id is None and before.protocol_id not in self._unanswered:
+            self._unanswered = (*self._unanswered, before.protocol_id)[-UNANSWERED_AT_MOST:]
+            await self._store.store_value(self._unanswered_key, list(self._unanswered))
+        await self.keep(record)
 
     async def keep(self, record: OwnRunRecord | None) -> None:
         """On disk when it returns.
@@ -67,11 +84,17 @@ class OwnRun:
 
     def is_mine(self, view: RunView) -> bool:
         """Whether labd made that run."""
-        if self.record is None:
+        record = self.record
+        if record is not None and view.run_id == record.run_id:
+            return True
+        return self.is_what_was_asked_for(view) or (never_played(view) and view.protocol_id in self._unanswered)
+
+    def is_what_was_asked_for(self, view: RunView) -> bool:
+        """Whether it is the run of the record, whose id the robot has not told yet."""
+        record = self.record
+        if record is None or record.run_id is not None:
             return False
-        if self.record.run_id is not None:
-            return view.run_id == self.record.run_id
-        return never_played(view) and view.protocol_id == self.record.protocol_id
+        return never_played(view) and view.protocol_id == record.protocol_id
 
 
 def never_played(view: RunView) -> bool:

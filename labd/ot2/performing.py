@@ -96,7 +96,7 @@ class Performance:
             job_id=self._ctx.job.id, protocol_id=upload.protocol_id, run_id=None, file=self._protocol.name,
             air=self._air,
         )  # fmt: skip
-        await device.own.keep(record)
+        await device.own.begin(record)
         try:
             view = await robot.create_run(upload.protocol_id, self._parameters)
         except LOST as fault:

@@ -33,7 +33,9 @@ READ_BYTES = 256 * 1024
 LOOKS_AT_MOST = 8
 KEPT_S = 86400.0
 BOOT = (
-    "import resource as r, sys; {limits}sys.path.insert(0, {lend!r}); from labd.worker.main import main; main({number})"
+    "import resource as r, sys; {limits}lend = {lend!r}; early = {{}}; "
+    "exec(open(lend + '/labd/worker/whole_cache.py').read(), early); early['install'](lend); "
+    "sys.path.insert(0, lend); from labd.worker.main import main; main({number})"
 )
 
 

@@ -31,6 +31,7 @@ OPEN_AT_MOST = 8
 ANSWERED_S = 60.0
 PL_IN_UL = 1_000_000
 SHOWN = 5
+BEGUN_BEFORE = "what it did then stands"
 NOT_DONE = ("past its expires_at", "job_expired")
 IN_FORCE_PERHAPS = "store_full"  # "what was asked is in force" where the ledger had it before the disk failed
 
@@ -129,7 +130,9 @@ class Asker:
             if len(answers) > 1:
                 found.append(f"{word}: answered in {len(answers)} ways: {sorted(answers)}")
             due = {1}
-            if ends and any(reason in ends[0] for reason in NOT_DONE):
+            if ends and BEGUN_BEFORE in ends[0]:
+                due = {0, 1}  # a try that a kill cut short, and then a clock that was put forward
+            elif ends and any(reason in ends[0] for reason in NOT_DONE):
                 due = {0}  # a clock that was put forward had it wait too long
             elif ends and IN_FORCE_PERHAPS in ends[0]:
                 due = {0, 1}

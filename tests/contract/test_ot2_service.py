@@ -277,6 +277,31 @@ async def test_a_run_whose_id_was_lost_is_known_by_its_protocol(rigs: Any) -> No
     assert (await rig.done(SHORT)).error is None
 
 
+async def test_a_run_that_is_made_long_after_it_was_asked_for_is_still_labds(rigs: Any) -> None:
+    """Found by rounds of chaos: a request that lay in a silent network was taken for somebody else's run."""
+    rig = await rigs().start()
+    create = rig.device.robot.create_run
+    late: list[Any] = []
+
+    async def lies_on_its_way(*arguments: Any) -> Any:
+        late.append(arguments)
+        raise NotConnected("no answer")
+
+    rig.device.robot.create_run = lies_on_its_way
+    assert code_of(await rig.done(SHORT)) == "device_lost"
+    rig.device.robot.create_run = create
+    assert (await rig.done(SHORT + "# another\n")).error is None
+    await create(*late[0])
+    await rig.device.watch.look()
+    assert rig.robot.current not in (None, rig.device.own.run_id)
+    assert rig.device.foreign is None
+    await rig.device.own.load()  # as the next daemon would
+    assert rig.device.foreign is None
+    assert (await rig.done(SHORT + "# another\n")).error is None
+    rig.robot.create_run(None)
+    await until(lambda: rig.device.foreign is not None)
+
+
 async def test_a_robot_that_is_not_there_is_no_error_and_refuses(rigs: Any) -> None:
     rig = await rigs(main={"driver": "http", "url": "http://127.0.0.1:9", "look_s": 0.05}).start(ready=False)
     await until(lambda: rig.device.watch.state == "lost")

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from labd.engine.job import Job, JobState
-from labd.errors import BadRequest, BadVolume, Conflict, DeviceTimeout, InsufficientStock, UnknownReservoir
+from labd.errors import (
+    BadRequest,
+    BadVolume,
+    Conflict,
+    DeviceTimeout,
+    EnvironmentOff,
+    InsufficientStock,
+    UnknownReservoir,
+)
 from labd.inventory.reservoir import MovementFilter, ReservoirSpec
 from labd.inventory.settings import InventorySettings, ReservoirSettings
 from tests.fakes.stock_rig import ANNA, StockHouse, still, until
@@ -88,6 +96,19 @@ async def test_a_job_that_never_says_what_it_moved_has_moved_all_it_asked_for(
             await house.finish(job, DeviceTimeout("no answer") if end == "failed" else None)
         assert (await house.engine.job(job.id)).state == end
         assert (house.level(), house.reserved()) == (left_ul, 0.0)
+        await house.proof()
+
+
+async def test_a_job_whose_worker_never_came_up_has_moved_nothing(state_dir: Path) -> None:
+    """Found by rounds of chaos: a worker that was killed while it started cost all the liquid of its job."""
+    async with StockHouse(state_dir).open() as house:
+        await house.fill(red=1000.0)
+        job = await house.submit("lab.pour", red=400.0)
+        await house.running(job)
+        await house.finish(job, EnvironmentOff("default was ended by SIGKILL", environment="default", begun=False))
+        assert (await house.engine.job(job.id)).state == "failed"
+        assert (house.level(), house.reserved()) == (1000.0, 0.0)
+        assert house.kinds() == ["restock", "reservation", "release"]
         await house.proof()
 
 
