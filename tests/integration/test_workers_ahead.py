@@ -68,6 +68,7 @@ def moves(path: str, number: int):
 def version():
     return 1
 """
+FIRST = 1000
 FEW = EnvironmentSettings(size=2, warm=2, grace_s=0.3, start_timeout_s=15.0)
 
 
@@ -137,6 +138,17 @@ async def hurried(house: TaskHouse, spy: Spy, items: list[Submission]) -> list[J
     return await house.engine.submit(items, INTERNAL)
 
 
+async def hurried_in_line(house: TaskHouse, spy: Spy, path: Path, items: list[Submission]) -> list[Job]:
+    """As `hurried`, behind a run that ends only when all of them wait for the worker, however quick it is."""
+    gate = path.with_suffix(".first")
+    first = asked("holds", path=str(path), number=FIRST, other=str(gate))
+    jobs = await hurried(house, spy, [first, *items])
+    waiting = house.workers.pool("default")._waiting
+    await until(lambda: path.exists() and len(waiting) == len(items))
+    gate.touch()
+    return jobs
+
+
 async def all_ended(house: TaskHouse, jobs: list[Job]) -> list[Job]:
     return list(await asyncio.gather(*(house.ended(job) for job in jobs)))
 
@@ -199,7 +211,7 @@ async def test_a_cancelled_job_that_was_sent_ahead_never_begins(
     house, gate, path = narrow_house, state_dir / "gate", state_dir / "notes"
     quick = [asked("notes", path=str(path), number=n) for n in range(80)]
     hold = asked("holds", path=str(path), number=100, other=str(gate))
-    jobs = await hurried(house, spy, [quick[0], hold, *quick[1:]])
+    jobs = await hurried_in_line(house, spy, path, [hold, *quick])
     await until(lambda: spy.ahead > 4 and path.exists() and len(counted(path)) == 2)
     behind = jobs[2:]
     for job in behind[::2]:
@@ -236,9 +248,8 @@ async def test_a_job_that_begins_after_a_reload_runs_the_new_code(
     narrow_house: TaskHouse, spy: Spy, state_dir: Path
 ) -> None:
     house, gate, path = narrow_house, state_dir / "gate", state_dir / "notes"
-    first = asked("notes", path=str(path), number=1)
     hold = asked("holds", path=str(path), number=2, other=str(gate))
-    jobs = await hurried(house, spy, [first, hold, *(asked("version") for _ in range(80))])
+    jobs = await hurried_in_line(house, spy, path, [hold, *(asked("version") for _ in range(80))])
     await until(lambda: spy.ahead > 4 and path.exists() and len(counted(path)) == 2)
     await house.load(TASKS.replace("return 1", "return 2"))
     gate.touch()
