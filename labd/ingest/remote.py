@@ -8,6 +8,7 @@ the child before every secret that came with the call has been replaced in it.
 
 from __future__ import annotations
 
+import sys
 import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -34,8 +35,10 @@ def ask(verb: str, args: dict) -> dict:  # type: ignore[type-arg]
     try:
         answer = _answer(verb, dict(args))
     except Refusal as refusal:
+        _forget()
         return {"refusal": refusal.code, "text": hide(refusal.text), "details": hide(refusal.details)}
     except Exception as fault:  # noqa: BLE001 the runner of the child: told without secrets, then as a failure
+        _forget()
         log(hide(traceback.format_exc()), "error")
         raise ChildFailed(hide(f"{verb}: {type(fault).__name__}: {fault}")) from None
     return {"answer": hide(answer)}
@@ -66,6 +69,13 @@ def _arrow() -> Any:
 
         _engines["arrow"] = ArrowEngine()
     return _engines["arrow"]
+
+
+def _forget() -> None:
+    """What is kept for the next call is made anew: it may be what failed."""
+    iceberg = sys.modules.get("labd.ingest.remote_iceberg")
+    if iceberg is not None:
+        iceberg.forget_catalogs()
 
 
 def hider(args: Any) -> Callable[[Any], Any]:

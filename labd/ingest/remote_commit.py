@@ -31,7 +31,7 @@ from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.update import AssertTableUUID
 
-from labd.ingest.remote_iceberg import find_table, full_name, sync_files
+from labd.ingest.remote_iceberg import find_table, forget_catalogs, full_name, sync_files
 from labd.ingest.remote_refusal import Refusal
 from labd.ingest.remote_transaction import MergingOverwrite
 
@@ -111,6 +111,8 @@ def commit(found: Table, change: Change, random: Random) -> Landed:
         if landed is not None:
             return landed
         fault = _try(found, change)
+        if isinstance(fault, _Refused) and not fault.is_certain:
+            forget_catalogs()
         again = find_table(change.table)
         if again is None or again.metadata.table_uuid != uuid:
             raise Refusal("table_refused", f"{full_name(change.table)} was dropped while rows were written for it")
@@ -124,7 +126,10 @@ def commit(found: Table, change: Change, random: Random) -> Landed:
         _tidy(found, fault)
         if time.monotonic() + wait_s > until:
             text = f"{full_name(change.table)}: others committed to it all the time, {COMMIT_S:g} s; nothing was added"
-            raise Refusal("table_conflict", text, reason=str(fault)) from fault
+            reason = str(fault.__cause__ or fault)
+            if isinstance(fault, _Refused) and not fault.is_certain:
+                text = f"{full_name(change.table)}: no commit in {COMMIT_S:g} s; nothing was added: {reason[:300]}"
+            raise Refusal("table_conflict", text, reason=reason) from fault
         time.sleep(wait_s)
         found = again
     raise AssertionError("waits have no end")

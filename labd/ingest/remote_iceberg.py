@@ -137,6 +137,14 @@ def catalog_of(access: Json) -> Catalog:
     return found
 
 
+def forget_catalogs() -> None:
+    """Open each of them anew at its next use: a connection whose disk has failed once may never work again."""
+    for catalog in _catalogs.values():
+        if isinstance(catalog, SqlCatalog):
+            catalog.engine.dispose()
+    _catalogs.clear()
+
+
 def identifier(table: Json) -> tuple[str, ...]:
     """Namespace levels and name."""
     return (*str(table["namespace"]).split("."), str(table["table"]))

@@ -319,6 +319,40 @@ def test_what_lies_in_a_local_lake_is_on_the_disk_before_the_catalogue_names_it(
     assert [path.name for path in files if path.stat().st_ino not in synced] == []
 
 
+def test_a_connection_that_failed_once_and_for_good_is_not_used_again(
+    rig: IngestRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by rounds of chaos: after an error of the disk a child committed nothing more until it was killed."""
+    rig.write("a.jsonl", [{"id": 1}])
+    rig.load()
+    broken = table_of(rig).catalog
+    inner = Table._do_commit
+
+    def commit(self: Table, **options: Any) -> None:
+        if self.catalog is broken:
+            raise sqlite3.OperationalError("disk I/O error")
+        inner(self, **options)
+
+    monkeypatch.setattr(Table, "_do_commit", commit)
+    rig.write("b.jsonl", [{"id": 2}])
+    assert rig.load("b.jsonl")["state"] == "committed"
+    assert rig.rows("id") == [(1,), (2,)]
+
+
+def test_a_catalogue_that_fails_on_and_on_says_how(rig: IngestRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.write("a.jsonl", [{"id": 1}])
+    rig.load()
+    monkeypatch.setattr(remote_commit, "COMMIT_S", 0.0)
+
+    def always(_: int) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    around_commit(monkeypatch, always, nothing)
+    with pytest.raises(Refused, match=r"no commit in 0 s; nothing was added: .*disk I/O error") as refused:
+        rig.load("a.jsonl")
+    assert refused.value.code == "table_conflict"
+
+
 def test_a_locked_catalogue_is_a_conflict(rig: IngestRig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.write("a.jsonl", [{"id": 1}])
     rig.load()
