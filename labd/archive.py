@@ -181,7 +181,7 @@ def unpack(source: Path, into: Path, with_manifest: bool = False) -> list[Path]:
                     file.flush()
                     os.fsync(file.fileno())
                 unpacked.append(into / entry.name)
-    except tarfile.TarError as fault:
+    except (tarfile.TarError, ValueError) as fault:  # ValueError: a number in a header that is none
         raise BadRequest(f"{source}: not a whole tar archive: {fault}; take another backup") from None
     except FileNotFoundError:
         raise BadRequest(f"{source}: no such file") from None

@@ -92,7 +92,7 @@ def summary_of(source: Path) -> WorkSummary:
             if content is None:
                 raise WorkFault(f"{SUMMARY} is no file")
             return msgspec.json.decode(content.read(SUMMARY_LIMIT_BYTES), type=WorkSummary)
-    except (tarfile.TarError, KeyError, msgspec.MsgspecError) as fault:
+    except (tarfile.TarError, KeyError, ValueError, msgspec.MsgspecError) as fault:
         raise WorkFault(f"{SUMMARY} cannot be read: {fault}") from None
 
 
@@ -120,7 +120,7 @@ def unpack(source: Path, into: Path) -> None:
                 content = archive.extractfile(entry)
                 assert content is not None
                 _write(into / place, content.read(), entry.mode & 0o777)
-    except tarfile.TarError as fault:
+    except (tarfile.TarError, ValueError) as fault:  # ValueError: a number in a header that is none
         raise WorkFault(str(fault)) from None
     except (FileExistsError, NotADirectoryError) as fault:
         raise WorkFault(f"two members want the place {fault.filename}") from None

@@ -50,6 +50,7 @@ class Parquet:
         try:
             for group in range(self._parquet.num_row_groups):
                 for batch in self._parquet.iter_batches(batch_size=self._rows, row_groups=[group]):
+                    batch.validate(full=True)  # text that is no UTF-8 would spoil the table for its readers
                     yield fit_batch(batch, schema, text=False, number_of=_row(row))
                     row += batch.num_rows
         except (OSError, pa.ArrowException) as fault:

@@ -50,6 +50,8 @@ def footer(path: Path) -> Footer:
             rows, schema = file.metadata.num_rows, file.schema_arrow
     except (pa.ArrowException, OSError) as fault:
         raise Unreadable(_reason(fault)) from fault
+    if rows < 0:
+        raise Unreadable(f"its footer claims {rows} rows")
     columns = {field.name: str(field.type) for field in schema}
     if len(columns) < len(schema):
         twice = next(name for name in columns if schema.names.count(name) > 1)

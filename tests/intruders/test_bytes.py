@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ EXAMPLES = 25  # the long form is the fuzzer's
 def sample_parquet() -> bytes:
     sink = io.BytesIO()
     parquet.write_table(pa.table({"a": [1, 2], "b": ["x", None]}), sink)
+    return sink.getvalue()
+
+
+def no_text_parquet() -> bytes:
+    """Found by the fuzzer: its text is no UTF-8, which pyarrow neither sees when it reads nor when it writes."""
+    sink = io.BytesIO()
+    ends = pa.array([0, 2], pa.int32()).buffers()[1]
+    text = pa.StringArray.from_buffers(1, ends, pa.py_buffer(b"\xff\xfe"))
+    parquet.write_table(pa.table({"a": [1], "b": text}), sink)
     return sink.getvalue()
 
 
@@ -56,6 +66,13 @@ BROKEN_DEFLATE = base64.b64decode(  # found by atheris: zlib.error is no ValueEr
     "ZHMiOiBbeyJuYW1lIjogImEiLCAidHlwZSI6IFsibnVsbCIsICJsb25nIl19LCB7Im5hbWUiOiAiYiIsICJ0eXBlIjogeyJ0eXBl"
     "IjogImFycmF5IiwgIml0ZW1zIjogInN0cmluZyJ9fV19AGJEw2qRTI0GGmNiYmKqYGBCIgEMTgFiRA9Jv82UOBgPpcNq"
 )
+NEGATIVE_ROWS = zlib.decompress(base64.b64decode(  # found by the fuzzer: a footer that claims fewer rows than none
+    "eNp1UstOwkAUnRlKg0pMJZnJTNJFF9pgAiomEGNwcasVjKjAxjUSgpgoWFSIH+Bn+QXGlUs37v0I77RFqsazuPfkPs88mtAucYM7fLWBjuQIsa"
+    "qURGCx54TnuChg3uImN22ZmWVkBo0g+URg1ryygmbB0QmD0hTD7kW+3OAsXJK2dN309+QKy9OppNNEc4pSRrihqmUizXH3snfd4QYG1pikHcKz"
+    "2l+skYatlaSVrQousbG+TExLSfrBmTDECxVv1K27mR/aZ1L/PYDSyghn+gYsdNV1U7nEwKTekZ3tuAh3BOLRfWLuO02e4s8EwRTOYHqdeMY2Ny"
+    "NeGVG2zEK7fXa+G51QftJNjUofEC2IcAwwAa8PhwB92A9T4HkAJ5rsAxyFgbmHiEYstKdXOHQHiX/oh8FwiA/f0NQbxPV+vLoFXkvPrwF04WCe"
+    "jNA6CovqkJQa05ofi5jo/rrWHcNLVO4R6Yw6we19767YHY2KnSAYTpyHXjAeDG+c7crG1kZJFfCB9Rsv4dU18dN+Afa6cCY="
+))  # fmt: skip
 SEEDS: dict[str, list[bytes]] = {
     "frames": [
         InstructionPacket(1, 3, bytes.fromhex("740000020000")).encode(),
@@ -124,11 +141,13 @@ SEEDS: dict[str, list[bytes]] = {
         sample_tar("."),
         sample_tar("work/a\0b", pax_headers={"path": "work/a\0b"}),
         sample_tar("work", pax_headers={"size": "x"}),
+        sample_tar("labd.db", pax_headers={"GNU.sparse.size": "9\n"}),
+        sample_tar("labd.db", pax_headers={"GNU.sparse.realsize": "x"}),
         sample_tar("work/x", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.realsize": "99999999999"}),
         b"\0" * 1024,
         b"",
     ],
-    "snapshot": [sample_parquet(), b"PAR1" + b"\0" * 20 + b"PAR1", b""],
+    "snapshot": [sample_parquet(), NEGATIVE_ROWS, b"PAR1" + b"\0" * 20 + b"PAR1", b""],
     "jsonl": [
         b'{"a": 1}\n{"a": "x"}\n',
         gzip.compress(b'{"a": 1}\n'),
@@ -137,7 +156,7 @@ SEEDS: dict[str, list[bytes]] = {
     ],
     "json": [b'[{"a": 1}]', b"[" * 100_000, b'{"a": 1e999}'],
     "csv": [b'a,b\n1,"x\ny"\n2\n', b'"' * 999, b"a,a\n1,2"],
-    "parquet": [sample_parquet()],
+    "parquet": [sample_parquet(), no_text_parquet()],
     "avro": [sample_avro(), sample_avro("deflate"), sample_avro("xz"), bz2.compress(b"x"), BROKEN_DEFLATE],
 }
 
