@@ -53,7 +53,9 @@ async def test_a_body_made_to_break_readers_breaks_no_route(house: House, number
                 answer = await client.ask(endpoint.method, path, BODIES[number])
                 if answer.status >= 500:
                     wrong.append(f"{endpoint.method} {path}: {answer.status} {answer.body[:200]!r}")
-                json.loads(answer.body)
+                told = json.loads(answer.body)
+                if answer.status == 202:  # a disconnect, which takes the bus away from a reading that comes meanwhile
+                    await client.ask("GET", f"/api/v1/jobs/{told['job']}?wait=10")
                 if answer.headers.get("connection") == "close":
                     await client.close()
                     client = await house.unix()
