@@ -8,6 +8,7 @@ python -m tests.chaos --soak 30
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import signal
@@ -64,7 +65,14 @@ def one_lab(
 ) -> tuple[list[str], dict[str, Any]]:
     """One lab in a folder of its own, which stays where a promise was broken."""
     folder = Path(tempfile.mkdtemp(prefix="labd-"))
-    lab = Lab(folder, seed, chosen, cast.parties_of(folder, seed), say)
+    parties = cast.parties_of(folder, seed)
+    try:
+        lab = Lab(folder, seed, chosen, parties, say)
+    except BaseException:  # such as a SIGTERM while they start
+        for party in parties.values():
+            with contextlib.suppress(Exception):
+                party.end()
+        raise
     more: dict[str, Any] = {}
     if soak_minutes:
         soak = Soak(lab, say)
