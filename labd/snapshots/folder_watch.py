@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SOON_S = 0.05  # what has just settled has done so at the next scan
 AGAIN_AT_MOST_S = 3600.0
 AGAIN_DOUBLINGS = 30
+UNFINISHED = frozenset({State.FAILED, State.LOADED, State.VERIFIED})
 MENDABLE = frozenset({State.QUARANTINED, State.FAILED})
 
 log = structlog.get_logger("snapshots")
@@ -102,13 +103,16 @@ class FolderWatch:
 def is_due(record: Record, now: float, first_s: float, at_least_s: float) -> bool:
     """Whether a snapshot that failed for what passes is tried again: sooner at first, then every hour.
 
+    Not one that has served: a person may have gone back from it.
+
     Args:
         now: Seconds since 1970; a clock that was set back or far ahead makes nobody wait for long.
         first_s: Pause after the first failure; each one after it doubles it.
         at_least_s: No pause is shorter.
     """
     pause_s = max(at_least_s, min(AGAIN_AT_MOST_S, first_s * 2 ** min(record.body.asked, AGAIN_DOUBLINGS)))
-    return record.body.transient and abs(now - record.changed_at) >= pause_s
+    is_open = record.body.transient and record.state in UNFINISHED
+    return is_open and abs(now - record.changed_at) >= pause_s
 
 
 class Mending:

@@ -312,3 +312,25 @@ def test_the_pause_before_another_try_doubles_up_to_an_hour(asked: int, since_s:
     assert is_due(record, 1000.0 + since_s, first_s=10.0, at_least_s=30.0) is due
     record.body.transient = False
     assert not is_due(record, 1000.0 + since_s, first_s=10.0, at_least_s=30.0)
+
+
+@pytest.mark.parametrize("state", [State.ACTIVE, State.SUPERSEDED, State.REJECTED, State.HELD, State.DROPPED])
+def test_what_has_served_or_was_decided_on_is_not_tried_again_by_itself(state: State) -> None:
+    body = Body(path="/data/acme/100", transient=True)
+    record = Record("acme", "100", State.FAILED, None, "", 0.0, 0.0, False, body)
+    assert is_due(record, 5000.0, first_s=1.0, at_least_s=1.0)
+    record.state = state
+    assert not is_due(record, 5000.0, first_s=1.0, at_least_s=1.0)
+
+
+async def test_who_goes_back_from_a_version_whose_job_failed_after_its_switch_is_left_alone(yard: Yard) -> None:
+    async with yard.open():
+        for timestamp in ("100", "200"):
+            record = await yard.take("acme", timestamp)
+        record.body.transient = True  # as after a cleanup that found no store
+        job_id = record.body.job_id
+        assert (await yard.run("snapshots.rollback", customer="acme")).state is JobState.SUCCEEDED
+        record.changed_at -= 7200
+        await yard.service.scan()
+        assert yard.service.book.customer("acme").active == "100"
+        assert (await yard.record("acme", "200")).body.job_id == job_id
