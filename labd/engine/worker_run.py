@@ -61,7 +61,7 @@ class WorkerRuns:
                 pool = self._pools.get(environment)
                 if pool is None:
                     text = f"environment {environment} is off; see `labctl env list`"
-                    raise EnvironmentOff(text, environment=environment, begun=False)
+                    raise EnvironmentOff(text, environment=environment, begun=bool(ctx.steps))
                 worker = await _borrow(pool, affinity, task.name, digest, ctx, is_back)
                 try:
                     self._check(worker, task.name, digest, code, ctx)
@@ -150,7 +150,8 @@ async def _borrow(
     except StartFailed as fault:
         if fault.by_signal and ctx.job.effect == "repeatable":
             raise WorkerDied(f"{task} (job {ctx.job.id}): its worker did not start: {fault}") from fault
-        raise EnvironmentOff(f"environment {pool.name}: {fault}", environment=pool.name, begun=False) from fault
+        begun = bool(ctx.steps)  # one that comes back after an answer or a step has begun before
+        raise EnvironmentOff(f"environment {pool.name}: {fault}", environment=pool.name, begun=begun) from fault
 
 
 def _result(message: Message) -> Any:

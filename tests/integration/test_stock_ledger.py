@@ -99,16 +99,19 @@ async def test_a_job_that_never_says_what_it_moved_has_moved_all_it_asked_for(
         await house.proof()
 
 
-async def test_a_job_whose_worker_never_came_up_has_moved_nothing(state_dir: Path) -> None:
+@pytest.mark.parametrize(("begun", "left_ul"), [(False, 1000.0), (True, 600.0)])
+async def test_a_job_whose_worker_never_came_up_has_moved_nothing_unless_it_had_begun(
+    state_dir: Path, begun: bool, left_ul: float
+) -> None:
     """Found by rounds of chaos: a worker that was killed while it started cost all the liquid of its job."""
     async with StockHouse(state_dir).open() as house:
         await house.fill(red=1000.0)
         job = await house.submit("lab.pour", red=400.0)
         await house.running(job)
-        await house.finish(job, EnvironmentOff("default was ended by SIGKILL", environment="default", begun=False))
+        await house.finish(job, EnvironmentOff("default was ended by SIGKILL", environment="default", begun=begun))
         assert (await house.engine.job(job.id)).state == "failed"
-        assert (house.level(), house.reserved()) == (1000.0, 0.0)
-        assert house.kinds() == ["restock", "reservation", "release"]
+        assert (house.level(), house.reserved()) == (left_ul, 0.0)
+        assert house.kinds() == ["restock", "reservation", "consumption" if begun else "release"]
         await house.proof()
 
 

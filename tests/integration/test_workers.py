@@ -434,3 +434,26 @@ async def test_warm_workers_that_end_at_once_are_not_started_without_end(
 async def test_arguments_are_refused_at_submission(house: TaskHouse) -> None:
     with pytest.raises(InvalidArguments, match=r"prints: argument megabytes = 'many': Expected `int`, got `str`"):
         await house.engine.submit([Submission("prints", {"megabytes": "many"})], INTERNAL)
+
+
+@pytest.mark.parametrize("asks_first", [False, True])
+async def test_a_worker_that_does_not_start_says_whether_the_body_had_begun(state_dir: Path, asks_first: bool) -> None:
+    ends = state_dir / "ends"
+    text = f"import os\n\nif os.path.exists({str(ends)!r}):\n    os._exit(3)\n" + TASKS
+    text += '\n@task\ndef asks():\n    return ask("loaded?", choices=["yes"])\n'
+    async with task_house(state_dir, text, {"default": SMALL}) as house:
+        [job] = await house.engine.submit([Submission("asks" if asks_first else "pid")], INTERNAL)
+        async with asyncio.timeout(10):
+            while (await house.engine.job(job.id)).state in (JobState.QUEUED, JobState.RUNNING):
+                await house.engine.wait(job.id, 0.01)
+        ends.touch()
+        for worker in house.workers.pool("default").all_workers():
+            os.kill(worker.process.pid, signal.SIGKILL)
+        await until(lambda: not house.workers.pool("default").all_workers())
+        if asks_first:
+            await house.engine.answer(job.id, "yes", INTERNAL)
+        else:
+            [job] = await house.engine.submit([Submission("asks")], INTERNAL)
+        ended = await house.ended(job)
+        assert ended.error is not None and ended.error.code == "environment_off"
+        assert ended.error.details["begun"] is asks_first
